@@ -1,0 +1,236 @@
+"""A profile: everything that a run may vary, frozen and checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from synthgap.errors import SynthgapError, unknown
+
+Regime = Literal["real", "zero_shot", "few_shot"]
+Setting = Literal["zero_shot", "few_shot"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataSettings(Settings):
+    """Where the real texts come from; the folder itself is named by --data or SYNTHGAP_DATA."""
+
+    source: Literal["bundled", "folder", "hub"]
+    test_texts_per_label: int | None = Field(None, ge=1, description="cap on the test split; null: all of it")
+
+
+class LLMSettings(Settings):
+    """Who answers the conversations."""
+
+    backend: Literal["recorded"] = "recorded"
+
+
+class GenerationSettings(Settings):
+    settings: tuple[Setting, ...] = ("zero_shot", "few_shot")
+    texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
+    near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
+
+
+class TfidfSettings(Settings):
+    """Logistic regression on tf-idf of words and word pairs."""
+
+    kind: Literal["tfidf"]
+    inverse_regularisation: float = Field(10.0, gt=0)
+    seeds: Seeds | None = None
+
+
+class ProbeSettings(Settings):
+    """Logistic regression on frozen sentence embeddings."""
+
+    kind: Literal["probe"]
+    encoder: str = "minilm"
+    inverse_regularisation: float = Field(10.0, gt=0)
+    seeds: Seeds | None = None
+
+
+class FinetuneSettings(Settings):
+    """Fine-tuning of an encoder with a classification head."""
+
+    kind: Literal["finetune"]
+    encoder: str = "minilm"
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(10, ge=1)
+    patience: int = Field(2, ge=1, description="epochs without a better validation score before stopping")
+    max_tokens: int = Field(256, ge=8)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0)
+    validation_texts: int = Field(500, ge=1, description="at most so many validation texts, drawn by label")
+    seeds: Seeds | None = None
+
+
+ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
+
+
+class TrainingSettings(Settings):
+    regimes: tuple[Regime, ...] = ("real", "zero_shot", "few_shot")
+    seeds: Seeds = (0, 1, 2)
+    texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest regime's")
+    classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
+
+    def seeds_of(self, classifier: str) -> tuple[int, ...]:
+        return self.classifiers[classifier].seeds or self.seeds
+
+
+class EvaluationSettings(Settings):
+    resamples: int = Field(2000, ge=100)
+    permutations: int = Field(10000, ge=100)
+    seed: int = Field(0, ge=0)
+
+
+class Profile(Settings):
+    """One profile; `configs/<name>.yaml` holds it, and unknown keys are refused."""
+
+    name: Name
+    title: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+    data: DataSettings
+    llm: LLMSettings = LLMSettings()
+    generation: GenerationSettings = GenerationSettings()
+    training: TrainingSettings
+    evaluation: EvaluationSettings = EvaluationSettings()
+    show_real_texts: bool = Field(False, description="whether notebooks may show texts of the real sets")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Profile:
+        from synthgap.tasks import known_tasks
+
+        for task in self.tasks:
+            if task not in known_tasks():
+                raise unknown("task", task, known_tasks())
+        for name, values in {
+            "tasks": self.tasks,
+            "training.regimes": self.training.regimes,
+            "training.seeds": self.training.seeds,
+            "generation.settings": self.generation.settings,
+        }.items():
+            if len(set(values)) != len(values):
+                raise SynthgapError(
+                    f"profile '{self.name}': '{name}' names something twice: {', '.join(map(str, values))}"
+                )
+        missing = set(self.training.regimes) - {"real"} - set(self.generation.settings)
+        if missing:
+            raise SynthgapError(
+                f"profile '{self.name}': training.regimes asks for {', '.join(sorted(missing))}, "
+                "which generation.settings does not generate; add it there"
+            )
+        return self
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the "real" texts are the bundled stand-in, whose figures are evidence of nothing."""
+        return self.data.source == "bundled"
+
+    def changed(self, overrides: dict[str, Any]) -> Profile:
+        """This profile with some keys set anew, for example {"training.seeds": [0]}."""
+        return build_profile(self.model_dump(mode="json"), overrides)
+
+
+def root() -> Path:
+    """The folder of the project: SYNTHGAP_HOME, or the nearest one above with configs/ and notebooks/."""
+    if home := os.environ.get("SYNTHGAP_HOME"):
+        return Path(home)
+    here = Path.cwd()
+    for folder in (here, *here.parents, *Path(__file__).resolve().parents):
+        if (folder / "configs").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise SynthgapError(
+        f"no synthgap project at or above '{here}': go to its folder, or name it in the variable SYNTHGAP_HOME"
+    )
+
+
+def known_profiles() -> list[str]:
+    return sorted(path.stem for path in (root() / "configs").glob("*.yaml"))
+
+
+def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
+    """The profile `configs/<name>.yaml`, or the YAML file that `name` is a path of.
+
+    Raises:
+        SynthgapError: no such profile, or a key or value in it that is not allowed.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else root() / "configs" / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("profile", name, known_profiles())
+    return build_profile(read_yaml(path), overrides or {}, where=path.name)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file, by the safe loader."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SynthgapError(f"'{path.name}' is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
+    return values
+
+
+def build_profile(values: dict[str, Any], overrides: dict[str, Any], where: str = "profile") -> Profile:
+    for key, value in overrides.items():
+        _set(values, key, value)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise SynthgapError(f"{where}: {explain(error, Profile)}") from error
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """["training.seeds=[0, 1]"] -> {"training.seeds": [0, 1]}; values are YAML."""
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SynthgapError(f"--set takes key=value, for example training.seeds=[0], not '{pair}'")
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SynthgapError(f"--set {key}: '{value}' is no valid YAML value") from error
+    return overrides
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """A pydantic error as one sentence: the key at fault, and what is allowed there."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in {"tfidf", "probe", "finetune"})
+    if first["type"] == "extra_forbidden":
+        parent = _model_at(model, first["loc"][:-1])
+        return str(unknown("key", key, parent.model_fields if parent else []))
+    message = first["msg"][0].lower() + first["msg"][1:]
+    given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
+    more = f"; {error.error_count() - 1} more like it" if error.error_count() > 1 else ""
+    return f"'{key}': {message}{given}{more}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    kinds: dict[Any, type[BaseModel]] = {"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings}
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else kinds.get(part)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for part in parents:
+        if not isinstance(values.get(part), dict):
+            known = ", ".join(map(str, values))
+            raise SynthgapError(f"--set {dotted}: the profile has no section '{part}'; it has: {known}")
+        values = values[part]
+    values[last] = value

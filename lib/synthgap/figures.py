@@ -1,0 +1,168 @@
+"""How figures look. Functions draw on an `ax` and return it; `save_figure` writes PDF and PNG with the footer."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.files import atomic
+from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
+from synthgap.tasks import load_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"real": "#4d4d4d", "zero_shot": "#d55e00", "few_shot": "#0072b2"}  # Okabe and Ito, safe for colour-blind
+MARKERS = {"real": "s", "zero_shot": "o", "few_shot": "D"}
+
+
+def set_style() -> None:
+    """The look of all figures: white, quiet grid, sizes that can be read on a slide and in a column."""
+    import seaborn as sns
+
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        rc={
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "figure.dpi": 100,
+            "savefig.dpi": 160,
+            "axes.titlelocation": "left",
+            "axes.titleweight": "bold",
+            "text.parse_math": False,
+            "svg.hashsalt": "synthgap",
+        },
+    )
+
+
+def save_figure(figure: Figure, folder: Path, name: str, footer: str) -> list[Path]:
+    """Write `name`.pdf and `name`.png, the footer below the picture; the same figure gives the same bytes."""
+    width = int(figure.get_figwidth() * 15)
+    figure.supxlabel("\n".join(textwrap.wrap(footer, width)), x=0.01, ha="left", fontsize=7.5, color="0.35")
+    paths = []
+    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        with atomic(folder / f"{name}{suffix}") as temporary:
+            figure.savefig(temporary, format=suffix[1:], metadata=metadata, bbox_inches="tight")
+        paths.append(folder / f"{name}{suffix}")
+    return paths
+
+
+def plot_lengths(words: pd.DataFrame, ax: Axes) -> Axes:
+    """Words a text by task and regime. `words` has columns task, regime, words."""
+    import seaborn as sns
+
+    order = tasks_in_paper_order(words["task"].unique())
+    sns.boxplot(
+        words,
+        y="task",
+        x="words",
+        hue="regime",
+        order=order,
+        hue_order=[regime for regime in REGIME_TITLES if regime in set(words["regime"])],
+        palette=COLOURS,
+        showfliers=False,
+        linewidth=0.8,
+        ax=ax,
+    )
+    ax.set(xscale="log", xlabel="words a text (log scale; boxes: quartiles)", ylabel="", title="Length of the texts")
+    _task_ticks(ax, order)
+    return _regime_legend(ax)
+
+
+def plot_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
+    """Texts by task and regime. `counts` has columns task, regime, texts."""
+    import seaborn as sns
+
+    order = tasks_in_paper_order(counts["task"].unique())
+    sns.barplot(
+        counts,
+        y="task",
+        x="texts",
+        hue="regime",
+        order=order,
+        hue_order=[regime for regime in REGIME_TITLES if regime in set(counts["regime"])],
+        palette=COLOURS,
+        ax=ax,
+    )
+    ax.set(xscale="log", xlabel="training texts (log scale)", ylabel="", title="Texts that can be trained on")
+    _task_ticks(ax, order)
+    return _regime_legend(ax)
+
+
+def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", title: str = "") -> Axes:
+    """Synthetic less real, in points, with 95 % intervals; tasks from least (top) to most subjective.
+
+    `gaps` has one classifier's rows of `Evaluated.gaps`; a filled marker says Holm-corrected p < 0.05.
+    """
+    rows = gaps[(gaps["metric"] == metric) & (gaps["baseline"] == "real")]
+    order = tasks_in_paper_order(rows["task"].unique())
+    regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
+    ax.axvline(0, color=COLOURS["real"], linewidth=1.2)
+    for number, regime in enumerate(regimes):
+        part = rows[rows["regime"] == regime].set_index("task").reindex(order)
+        y = [place + 0.16 * (2 * number - len(regimes) + 1) for place in range(len(order))]
+        ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
+        faces = [COLOURS[regime] if p < 0.05 else "white" for p in part["p_holm"]]
+        ax.scatter(
+            part["gap"],
+            y,
+            color=faces,
+            edgecolor=COLOURS[regime],
+            marker=MARKERS[regime],
+            s=42,
+            linewidth=1.6,
+            zorder=3,
+            label=REGIME_TITLES[regime],
+        )
+    ax.set(xlabel="synthetic − real, points of macro-F1" if metric == "macro_f1" else f"synthetic − real, {metric}")
+    ax.set(ylabel="", title=title or "What is lost by training on synthetic texts", ylim=(len(order) - 0.5, -0.5))
+    _task_ticks(ax, order)
+    ax.legend(
+        title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
+    )
+    return ax
+
+
+def plot_gap_by_subjectivity(
+    gaps: pd.DataFrame, order: Mapping[str, int], correlations: pd.DataFrame, ax: Axes, classifier: str
+) -> Axes:
+    """Gap against the task's place in an order of subjectivity (1 = least), with Spearman's rho by regime.
+
+    `gaps` and `correlations` hold one classifier's rows of `evaluate` and `gap_by_subjectivity`.
+    """
+    found = correlations.set_index("regime")
+    rows = gaps[(gaps["metric"] == "macro_f1") & (gaps["baseline"] == "real")]
+    ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
+    for regime in (name for name in REGIME_TITLES if name in set(rows["regime"])):
+        part = rows[rows["regime"] == regime]
+        x = part["task"].map(order)
+        legend = REGIME_TITLES[regime]
+        if regime in found.index:
+            rho, low, high, p = found.loc[regime, ["rho", "low", "high", "p"]]
+            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.3f}"
+        ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=1.2, alpha=0.6)
+        ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
+    places = sorted(order.items(), key=lambda item: item[1])
+    ax.set_xticks(
+        [place for _, place in places], [load_task(task).title for task, _ in places], rotation=35, ha="right"
+    )
+    ax.set(ylabel="synthetic − real, points of macro-F1", title=f"The gap against subjectivity ({classifier})")
+    ax.set_xlabel("tasks, from least to most subjective (the paper's order, unverified)")
+    ax.legend(title="Spearman's rho [95 % interval]", frameon=False, loc="lower left", alignment="left")
+    return ax
+
+
+def _task_ticks(ax: Axes, order: Sequence[str]) -> None:
+    ax.set_yticks(range(len(order)), [load_task(task).title for task in order])
+
+
+def _regime_legend(ax: Axes) -> Axes:
+    handles, labels = ax.get_legend_handles_labels()
+    titles: list[Any] = [REGIME_TITLES.get(label, label) for label in labels]
+    ax.legend(handles, titles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax

@@ -1,0 +1,107 @@
+"""Files that are whole or absent, and digests of what determines a result."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.errors import SynthgapError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def digest(value: Any, length: int = 64) -> str:
+    """SHA-256 (hex, cut to `length` characters) of a JSON value in canonical form.
+
+    Keys are sorted and NaN is refused, so equal values have equal digests on every machine.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success rename it there, on failure leave nothing behind.
+
+    Raises:
+        SynthgapError: the disk is full or the folder cannot be written to.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f"{path.suffix}.tmp")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> SynthgapError:
+    """The one sentence for a file that could not be written."""
+    reason = "the disk is full" if error.errno in OUT_OF_SPACE else (error.strerror or str(error))
+    return SynthgapError(
+        f"cannot write '{path}': {reason}; make room or choose another folder with --output, "
+        "then run the same command again: what is finished is kept"
+    )
+
+
+def write_text(path: Path, text: str) -> Path:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """The value in a JSON file, or None where the file is absent or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+
+
+def write_parquet(path: Path, frame: pd.DataFrame, about: dict[str, Any] | None = None) -> Path:
+    """Write a table as Parquet (zstd); `about` travels in the file, see `parquet_about`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(
+        {"synthgap": json.dumps(about or {}, sort_keys=True, ensure_ascii=False)}
+    )
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return path
+
+
+def parquet_about(path: Path) -> dict[str, Any]:
+    """What `write_parquet` stored beside the table."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(path).metadata[b"synthgap"])

@@ -1,0 +1,270 @@
+"""Conversations with an LLM, their answers parsed into texts, and a ledger of every text that was turned down."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.config import GenerationSettings
+from synthgap.data import RealData, draw
+from synthgap.files import digest, parquet_about, write_parquet
+from synthgap.llm import LLM, Answer, Conversation, Message
+from synthgap.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REASONS = {
+    "not_numbered": "a line outside the numbered list",
+    "empty": "a number without a text",
+    "more_than_asked": "more texts than the turn asked for",
+    "truncated": "the answer was cut off within this text",
+    "copy_of_example": "copies a few-shot example that was shown",
+    "exact_duplicate": "repeats an earlier text, but for case and punctuation",
+    "near_duplicate": "nearly repeats an earlier text",
+}
+TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
+LEDGER_COLUMNS = ["task", "setting", "label", "turn", "position", "reason", "text", "matches", "similarity"]
+NUMBERED = re.compile(r"\s*\d{1,4}[.)](?:\s+(?P<text>\S.*?))?\s*")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request and its answer.
+
+    Attributes:
+        conversation: everything up to and including the request.
+        examples: {id: text as shown} of the few-shot examples; empty for zero-shot.
+        drawn: whether the examples were drawn here; False where the recording names them.
+    """
+
+    conversation: Conversation
+    answer: Answer
+    examples: dict[str, str] = field(default_factory=dict)
+    drawn: bool = True
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The synthetic texts of one task and setting.
+
+    Attributes:
+        texts: columns id, text, label, turn, position.
+        ledger: the texts turned down; columns as in LEDGER_COLUMNS.
+        turns: all requests and answers, in order.
+        provenance: who wrote the texts, under which prompts and settings, and how many were kept.
+    """
+
+    texts: pd.DataFrame
+    ledger: pd.DataFrame
+    turns: list[Turn]
+    provenance: dict[str, Any]
+
+
+def parse_numbered(response: str) -> tuple[list[str], list[str]]:
+    """Split an answer into its numbered texts and the lines that are none.
+
+    A text is what follows a number and "." or ")" on its line; it is "" where nothing follows. Blank lines are no
+    leftovers. Nothing is joined, mended or invented: every other line is in one of the two lists, in order.
+    """
+    texts, leftovers = [], []
+    for line in response.splitlines():
+        if found := NUMBERED.fullmatch(line):
+            texts.append(found["text"] or "")
+        elif line.strip():
+            leftovers.append(line.strip())
+    return texts, leftovers
+
+
+def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, texts: int) -> Iterator[Turn]:
+    """Hold the paper's conversation for one label until `texts` texts were asked for.
+
+    Context and first request; then, with the history so far, the diversity prompt and the request again, few-shot
+    with fresh examples in every turn.
+    """
+    conversation = Conversation(task.name, setting, label, (Message("system", task.prompts.context),))
+    for number in range(ceil(texts / task.texts_per_turn)):
+        examples: dict[str, str] = {}
+        drawn = True
+        if setting == "few_shot":
+            examples, drawn = few_shot_examples(task, label, data, llm, conversation)
+        shown = list(examples.values()) if setting == "few_shot" else None
+        conversation = conversation.then("user", task.request(label, number, shown))
+        answer = llm.answer(conversation)
+        yield Turn(conversation, answer, examples, drawn)
+        conversation = conversation.then("assistant", answer.text)
+
+
+def few_shot_examples(
+    task: Task, label: str, data: RealData, llm: LLM, conversation: Conversation
+) -> tuple[dict[str, str], bool]:
+    """{id: text as shown} for the next turn, and whether they were drawn here.
+
+    A recording names the examples it was answered to. Where these data do not have them (the stand-in does not),
+    examples are drawn from the label's pool, afresh for every turn.
+    """
+    train = data.split("train").set_index("id")["text"]
+    named = llm.example_ids(conversation)
+    if named and set(named) <= set(train.index):
+        return {key: task.shown_example(train[key]) for key in named}, False
+    pool = data.few_shot_pool(label)
+    chosen = draw(pool, task.few_shot.examples_per_turn, conversation.turn, f"examples {label}")
+    return {row.id: task.shown_example(row.text) for row in chosen.itertuples()}, True
+
+
+def generate(task: Task, setting: str, data: RealData, llm: LLM, settings: GenerationSettings) -> Generated:
+    """All conversations of a task in one setting, one a label, filtered."""
+    asked = settings.texts_per_label or task.texts_per_label
+    turns = [turn for label in task.labels for turn in converse(task, setting, label, data, llm, asked)]
+    texts, ledger = filter_answers(task, turns, settings.near_duplicate)
+    return Generated(texts, ledger, turns, _provenance(task, setting, data, llm, settings, turns, texts, ledger))
+
+
+def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The accepted texts and the ledger of the others; together they are everything that was received.
+
+    Similarity is rapidfuzz's normalised Indel similarity in percent, of texts in lower case without punctuation. An
+    example counts as shown from its turn on, for its label; duplicates are looked for in the whole task and setting.
+    """
+    import pandas as pd
+
+    accepted: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    kept: dict[str, str] = {}
+    shown: dict[str, dict[str, str]] = {label: {} for label in task.labels}
+    for turn in turns:
+        talk = turn.conversation
+        shown[talk.label] |= {key: normalised(text) for key, text in turn.examples.items()}
+        texts, leftovers = parse_numbered(turn.answer.text)
+        cut_off = turn.answer.finish_reason == "length"
+        place = {"task": talk.task, "setting": talk.setting, "label": talk.label, "turn": talk.turn}
+        for line in leftovers:
+            rejected.append({**place, "position": -1, "reason": "not_numbered", "text": line})
+        for position, text in enumerate(texts):
+            entry = {**place, "position": position, "text": text}
+            last = position == len(texts) - 1
+            plain = normalised(text)
+            if not plain:
+                rejected.append({**entry, "reason": "empty"})
+            elif cut_off and last:
+                rejected.append({**entry, "reason": "truncated"})
+            elif position >= task.texts_per_turn:
+                rejected.append({**entry, "reason": "more_than_asked"})
+            elif match := closest(plain, shown[talk.label], near_duplicate):
+                rejected.append({**entry, "reason": "copy_of_example", "matches": match[0], "similarity": match[1]})
+            elif match := closest(plain, kept, near_duplicate):
+                reason = "exact_duplicate" if match[1] == 100 else "near_duplicate"
+                rejected.append({**entry, "reason": reason, "matches": match[0], "similarity": match[1]})
+            else:
+                key = f"{talk.task}-{talk.setting}-{talk.label}-{talk.turn}-{position}"
+                kept[key] = plain
+                accepted.append({"id": key, **entry})
+    ledger = pd.DataFrame(rejected, columns=LEDGER_COLUMNS).fillna({"matches": ""})
+    ledger["similarity"] = ledger["similarity"].astype(float)
+    return pd.DataFrame(accepted, columns=TEXT_COLUMNS), ledger
+
+
+def normalised(text: str) -> str:
+    """Lower case, letters and digits only, single spaces; text in signs alone (emoji) stays as it is."""
+    from rapidfuzz.utils import default_process
+
+    return " ".join(default_process(text).split()) or text.strip()
+
+
+def closest(plain: str, others: dict[str, str], cutoff: float) -> tuple[str, float] | None:
+    """Key and similarity (percent) of the most similar of `others` from `cutoff` on."""
+    from rapidfuzz import fuzz, process
+
+    found = process.extractOne(plain, others, scorer=fuzz.ratio, score_cutoff=cutoff)
+    return (found[2], round(found[1], 1)) if found else None
+
+
+def _provenance(
+    task: Task,
+    setting: str,
+    data: RealData,
+    llm: LLM,
+    settings: GenerationSettings,
+    turns: list[Turn],
+    texts: pd.DataFrame,
+    ledger: pd.DataFrame,
+) -> dict[str, Any]:
+    few_shot = setting == "few_shot"
+    examples = "none" if not few_shot else "drawn here" if any(turn.drawn for turn in turns) else "as recorded"
+    return {
+        "task": task.name,
+        "setting": setting,
+        "written_by": llm.model,
+        "llm_fingerprint": llm.fingerprint,
+        "prompts": task.prompts.model_dump(),
+        "settings": settings.model_dump(mode="json"),
+        "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
+        "real_data": data.fingerprint if few_shot else None,
+        "examples": examples,
+        "asked": len(turns) * task.texts_per_turn,
+        "received": len(texts) + len(ledger),
+        "accepted": len(texts),
+        "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
+        "rejected": dict(sorted(Counter(ledger["reason"]).items())),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def synthetic_file(folder: Path, task: str, setting: str) -> Path:
+    return folder / f"{task}.{setting}.parquet"
+
+
+def ledger_file(folder: Path, task: str, setting: str) -> Path:
+    return folder / f"{task}.{setting}.rejected.parquet"
+
+
+def save_generated(folder: Path, generated: Generated, keep_copies: bool) -> list[Path]:
+    """Write the texts (with their provenance inside the file) and the ledger.
+
+    Args:
+        keep_copies: whether the ledger may hold the text of a copied example, which is a real text; else its id only.
+    """
+    about = generated.provenance
+    ledger = generated.ledger
+    if not keep_copies:
+        ledger = ledger.assign(text=ledger["text"].where(ledger["reason"] != "copy_of_example", ""))
+    return [
+        write_parquet(synthetic_file(folder, about["task"], about["setting"]), generated.texts, about),
+        write_parquet(ledger_file(folder, about["task"], about["setting"]), ledger, about),
+    ]
+
+
+def load_synthetic(folder: Path, task: str, setting: str) -> pd.DataFrame:
+    """The synthetic texts of a task and setting.
+
+    Raises:
+        SynthgapError: the generation stage has not written them.
+    """
+    import pandas as pd
+
+    from synthgap.errors import SynthgapError
+
+    path = synthetic_file(folder, task, setting)
+    if not path.is_file():
+        raise SynthgapError(f"'{path.name}' is not there yet; run the stage 01_generation first")
+    return pd.read_parquet(path)
+
+
+def provenance(folder: Path, task: str, setting: str) -> dict[str, Any]:
+    return parquet_about(synthetic_file(folder, task, setting))
+
+
+def rejects_table(ledgers: list[pd.DataFrame]) -> pd.DataFrame:
+    """Columns task, setting, reason, texts: how many texts were turned down and why."""
+    import pandas as pd
+
+    rows = pd.concat(ledgers, ignore_index=True)
+    counted = rows.groupby(["task", "setting", "reason"], as_index=False).size().rename(columns={"size": "texts"})
+    return counted if len(counted) else pd.DataFrame(columns=["task", "setting", "reason", "texts"])

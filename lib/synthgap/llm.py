@@ -1,0 +1,148 @@
+"""Who answers a conversation. One interface for recorded and live models: conversation in, answer out."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from synthgap.config import LLMSettings
+from synthgap.data import bundled
+from synthgap.errors import SynthgapError
+from synthgap.files import digest, file_digest
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation so far; its last message is the request that waits for an answer.
+
+    Attributes:
+        task, setting, label: what the texts are for.
+        messages: context, then user and assistant in turns.
+    """
+
+    task: str
+    setting: str
+    label: str
+    messages: tuple[Message, ...]
+
+    @property
+    def turn(self) -> int:
+        """The number of answers so far: 0 for the first request."""
+        return sum(message.role == "assistant" for message in self.messages)
+
+    def then(self, role: Literal["user", "assistant"], content: str) -> Conversation:
+        return Conversation(self.task, self.setting, self.label, (*self.messages, Message(role, content)))
+
+
+@dataclass(frozen=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request.
+
+    Attributes:
+        finish_reason: "stop" for a whole answer, "length" for one cut off by the token limit.
+        usage: tokens as the endpoint counted them; None where nobody counted (recordings).
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage | None
+    model: str
+
+
+class LLM(Protocol):
+    """Anything that answers conversations."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def answer(self, conversation: Conversation) -> Answer: ...
+
+    def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
+        """Ids of the few-shot examples that the next request has to show; None: the caller draws them."""
+        ...
+
+
+RECORDED_MODEL = "Claude (Anthropic), recorded 2026-11-20"
+
+
+@dataclass(frozen=True)
+class RecordedLLM:
+    """Answers turn by turn from recorded conversations, as an endpoint would, whatever the exact prompt.
+
+    Args:
+        folder: holds `<setting>/<task>.jsonl`, one answer a line: task, setting, label, turn, example_ids, response.
+    """
+
+    folder: Path
+    model: str = RECORDED_MODEL
+
+    @property
+    def fingerprint(self) -> str:
+        return digest({path.relative_to(self.folder).as_posix(): file_digest(path) for path in self._files()})
+
+    def answer(self, conversation: Conversation) -> Answer:
+        """The recorded answer to the last request.
+
+        Raises:
+            SynthgapError: no such conversation, or it was recorded with fewer turns.
+        """
+        if conversation.messages[-1].role != "user":
+            raise ValueError("the last message of a conversation must be the user's request")
+        row = self._turns(conversation).get(conversation.turn)
+        if row is None:
+            have = len(self._turns(conversation))
+            raise SynthgapError(
+                f"the recording of task '{conversation.task}', setting '{conversation.setting}', label "
+                f"'{conversation.label}' holds {have} turns, and turn {conversation.turn + 1} was asked for; "
+                "lower generation.texts_per_label or use a live LLM"
+            )
+        return Answer(row["response"], row.get("finish_reason", "stop"), None, self.model)
+
+    def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
+        row = self._turns(conversation).get(conversation.turn)
+        return tuple(row["example_ids"]) if row else None
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*_shot/*.jsonl"))
+
+    def _turns(self, conversation: Conversation) -> dict[int, dict]:
+        path = self.folder / conversation.setting / f"{conversation.task}.jsonl"
+        return _read_recording(path).get(conversation.label, {})
+
+
+@functools.lru_cache(maxsize=64)
+def _read_recording(path: Path) -> dict[str, dict[int, dict]]:
+    """{label: {turn: row}} of a recording; empty where there is none."""
+    conversations: dict[str, dict[int, dict]] = {}
+    if not path.is_file():
+        return conversations
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            conversations.setdefault(row["label"], {})[row["turn"]] = row
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise SynthgapError(f"recording '{path.name}', line {number}: no answer with label and turn") from error
+    return conversations
+
+
+def connect(settings: LLMSettings) -> LLM:
+    """The LLM that a profile names."""
+    return RecordedLLM(bundled("recordings"))

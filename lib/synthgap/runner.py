@@ -1,0 +1,305 @@
+"""Execute the notebooks headlessly: check first, believe only the notebook's own success marker, keep a manifest."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from synthgap.config import Profile, load_profile, parse_overrides, root
+from synthgap.errors import SynthgapError, unknown
+from synthgap.files import read_json, write_json
+from synthgap.stages import (
+    STAGES,
+    data_digests,
+    marker_file,
+    notebook_file,
+    outputs_folder,
+    stage_key,
+    stage_name,
+    stage_state,
+)
+
+KERNEL = "python3"
+PROGRESS_BAR = re.compile(r"\d+%\|")
+
+
+class StageFailed(SynthgapError):
+    """A notebook that did not run to its end."""
+
+
+def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), force: bool = False) -> None:
+    """Run the stages of a profile, or all of them; what is still valid is passed over unless `force`.
+
+    Raises:
+        SynthgapError: something is wrong before the start; nothing was run.
+        StageFailed: a notebook failed; those before it stand.
+    """
+    overrides = parse_overrides(list(sets))
+    profile = load_profile(profile_name, overrides)
+    chosen = [stage for stage in STAGES if stage in {stage_name(name) for name in stages}] or list(STAGES)
+    parameters = {"profile": profile_name, "overrides": overrides}
+    check_before_start(profile, chosen, parameters)
+    for number, stage in enumerate(chosen, start=1):
+        state = stage_state(stage, profile)
+        place = f"[{number}/{len(chosen)}] {stage}"
+        if state == "done" and not force:
+            print(f"{place}: done already, nothing changed", flush=True)
+            continue
+        print(f"{place}: running ({'forced' if state == 'done' else state})", flush=True)
+        seconds = run_stage(stage, profile, parameters)
+        print(f"{place}: finished in {seconds:.0f} s", flush=True)
+    print(f"results: {_shown_path(outputs_folder(profile))}")
+
+
+def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict[str, Any]) -> None:
+    """Everything that can be found wrong before the first notebook starts."""
+    from synthgap.data import load_real
+    from synthgap.tasks import load_task
+
+    for stage in stages:
+        check_parameters(notebook_file(stage), parameters)
+    first = STAGES.index(stages[0])
+    for stage in STAGES[:first]:
+        if (state := stage_state(stage, profile)) != "done":
+            raise SynthgapError(
+                f"stage {stages[0]} reads what {stage} writes, and that has to run first ({state}); "
+                f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : first], *stages])}"
+            )
+    if profile.data.source != "hub":
+        for name in profile.tasks:
+            data = load_real(load_task(name), profile)
+            if "few_shot" in profile.generation.settings:
+                for label in data.task.labels:
+                    data.few_shot_pool(label)
+
+
+def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
+    """Refuse a notebook without exactly one cell tagged `parameters`, and parameters which that cell lacks."""
+    known = notebook_parameters(notebook)
+    for name in given:
+        if name not in known:
+            raise unknown(f"parameter of {notebook.name}", name, known)
+
+
+def notebook_parameters(path: Path) -> dict[str, Any]:
+    """{name: default} of the notebook's cell tagged `parameters`.
+
+    Raises:
+        SynthgapError: no notebook, not exactly one such cell, or something in it that is no literal.
+    """
+    import nbformat
+
+    if not path.is_file():
+        raise SynthgapError(f"notebook '{path.name}' is missing from notebooks/")
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise SynthgapError(f"notebook '{path.name}' needs exactly one cell tagged 'parameters', and has {len(tagged)}")
+    values = {}
+    for node in ast.parse(tagged[0].source).body:
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        try:
+            values[target.id] = ast.literal_eval(node.value)  # type: ignore[union-attr]
+        except (AttributeError, ValueError) as error:
+            raise SynthgapError(
+                f"notebook '{path.name}': its cell tagged 'parameters' may hold only 'name: type = literal' "
+                f"(line {node.lineno})"
+            ) from error
+    return values
+
+
+def run_stage(stage: str, profile: Profile, parameters: dict[str, Any]) -> float:
+    """Execute one notebook into outputs/<profile>/notebooks/ and record it in the manifest; seconds taken."""
+    expected = stage_key(stage, profile)
+    marker = marker_file(profile, stage)
+    marker.unlink(missing_ok=True)
+    executed = outputs_folder(profile) / "notebooks" / f"{stage}.ipynb"
+    running, failed = executed.with_suffix(".running.ipynb"), executed.with_suffix(".failed.ipynb")
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    error: BaseException | None = None
+    try:
+        _execute(notebook_file(stage), running, parameters)
+        found = read_json(marker)
+        if not isinstance(found, dict) or found.get("key") != expected:
+            raise StageFailed(
+                f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
+            )
+    except BaseException as caught:
+        error = caught
+        marker.unlink(missing_ok=True)
+    _tidy(running, executed if error is None else failed)
+    if error is None:
+        failed.unlink(missing_ok=True)
+    _record(stage, profile, started, success=error is None)
+    if error is not None:
+        raise error
+    return time.time() - started
+
+
+def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        with _quiet_papermill():
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=parameters,
+                kernel_name=KERNEL,
+                cwd=root(),
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+    except PapermillExecutionError as error:
+        raise StageFailed(_cell_error(notebook.stem, error)) from None
+    except DeadKernelError:
+        raise StageFailed(
+            f"{notebook.stem}: its kernel died (out of memory, or killed); what it finished is kept: run again to go on"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet_papermill() -> Iterator[None]:
+    import logging
+    import warnings
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("traitlets").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _cell_error(stage: str, error: Any) -> str:
+    """The failing cell's error: one sentence for a user's error, the traceback for any other."""
+    where = f"{stage} failed in cell {error.exec_count}"
+    if error.ename in {"SynthgapError", "StageFailed"}:
+        return f"{where}: {error.evalue}"
+    if error.ename == "KeyboardInterrupt":
+        return f"{where}: interrupted; what it finished is kept: run again to go on"
+    return f"{where}: {error.ename}: {error.evalue}\n" + "\n".join(error.traceback)
+
+
+def _tidy(running: Path, target: Path) -> None:
+    """Move the executed copy into place, without progress bars, timings and paths of this machine."""
+    import nbformat
+
+    if not running.is_file():
+        return
+    notebook = nbformat.read(running, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if not (output.output_type == "stream" and output.name == "stderr" and PROGRESS_BAR.search(output.text))
+            ]
+    nbformat.write(notebook, running)
+    running.replace(target)
+
+
+# ---------------------------------------------------------------------------------------------------------- manifest
+
+
+def _record(stage: str, profile: Profile, started: float, success: bool) -> None:
+    from synthgap.runs import versions
+
+    path = outputs_folder(profile) / "manifest.json"
+    manifest = read_json(path) or {}
+    notebooks = {name: entry for name, entry in manifest.get("notebooks", {}).items() if name in STAGES}
+    notebooks[stage] = {
+        "start": _clock(started),
+        "end": _clock(time.time()),
+        "seconds": round(time.time() - started, 1),
+        "success": success,
+        "git": git_state(),
+    }
+    write_json(
+        path,
+        {
+            "profile": profile.model_dump(mode="json"),
+            "data_sha256": data_digests(profile),
+            "real_texts": "stand-in written by an LLM: evidence of nothing"
+            if profile.stand_in
+            else profile.data.source,
+            "git": git_state(),
+            "versions": versions(),
+            "machine": machine(),
+            "notebooks": {name: notebooks[name] for name in STAGES if name in notebooks},
+        },
+    )
+
+
+def _clock(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def git_state() -> dict[str, Any]:
+    """The commit, and whether anything but outputs/ differs from it; nothing where there is no git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", ".", ":!outputs"))} if commit else {}
+    except OSError:
+        return {}
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine, without its name: system, processor, cores, memory, GPU."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        models = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        processor = models[0] if models else processor
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ status
+
+
+def status(profile_name: str, sets: Sequence[str] = ()) -> bool:
+    """Print what of a profile is done and what is missing; whether all of it is done."""
+    profile = load_profile(profile_name, parse_overrides(list(sets)))
+    print(f"{profile.name}: {profile.title}")
+    states = {stage: stage_state(stage, profile) for stage in STAGES}
+    for stage, state in states.items():
+        print(f"  {stage:<16} {state if state == 'done' else 'to run: ' + state}")
+    missing = [stage for stage, state in states.items() if state != "done"]
+    if missing:
+        print(f"  next: synthgap run {profile_name}" + (" --data DIR" if profile.data.source == "folder" else ""))
+    else:
+        print(f"  results: {_shown_path(outputs_folder(profile))}")
+    return not missing
+
+
+def _shown_path(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,315 @@
+"""The grid task x regime x classifier x seed: one trained cell is one JSON and its predictions, named by a hash.
+
+A run's name is a digest of what determines it (texts, labels, classifier, weights, seed), so a finished run is found
+again by any profile and never trained twice. Predictions are written first and the JSON last, both atomically, and
+the JSON holds the predictions' digest: a run is whole or it does not count.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.config import FinetuneSettings, Profile
+from synthgap.data import RealData, draw, draw_equal, equal_sizes, fingerprint
+from synthgap.errors import SynthgapError
+from synthgap.files import digest, file_digest, read_json, write_json, write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_FORMAT = 1  # raised whenever code changes what a run of unchanged settings computes
+PACKAGES = ("synthgap", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the grid, ready to be trained.
+
+    Attributes:
+        identity: what determines the result; its digest is the run's name.
+        train, validation, test: columns id, text, label.
+    """
+
+    task: str
+    classifier: str
+    regime: str
+    seed: int
+    identity: dict[str, Any]
+    train: pd.DataFrame = field(repr=False, compare=False)
+    validation: pd.DataFrame = field(repr=False, compare=False)
+    test: pd.DataFrame = field(repr=False, compare=False)
+    settings: Any = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return digest(self.identity, 20)
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} / {self.regime} / {self.classifier} / seed {self.seed}"
+
+
+def plan_task(profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataFrame]) -> list[Cell]:
+    """All cells of one task, at equal size.
+
+    Args:
+        synthetic: {"zero_shot": texts, "few_shot": texts} for the regimes of the profile.
+
+    Raises:
+        SynthgapError: a regime has no text of some label.
+    """
+    sources: dict[str, pd.DataFrame] = {
+        regime: data.split("train") if regime == "real" else synthetic[regime] for regime in profile.training.regimes
+    }
+    sizes = training_sizes(profile, data, sources)
+    return [
+        _cell(profile, data, regime, classifier, seed, draw_equal(sources[regime], sizes, seed))
+        for classifier in profile.training.classifiers
+        for regime in profile.training.regimes
+        for seed in profile.training.seeds_of(classifier)
+    ]
+
+
+def training_sizes(profile: Profile, data: RealData, sources: Mapping[str, pd.DataFrame]) -> dict[str, int]:
+    """{label: texts that every regime trains on}, in the order of the task's labels."""
+    counts = {regime: texts["label"].value_counts().to_dict() for regime, texts in sources.items()}
+    sizes = equal_sizes(counts, profile.training.texts_per_label)
+    for label in data.task.labels:
+        if not sizes.get(label):
+            regime = next(name for name, count in counts.items() if not count.get(label))
+            raise SynthgapError(
+                f"task '{data.task.name}': the regime '{regime}' has no text of label '{label}', "
+                "so there is no equal size to train at; generate or add some, or leave the regime out"
+            )
+    return {label: sizes[label] for label in data.task.labels}
+
+
+def _cell(profile: Profile, data: RealData, regime: str, classifier: str, seed: int, train: pd.DataFrame) -> Cell:
+    from synthgap.classifiers import classifier_identity
+
+    settings = profile.training.classifiers[classifier]
+    validation = data.split("validation")
+    if isinstance(settings, FinetuneSettings):
+        validation = draw(validation, min(settings.validation_texts, len(validation)), 0, "validation")
+    else:
+        validation = validation.iloc[:0]
+    test = data.split("test")
+    identity = {
+        "format": RUN_FORMAT,
+        "task": data.task.name,
+        "labels": list(data.task.labels),
+        "regime": regime,
+        "classifier": classifier_identity(settings),
+        "seed": seed,
+        "train": fingerprint(train[["id", "text", "label"]]),
+        "validation": _split_fingerprint(validation),
+        "test": _split_fingerprint(test),
+    }
+    return Cell(data.task.name, classifier, regime, seed, identity, train, validation, test, settings)
+
+
+def _split_fingerprint(frame: pd.DataFrame) -> str:
+    return fingerprint(frame[["id", "text", "label"]])
+
+
+# -------------------------------------------------------------------------------------------------------------- grid
+
+
+def run_grid(cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Train every cell that has no finished run, and write the grid's index (`grid.csv`).
+
+    Several processes may work on one folder: each cell is trained under a lock, and a process passes over cells that
+    another is training and comes back to them. A killed process leaves finished runs and nothing else.
+
+    Args:
+        about: further facts for the run's JSON, such as the fingerprint of each task's data, by task.
+
+    Returns:
+        The index: task, classifier, regime, seed, run, n_train, trained_now.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    cells = list(cells)
+    trained_now: set[str] = set()
+    missing = [cell for cell in cells if not is_finished(folder, cell.name)]
+    with tqdm(total=len(cells), initial=len(cells) - len(missing), desc="runs", unit="run", mininterval=2) as bar:
+        for cell, trained in _work_off(missing, folder, about or {}, bar):
+            bar.update()
+            if trained:
+                trained_now.add(cell.name)
+    index = pd.DataFrame(
+        [
+            {
+                "task": cell.task,
+                "classifier": cell.classifier,
+                "regime": cell.regime,
+                "seed": cell.seed,
+                "run": cell.name,
+                "n_train": len(cell.train),
+                "trained_now": cell.name in trained_now,
+            }
+            for cell in cells
+        ]
+    )
+    write_index(folder, index)
+    return index
+
+
+def _work_off(cells: list[Cell], folder: Path, about: Mapping[str, Any], bar: Any) -> Iterator[tuple[Cell, bool]]:
+    """Yield each cell once its run is there, and whether this process trained it."""
+    from filelock import FileLock, Timeout
+
+    locks = folder / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    waiting = cells
+    while waiting:
+        held_elsewhere = []
+        for cell in waiting:
+            lock = FileLock(locks / f"{cell.name}.lock", timeout=0)
+            try:
+                with lock:
+                    trained = not is_finished(folder, cell.name)
+                    if trained:
+                        if run_file(folder, cell.name).exists():
+                            bar.write(f"run {cell.name} is torn and is trained again ({cell.title})")
+                        bar.set_postfix_str(cell.title, refresh=False)
+                        train_cell(cell, folder, about.get(cell.task, {}))
+            except Timeout:
+                held_elsewhere.append(cell)
+                continue
+            yield cell, trained
+        if len(held_elsewhere) == len(waiting):
+            time.sleep(0.2)
+        waiting = held_elsewhere
+
+
+def train_cell(cell: Cell, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Train one cell and write its two files; the JSON's content is returned."""
+    from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
+
+    labels = cell.identity["labels"]
+
+    def numbered(frame: pd.DataFrame) -> Texts:
+        return Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
+
+    reset_peak_memory()
+    train = numbered(cell.train)
+    fitted = fit_predict(
+        cell.settings, train, numbered(cell.validation), cell.test["text"].tolist(), len(labels), cell.seed
+    )
+    predictions = prediction_frame(cell.test, labels, fitted.probabilities)
+    path = write_parquet(prediction_file(folder, cell.name), predictions)
+    run = {
+        "run": cell.name,
+        "task": cell.task,
+        "classifier": cell.classifier,
+        "regime": cell.regime,
+        "seed": cell.seed,
+        "settings": cell.settings.model_dump(mode="json", exclude={"seeds"}),
+        "identity": cell.identity,
+        **about,
+        "n_train": len(cell.train),
+        "n_train_by_label": {label: int((cell.train["label"] == label).sum()) for label in labels},
+        "n_test": len(cell.test),
+        "scores": scores(predictions["label"], predictions["predicted"], labels),
+        "train_seconds": round(fitted.train_seconds, 3),
+        "predict_seconds": round(fitted.predict_seconds, 3),
+        "train_texts_per_second": round(fitted.trained_texts / max(fitted.train_seconds, 1e-9), 1),
+        "predict_texts_per_second": round(len(cell.test) / max(fitted.predict_seconds, 1e-9), 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "details": fitted.details,
+        "versions": versions(),
+        "predictions_sha256": file_digest(path),
+    }
+    write_json(run_file(folder, cell.name), run)
+    return run
+
+
+def prediction_frame(test: pd.DataFrame, labels: list[str], probabilities: Any) -> pd.DataFrame:
+    """Columns id, label, predicted and `p <label>` for each label; no text."""
+    import numpy as np
+    import pandas as pd
+
+    predicted = np.array(labels, dtype=object)[probabilities.argmax(axis=1)]
+    columns = {f"p {label}": probabilities[:, place] for place, label in enumerate(labels)}
+    return pd.DataFrame(
+        {"id": test["id"].tolist(), "label": test["label"].tolist(), "predicted": predicted.tolist(), **columns}
+    )
+
+
+def scores(label: Any, predicted: Any, labels: list[str]) -> dict[str, float]:
+    """Macro-F1 and accuracy in percent; a label neither present nor predicted counts as F1 = 0."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    macro = f1_score(label, predicted, labels=labels, average="macro", zero_division=0)
+    return {"macro_f1": round(100 * macro, 4), "accuracy": round(100 * accuracy_score(label, predicted), 4)}
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def run_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def prediction_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.predictions.parquet"
+
+
+def is_finished(folder: Path, name: str) -> bool:
+    """Whether a run's JSON is whole and its predictions are the ones it was written with."""
+    run = read_json(run_file(folder, name))
+    path = prediction_file(folder, name)
+    return isinstance(run, dict) and path.is_file() and run.get("predictions_sha256") == file_digest(path)
+
+
+def write_index(folder: Path, index: pd.DataFrame) -> Path:
+    """`grid.csv`: which runs make up the grid that was last asked for."""
+    from synthgap.files import write_text
+
+    return write_text(folder / "grid.csv", index.drop(columns="trained_now").to_csv(index=False, lineterminator="\n"))
+
+
+def read_index(folder: Path) -> pd.DataFrame:
+    """The grid's index.
+
+    Raises:
+        SynthgapError: there is none, or one of its runs is missing or torn.
+    """
+    import pandas as pd
+
+    path = folder / "grid.csv"
+    if not path.is_file():
+        raise SynthgapError(f"'{path.name}' is not in '{folder.name}/' yet; run the stage 02_training first")
+    index = pd.read_csv(path, dtype={"run": str}, keep_default_na=False)
+    for row in index.itertuples():
+        if not is_finished(folder, row.run):
+            raise SynthgapError(
+                f"run {row.run} ({row.task} / {row.regime} / {row.classifier} / seed {row.seed}) is missing or torn; "
+                "run the stage 02_training again: it trains this one anew and keeps the others"
+            )
+    return index
+
+
+def read_run(folder: Path, name: str) -> dict[str, Any]:
+    return read_json(run_file(folder, name)) or {}
+
+
+def read_predictions(folder: Path, name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(prediction_file(folder, name))

@@ -1,0 +1,218 @@
+"""How tables look: tidy CSV for programs; Markdown, LaTeX and HTML for people, every text escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.files import write_text
+from synthgap.tasks import load_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synthgap.config import Profile
+
+REGIME_TITLES = {"real": "Real", "zero_shot": "Zero-shot", "few_shot": "Few-shot"}
+METRIC_TITLES = {"macro_f1": "Macro-F1", "accuracy": "Accuracy"}
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "−": r"$-$",
+    "±": r"$\pm$",
+    "–": "--",
+}
+UNVERIFIED = (
+    "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
+    "columns' mean drops agree with the averages in the paper's text, and one cell is empty."
+)
+
+
+def escape_latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def escape_markdown(text: str) -> str:
+    """For a cell of a Markdown table: no markup, no HTML, no new column or line."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{sign}" if sign in "\\`*_[]|~$#" else sign for sign in text)
+
+
+def escape_csv(value: Any) -> Any:
+    """Keep spreadsheets from taking a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in set("=+-@\t\r") else value
+
+
+def footer(profile: Profile) -> str:
+    """What every table, figure and report of a profile has to say about its own evidence."""
+    from synthgap.llm import connect
+
+    model = connect(profile.llm).model
+    parts = [f"Synthetic texts: {model}."]
+    if profile.stand_in:
+        parts.insert(
+            0,
+            'The "real" texts are a stand-in that an LLM wrote for this project: '
+            "these numbers are evidence of nothing.",
+        )
+    else:
+        parts.append(
+            f"Profile {profile.name}: a small-scale rerun with another LLM and other classifiers than the paper's."
+        )
+    return " ".join(parts)
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+    """Tidy CSV: numbers to six significant places, nothing for what is undefined, texts safe for spreadsheets."""
+    safe = frame.copy()
+    for column in safe.columns:
+        if not _is_number(safe[column]):
+            safe[column] = safe[column].map(escape_csv)
+    return write_text(path, safe.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _is_number(column: pd.Series) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(column)
+
+
+def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
+    """A Markdown table under its caption, with its notes below; cells are texts."""
+    head = [escape_markdown(str(column)) for column in frame.columns]
+    rows = [[escape_markdown(str(value)) for value in row] for row in frame.itertuples(index=False)]
+    align = [":--" if place == 0 else "--:" for place in range(len(head))]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, align, *rows)]
+    return "\n".join(
+        [f"**{escape_markdown(caption)}**", "", *lines, "", *(escape_markdown(note) + "\n" for note in notes)]
+    )
+
+
+def to_latex(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
+    """A booktabs table with its caption and notes; needs the LaTeX package booktabs."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "  " + " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
+
+    body = [line(row) for row in frame.itertuples(index=False)]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering\small",
+            rf"  \caption{{{escape_latex(caption)}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (frame.shape[1] - 1)}}}",
+            r"  \toprule",
+            line(list(frame.columns)),
+            r"  \midrule",
+            *body,
+            r"  \bottomrule",
+            r"  \end{tabular}",
+            *(rf"  \par\footnotesize {escape_latex(note)}" for note in notes),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def write_table(
+    folder: Path, name: str, tidy: pd.DataFrame, shown: pd.DataFrame, caption: str, notes: Sequence[str]
+) -> list[Path]:
+    """`name`.csv with the tidy figures; `name`.md and `name`.tex as people read them."""
+    return [write_csv(folder / f"{name}.csv", tidy), *write_shown(folder, name, shown, caption, notes)]
+
+
+def write_shown(folder: Path, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str]) -> list[Path]:
+    return [
+        write_text(folder / f"{name}.md", to_markdown(shown, caption, notes)),
+        write_text(folder / f"{name}.tex", to_latex(shown, caption, notes)),
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------- Table 1
+
+
+def table_1(table: pd.DataFrame, gaps: pd.DataFrame, classifier: str, metric: str = "macro_f1") -> pd.DataFrame:
+    """Table 1 for people: a row a task in the paper's order, regimes side by side with the drop against real.
+
+    Cells are "mean ± deviation over seeds [95 % interval]"; a drop bears * where its Holm-corrected p is below 0.05.
+    """
+    import pandas as pd
+
+    rows = table[table["classifier"] == classifier].set_index(["task", "regime"])
+    drops = gaps[(gaps["classifier"] == classifier) & (gaps["metric"] == metric) & (gaps["baseline"] == "real")]
+    drops = drops.set_index(["task", "regime"])
+    published = _published(metric)
+    tasks = tasks_in_paper_order(table["task"].unique())
+    regimes = [regime for regime in REGIME_TITLES if regime in set(table["regime"])]
+    shown = []
+    for task in tasks:
+        line = {"Task": load_task(task).title}
+        for regime in regimes:
+            line[REGIME_TITLES[regime]] = _score(rows.loc[(task, regime)], metric)
+            if (task, regime) in drops.index:
+                line[f"{REGIME_TITLES[regime]} − real"] = _gap(drops.loc[(task, regime)])
+        line["Published, unverified"] = " / ".join(published.get((task, regime), "–") for regime in regimes)
+        shown.append(line)
+    return pd.DataFrame(shown)
+
+
+def table_1_notes(table: pd.DataFrame, classifier: str, profile: Profile) -> list[str]:
+    """What a reader must know beside Table 1."""
+    rows = table[table["classifier"] == classifier]
+    sizes = f"{rows['n_train'].min():,} to {rows['n_train'].max():,} training texts a task, the same for every regime"
+    seeds = ", ".join(map(str, sorted(rows["seeds"].unique())))
+    return [
+        f"Mean ± standard deviation over seeds [95 % interval over test items and seeds], in percent; {sizes}; "
+        f"seeds: {seeds}. A deviation of 0.0 means that every seed drew the same texts (all there were) and the "
+        "classifier has no randomness of its own; with one seed there is no deviation. "
+        "* Holm-corrected paired randomisation test over the tasks: p < 0.05, for these trained classifiers.",
+        f"{UNVERIFIED} Order of its figures: real / zero-shot / few-shot.",
+        footer(profile),
+    ]
+
+
+def tasks_in_paper_order(tasks: Sequence[str]) -> list[str]:
+    """Tasks from least to most subjective in the paper's Table 1 (unverified); others follow by name."""
+    return sorted(tasks, key=lambda name: (load_task(name).paper_order or 10**6, name))
+
+
+def paper_order(tasks: Sequence[str]) -> dict[str, int]:
+    """{task: place} of those tasks that the paper's Table 1 orders, from 1 (least subjective) on."""
+    ranked = [name for name in tasks_in_paper_order(tasks) if load_task(name).paper_order]
+    return {name: place for place, name in enumerate(ranked, start=1)}
+
+
+def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """Numbers as people read them, nothing for what is undefined."""
+    return frame.map(lambda value: f"{value:.{digits}f}" if isinstance(value, float) else str(value)).replace(
+        "nan", "–"
+    )
+
+
+def _score(row: pd.Series, metric: str) -> str:
+    deviation = "" if row[f"{metric}_sd"] != row[f"{metric}_sd"] else f" ± {row[f'{metric}_sd']:.1f}"
+    return f"{row[metric]:.1f}{deviation} [{row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f}]"
+
+
+def _gap(row: pd.Series) -> str:
+    return f"{row['gap']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}".replace("-", "−")
+
+
+def _published(metric: str, encoder: str = "roberta") -> dict[tuple[str, str], str]:
+    from synthgap.evaluation import published_table
+
+    rows = published_table()
+    rows = rows[(rows["encoder"] == encoder) & rows[metric].notna()]
+    return {(row["task"], row["regime"]): f"{row[metric]:.1f}" for _, row in rows.iterrows()}
