@@ -53,7 +53,7 @@ class ProbeSettings(Settings):
 
     kind: Literal["probe"]
     encoder: str = "minilm"
-    inverse_regularisation: float = Field(10.0, gt=0)
+    inverse_regularisation: float = Field(3.0, gt=0)
     seeds: Seeds | None = None
 
 

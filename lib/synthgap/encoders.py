@@ -101,13 +101,14 @@ def embed(texts: Sequence[str], encoder: str = MINILM, progress: bool = True) ->
         known = cache.get(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         order = sorted(missing, key=lambda key: (-len(missing[key]), key))
-        chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
-        for chunk in tqdm(
-            chunks, desc="embedding", unit_scale=CHUNK, unit="text", mininterval=2, disable=not (progress and order)
-        ):
-            vectors = encode([missing[key] for key in chunk], encoder)
-            cache.put(chunk, vectors)
-            known.update(zip(chunk, vectors, strict=True))
+        show = progress and len(order) > CHUNK
+        with tqdm(total=len(order), desc="embedding", unit="text", mininterval=2, leave=False, disable=not show) as bar:
+            for start in range(0, len(order), CHUNK):
+                chunk = order[start : start + CHUNK]
+                vectors = encode([missing[key] for key in chunk], encoder)
+                cache.put(chunk, vectors)
+                known.update(zip(chunk, vectors, strict=True))
+                bar.update(len(chunk))
     return np.stack([known[key] for key in keys]) if keys else np.empty((0, 0), dtype=np.float32)
 
 

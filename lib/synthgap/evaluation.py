@@ -346,7 +346,8 @@ def what_points_can_prove(correlations: pd.DataFrame) -> str:
     return (
         f"{n} tasks can tell a rank correlation from 0 only when it is beyond about ±{detectable:.2f}, and the "
         f"narrowest interval here is {narrowest:.2f} wide: a weaker relation would go unseen, and one "
-        "that is seen could be due to anything else in which these tasks differ (length of texts, number of labels, test size)."
+        "that is seen could be due to anything else in which these tasks differ (length of texts, number of labels, "
+        "test size)."
     )
 
 
