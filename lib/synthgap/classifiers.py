@@ -132,6 +132,7 @@ def _finetune(
         features = tokenised(tokenizer, test, settings.max_tokens)
         order = sorted(range(len(test)), key=lambda index: -len(features[index]["input_ids"]))
         ordered: Any = [features[index] for index in order]
+        trainer.args.train_sampling_strategy = "sequential"  # grouping by length would shuffle the predictions too
         logits = np.asarray(trainer.predict(ordered).predictions, dtype=np.float64)
     probabilities = np.empty((len(test), n_labels), dtype=np.float32)
     probabilities[order] = softmax(logits, axis=1)

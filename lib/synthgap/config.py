@@ -206,7 +206,10 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """A pydantic error as one sentence: the key at fault, and what is allowed there."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in {"tfidf", "probe", "finetune"})
+    loc = first["loc"]
+    if loc[:2] == ("training", "classifiers"):
+        loc = (*loc[:3], *loc[4:])  # without the kind, which pydantic adds after the classifier's name
+    key = ".".join(map(str, loc))
     if first["type"] == "extra_forbidden":
         parent = _model_at(model, first["loc"][:-1])
         return str(unknown("key", key, parent.model_fields if parent else []))
@@ -229,8 +232,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for part in parents:
-        if not isinstance(values.get(part), dict):
-            known = ", ".join(map(str, values))
-            raise SynthgapError(f"--set {dotted}: the profile has no section '{part}'; it has: {known}")
-        values = values[part]
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise SynthgapError(f"--set {dotted}: '{part}' holds one value and no keys")
     values[last] = value

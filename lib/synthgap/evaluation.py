@@ -238,7 +238,7 @@ def _table_row(outcome: Outcome, regime: str, draws: Mapping[str, np.ndarray]) -
     for metric, values in score_runs(outcome, regime).items():
         low, high = np.percentile(draws[metric], INTERVAL)
         row[metric] = values.mean()
-        row[f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else None
+        row[f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
         row[f"{metric}_low"], row[f"{metric}_high"] = low, high
     return row
 

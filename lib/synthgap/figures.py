@@ -42,7 +42,8 @@ def set_style() -> None:
 
 def save_figure(figure: Figure, folder: Path, name: str, footer: str) -> list[Path]:
     """Write `name`.pdf and `name`.png, the footer below the picture; the same figure gives the same bytes."""
-    width = int(figure.get_figwidth() * 15)
+    figure.set_layout_engine("constrained")
+    width = int(figure.get_figwidth() * 16)
     figure.supxlabel("\n".join(textwrap.wrap(footer, width)), x=0.01, ha="left", fontsize=7.5, color="0.35")
     paths = []
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
@@ -69,7 +70,8 @@ def plot_lengths(words: pd.DataFrame, ax: Axes) -> Axes:
         linewidth=0.8,
         ax=ax,
     )
-    ax.set(xscale="log", xlabel="words a text (log scale; boxes: quartiles)", ylabel="", title="Length of the texts")
+    ax.set(xlabel="words a text (log scale; boxes: quartiles)", ylabel="", title="Length of the texts")
+    _log_axis(ax)
     _task_ticks(ax, order)
     return _regime_legend(ax)
 
@@ -89,7 +91,8 @@ def plot_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
         palette=COLOURS,
         ax=ax,
     )
-    ax.set(xscale="log", xlabel="training texts (log scale)", ylabel="", title="Texts that can be trained on")
+    ax.set(xlabel="training texts (log scale)", ylabel="", title="Texts that can be trained on")
+    _log_axis(ax)
     _task_ticks(ax, order)
     return _regime_legend(ax)
 
@@ -120,7 +123,7 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
             label=REGIME_TITLES[regime],
         )
     ax.set(xlabel="synthetic − real, points of macro-F1" if metric == "macro_f1" else f"synthetic − real, {metric}")
-    ax.set(ylabel="", title=title or "What is lost by training on synthetic texts", ylim=(len(order) - 0.5, -0.5))
+    ax.set(ylabel="", title=title or "Gap to real data, by task", ylim=(len(order) - 0.5, -0.5))
     _task_ticks(ax, order)
     ax.legend(
         title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
@@ -140,12 +143,12 @@ def plot_gap_by_subjectivity(
     ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
     for regime in (name for name in REGIME_TITLES if name in set(rows["regime"])):
         part = rows[rows["regime"] == regime]
-        x = part["task"].map(order)
+        x = part["task"].map(order) + (0.12 if regime == "few_shot" else -0.12)
         legend = REGIME_TITLES[regime]
         if regime in found.index:
             rho, low, high, p = found.loc[regime, ["rho", "low", "high", "p"]]
-            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.3f}"
-        ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=1.2, alpha=0.6)
+            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.3f}".replace("-", "−")
+        ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
     places = sorted(order.items(), key=lambda item: item[1])
     ax.set_xticks(
@@ -155,6 +158,15 @@ def plot_gap_by_subjectivity(
     ax.set_xlabel("tasks, from least to most subjective (the paper's order, unverified)")
     ax.legend(title="Spearman's rho [95 % interval]", frameon=False, loc="lower left", alignment="left")
     return ax
+
+
+def _log_axis(ax: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _task_ticks(ax: Axes, order: Sequence[str]) -> None:

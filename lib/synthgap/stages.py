@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,6 +109,7 @@ def open_stage(
         overrides: profile keys to set anew, for example {"training.seeds": [0]}.
         show_real_texts: None for what the profile says.
     """
+    warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
     resolved = load_profile(profile, overrides)
     shown = resolved.show_real_texts if show_real_texts is None else show_real_texts
     if show_real_texts is not None:

@@ -1,0 +1,73 @@
+"""Shared by all tests: where things are, small data, and one run of the profile smoke for the whole session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = Path(os.environ.get("SYNTHGAP_TEST_DATA", ROOT.parent / "shared" / "data"))
+needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not on this machine")
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache, data or outputs."""
+    os.environ["SYNTHGAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SYNTHGAP_HOME"] = str(ROOT)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
+    os.environ.pop("SYNTHGAP_DATA", None)
+    os.environ.pop("SYNTHGAP_OUTPUTS", None)
+
+
+def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "synthgap", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """outputs/smoke of one run of all notebooks."""
+    folder = tmp_path_factory.mktemp("outputs")
+    done = synthgap("run", "smoke", "--output", str(folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "smoke"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of its own, to be changed at will: configs and notebooks are copies."""
+    for name in ("configs", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / "home" / name)
+    monkeypatch.setenv("SYNTHGAP_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def texts() -> pd.DataFrame:
+    """Sound data of the task sms_spam: 12 train, 2 validation and 4 test texts a label."""
+    rows = [
+        {"id": f"{split}-{label}-{n}", "text": f"{split} text {n} of {label}", "label": label, "split": split}
+        for split, size in (("train", 12), ("validation", 2), ("test", 4))
+        for label in ("ham", "spam")
+        for n in range(size)
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,303 @@
+import pandas as pd
+import pytest
+from conftest import REAL_DATA, needs_real_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthgap.config import load_profile
+from synthgap.data import (
+    SUFFIXES,
+    checked,
+    data_file,
+    draw,
+    draw_equal,
+    equal_sizes,
+    fingerprint,
+    load_real,
+    read_file,
+    read_hub,
+    split_where_needed,
+    without_repeats,
+)
+from synthgap.errors import SynthgapError
+from synthgap.tasks import known_tasks, load_task
+
+SMS = load_task("sms_spam")
+
+
+def save(frame: pd.DataFrame, path):
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    elif path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    return path
+
+
+def from_folder(folder, task=SMS, monkeypatch=None):
+    profile = load_profile("demo", {"data.source": "folder"})
+    monkeypatch.setenv("SYNTHGAP_DATA", str(folder))
+    return load_real(task, profile)
+
+
+# ------------------------------------------------------------------------------------------------- sources
+
+
+def test_the_bundled_stand_in_has_every_task_as_its_readme_says():
+    for name in known_tasks():
+        data = load_real(load_task(name), load_profile("demo"))
+        counts = data.frame.groupby(["split", "label"]).size()
+        assert set(counts["train"]) == {36}
+        assert set(counts["validation"]) == {4}
+        assert set(counts["test"]) == {20}
+        assert data.dropped == {}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_formats_of_a_folder_give_the_same_data(tmp_path, texts, suffix, monkeypatch):
+    texts.loc[0, "text"] = "NA"
+    texts.loc[1, "text"] = 'a "quoted", comma\nand a new line 😊'
+    save(texts, tmp_path / f"sms_spam{suffix}")
+    data = from_folder(tmp_path, monkeypatch=monkeypatch)
+    assert data.fingerprint == fingerprint(texts)
+    assert data.frame[["id", "text", "label", "split"]].equals(texts)
+
+
+@needs_real_data
+def test_the_real_folder_loads_whole(monkeypatch):
+    for name in known_tasks():
+        data = from_folder(REAL_DATA, load_task(name), monkeypatch)
+        assert len(data.frame) == len(pd.read_parquet(REAL_DATA / f"{name}.parquet"))
+        assert data.dropped == {}
+
+
+def test_a_cap_on_the_test_split_leaves_the_rest_alone(texts):
+    data = checked(SMS, texts, "texts", test_texts_per_label=3)
+    assert data.split("test")["label"].value_counts().to_dict() == {"ham": 3, "spam": 3}
+    assert len(data.split("train")) == 24
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path, monkeypatch):
+    with pytest.raises(SynthgapError, match=r"data folder '.*nowhere' does not exist; name another with --data"):
+        from_folder(tmp_path / "nowhere", monkeypatch=monkeypatch)
+    with pytest.raises(SynthgapError, match=r"task 'sms_spam': no data file .* needs one of sms_spam\.parquet"):
+        from_folder(tmp_path, monkeypatch=monkeypatch)
+
+
+def test_two_files_for_one_task_are_refused(tmp_path, texts):
+    for suffix in (".csv", ".parquet"):
+        save(texts, tmp_path / f"sms_spam{suffix}")
+    with pytest.raises(SynthgapError, match=r"sms_spam\.parquet and sms_spam\.csv both hold"):
+        data_file(SMS, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_an_unreadable_file_is_named(tmp_path, suffix):
+    path = tmp_path / f"sms_spam{suffix}"
+    path.write_bytes(b'{"id": "torn')
+    with pytest.raises(SynthgapError, match=f"data file 'sms_spam{suffix}' cannot be read"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t: t.drop(columns="label"), "column 'label' is missing; it has id, text, split"),
+        (lambda t: t.assign(text=["", *t["text"][1:]]), "empty texts; remove them"),
+        (lambda t: t.assign(text=[None, *t["text"][1:]]), "empty texts; remove them"),
+        (lambda t: t.assign(text=[" \n", *t["text"][1:]]), "empty texts"),
+        (lambda t: t.assign(label=["eggs", *t["label"][1:]]), "label 'eggs' is unknown to the task; known: ham, spam"),
+        (lambda t: t.assign(split=["dev", *t["split"][1:]]), "unknown split; known: train, validation, test"),
+        (lambda t: t.assign(id=["x", "x", *t["id"][2:]]), "every row needs an id of its own"),
+        (
+            lambda t: t[(t["split"] != "validation") | (t["label"] != "spam")],
+            "'spam' has no row in the split 'validation'",
+        ),
+        (lambda t: t.iloc[:0], "has no row in the split 'train'"),
+    ],
+)
+def test_bad_data_is_refused_with_its_place_and_the_way_out(texts, spoil, message):
+    with pytest.raises(SynthgapError) as error:
+        checked(SMS, spoil(texts), "sms.csv")
+    assert message in str(error.value)
+    assert "sms_spam" in str(error.value)
+    assert "sms.csv" in str(error.value)
+
+
+def test_too_few_texts_for_the_few_shot_pool(texts):
+    few = texts[(texts["split"] != "train") | (texts["label"] != "spam") | texts["id"].str.endswith(("0", "1"))]
+    data = checked(SMS, few, "few.csv")
+    assert len(data.few_shot_pool("ham")) == 10
+    with pytest.raises(SynthgapError, match="label 'spam' has 4 train texts, too few for the 10 few-shot examples"):
+        data.few_shot_pool("spam")
+
+
+def test_repeats_are_dropped_counted_and_kept_in_the_test_split(texts):
+    texts.loc[texts["id"] == "train-ham-0", "text"] = "test text 0 of ham"
+    texts.loc[texts["id"] == "train-ham-1", "text"] = "  train text 2 of ham "
+    data = checked(SMS, texts, "x")
+    assert dict(data.dropped) == {"repeats a text of its split": 1, "stands in another split": 1}
+    assert "test-ham-0" in set(data.frame["id"])
+    assert not {"train-ham-0", "train-ham-2"} & set(data.frame["id"])
+
+
+# -------------------------------------------------------------------------------------- draws, fingerprints
+
+counts = st.dictionaries(
+    st.sampled_from(["real", "zero_shot", "few_shot"]),
+    st.fixed_dictionaries({"a": st.integers(1, 30), "b": st.integers(1, 30)}),
+    min_size=1,
+)
+
+
+@given(counts, st.one_of(st.none(), st.integers(1, 40)), st.integers(0, 1000))
+def test_every_regime_trains_on_the_same_number_of_each_label(counts, cap, seed):
+    sizes = equal_sizes(counts, cap)
+    for regime, have in counts.items():
+        frame = pd.DataFrame(
+            [{"id": f"{regime}-{label}-{n}", "label": label} for label, total in have.items() for n in range(total)]
+        )
+        drawn = draw_equal(frame, sizes, seed)
+        assert drawn["label"].value_counts().to_dict() == sizes
+        assert drawn["id"].is_unique
+        assert set(drawn["id"]) <= set(frame["id"])
+    assert all(size <= min(have[label] for have in counts.values()) for label, size in sizes.items())
+    assert cap is None or max(sizes.values()) <= cap
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 99), st.randoms())
+def test_a_draw_ignores_row_order_and_contains_the_smaller_draw(small, more, seed, random):
+    frame = pd.DataFrame({"id": [f"i{n}" for n in range(100)]})
+    mixed = frame.sample(frac=1, random_state=random.randrange(2**31))
+    larger = draw(frame, small + more, seed, "purpose")["id"].tolist()
+    assert draw(mixed, small + more, seed, "purpose")["id"].tolist() == larger
+    assert draw(mixed, small, seed, "purpose")["id"].tolist() == larger[:small]
+
+
+def test_seeds_draw_differently_and_evenly():
+    frame = pd.DataFrame({"id": [f"i{n}" for n in range(50)]})
+    drawn = [frozenset(draw(frame, 25, seed, "p")["id"]) for seed in range(200)]
+    assert len(set(drawn)) == 200
+    share = pd.Series([key for one in drawn for key in one]).value_counts() / 200
+    assert share.between(0.35, 0.65).all()
+
+
+def test_the_fingerprint_sees_every_change_but_not_the_order(texts):
+    original = fingerprint(texts)
+    assert fingerprint(texts.sample(frac=1, random_state=0)) == original
+    for column in ("id", "text", "label", "split"):
+        changed = texts.copy()
+        changed.loc[3, column] = changed.loc[3, column] + "x"
+        assert fingerprint(changed) != original
+    assert fingerprint(texts.iloc[1:]) != original
+
+
+# -------------------------------------------------------------------------------------------------- the hub
+
+
+def local_hub(folder, task, frames, config=None):
+    """A folder that load_dataset reads like the hub's set; returns the task pointing there."""
+    names = []
+    for (name, split), frame in frames.items():
+        path = folder / "data" / f"{name}-{split}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        frame.to_parquet(path)
+        names.append((name, split, path.name))
+    lines = ["---", "configs:"]
+    for name in dict.fromkeys(name for name, *_ in names):
+        lines += [f"- config_name: {name}", "  data_files:"]
+        lines += [f"  - split: {split}\n    path: data/{file}" for other, split, file in names if other == name]
+    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+    hub = task.hub.model_copy(update={"path": str(folder), "revision": None, "config": task.hub.config or config})
+    return task.model_copy(update={"hub": hub})
+
+
+def test_hub_set_with_train_and_test_gets_its_validation_from_train(tmp_path):
+    task = load_task("ag_news")
+    train = pd.DataFrame({"text": [f"train {n}" for n in range(400)], "label": [n % 4 for n in range(400)]})
+    test = pd.DataFrame({"text": [f"test {n}" for n in range(40)], "label": [n % 4 for n in range(40)]})
+    test.loc[0, "text"] = "train 0"  # stands in both: train loses it
+    test.loc[1, "text"] = " "
+    task = local_hub(tmp_path, task, {("default", "train"): train, ("default", "test"): test}, "default")
+    frame, dropped = read_hub(task)
+    data = checked(task, frame, "hub")
+    assert data.frame.groupby("split").size().to_dict() == {"train": 379, "validation": 20, "test": 39}
+    assert data.split("validation")["label"].value_counts().to_dict() == dict.fromkeys(task.labels, 5)
+    assert dropped["has another label, several labels or no text"] == 1
+    assert dropped["stands in another split"] == 1
+    assert set(data.frame.loc[data.frame["text"] == "train 5", "label"]) == {"Sports"}
+
+
+def test_hub_set_with_train_only_is_split_70_5_25_by_label(tmp_path):
+    task = load_task("humor")
+    train = pd.DataFrame({"text": [f"t{n}" for n in range(400)], "humor": [n % 2 == 0 for n in range(400)]})
+    task = local_hub(tmp_path, task, {("default", "train"): train}, "default")
+    frame, _ = read_hub(task)
+    assert frame.groupby(["split", "label"]).size().to_dict() == {
+        (split, label): size
+        for split, size in (("train", 140), ("validation", 10), ("test", 50))
+        for label in ("humorous", "not_humorous")
+    }
+    assert set(frame.loc[frame["text"] == "t2", "label"]) == {"humorous"}
+    again, _ = read_hub(task)
+    assert fingerprint(again) == fingerprint(frame)
+
+
+def test_hub_relations_are_joined_tokens_of_the_four_relations(tmp_path):
+    task = load_task("relation")
+    values = ["P17", "P118", "P58", "P974", "P31"]
+    rows = pd.DataFrame(
+        {"tokens": [["sentence", str(n)] for n in range(200)], "relation": [values[n % 5] for n in range(200)]}
+    )
+    task = local_hub(tmp_path, task, {("default", "train_wiki"): rows})
+    frame, dropped = read_hub(task)
+    assert dropped["has another label, several labels or no text"] == 40
+    assert set(frame["text"]) == {f"sentence {n}" for n in range(200) if n % 5 != 4}
+    assert set(frame["label"]) == set(task.labels)
+
+
+def test_hub_emotions_keep_rows_with_one_of_the_three_labels(tmp_path):
+    task = load_task("reddit_emotion")
+    labels = [[17], [25], [26], [17, 25], [3]] * 20
+    rows = pd.DataFrame({"text": [f"comment {n}" for n in range(100)], "labels": labels})
+    frames = {
+        ("simplified", split): rows.assign(text=split + rows["text"]) for split in ("train", "validation", "test")
+    }
+    frame, dropped = read_hub(local_hub(tmp_path, task, frames))
+    assert dropped["has another label, several labels or no text"] == 120
+    assert frame.groupby("label").size().to_dict() == {"joy": 60, "sadness": 60, "surprise": 60}
+
+
+def test_hub_phrasebank_gets_its_agreement_from_the_stricter_configs(tmp_path):
+    task = load_task("financial_phrasebank")
+    rows = pd.DataFrame({"sentence": [f"s{n}" for n in range(240)], "label": [n % 3 for n in range(240)]})
+    configs = {"sentences_50agree": 240, "sentences_66agree": 180, "sentences_75agree": 120, "sentences_allagree": 60}
+    frame, _ = read_hub(local_hub(tmp_path, task, {(name, "train"): rows.head(n) for name, n in configs.items()}))
+    assert frame["agreement"].value_counts().to_dict() == {"50": 60, "66": 60, "75": 60, "100": 60}
+    assert set(frame.loc[frame["text"] == "s0", "agreement"]) == {"100"}
+
+
+def test_hub_that_is_out_of_reach_or_unlike_is_one_sentence(tmp_path):
+    task = load_task("humor")
+    with pytest.raises(SynthgapError, match="cannot be loaded from the hub") as error:
+        read_hub(task.model_copy(update={"hub": task.hub.model_copy(update={"path": str(tmp_path / "none")})}))
+    assert "\n" not in str(error.value)
+    other = local_hub(tmp_path, task, {("default", "train"): pd.DataFrame({"body": ["x"]})}, "default")
+    with pytest.raises(SynthgapError, match="has no column 'text'; it has body"):
+        read_hub(other)
+
+
+def test_splitting_needs_enough_texts():
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["x", "y"], "split": "train"})
+    with pytest.raises(SynthgapError, match="too few texts to split"):
+        split_where_needed(frame)
+
+
+def test_no_text_is_lost_or_doubled_by_splitting():
+    frame = pd.DataFrame({"text": [str(n) for n in range(500)], "label": ["a", "b"] * 250, "split": "train"})
+    assert sorted(split_where_needed(frame)["text"]) == sorted(frame["text"])
+    assert without_repeats(frame)[0].equals(frame)

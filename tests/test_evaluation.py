@@ -1,0 +1,249 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+from synthgap.errors import SynthgapError
+from synthgap.evaluation import (
+    Outcome,
+    bootstrap,
+    confusion,
+    evaluate,
+    gap_by_subjectivity,
+    load_outcomes,
+    paired_p_values,
+    published_table,
+    rank_correlation,
+    score_confusions,
+    score_runs,
+    what_points_can_prove,
+)
+
+LABELS = ("a", "b", "c")
+
+
+def outcome(accuracies: dict[str, list[float]], items: int = 300, seed: int = 0, task: str = "humor") -> Outcome:
+    """Random truth; each seed of a regime is right with the given chance."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(3, size=items)
+    predicted = {
+        regime: np.stack(
+            [np.where(random.random(items) < one, truth, random.integers(3, size=items)) for one in chances]
+        )
+        for regime, chances in accuracies.items()
+    }
+    return Outcome(task, "probe", LABELS, truth, predicted, dict.fromkeys(accuracies, 10))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
+def test_scores_are_scikit_learns_whatever_is_predicted(pairs):
+    truth, predicted = np.array(pairs).T
+    counts = confusion(truth, predicted, 3)
+    assert counts.tolist() == confusion_matrix(truth, predicted, labels=[0, 1, 2]).tolist()
+    found = score_confusions(counts)
+    expected = 100 * f1_score(truth, predicted, labels=[0, 1, 2], average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(expected)
+    assert found["accuracy"] == pytest.approx(100 * accuracy_score(truth, predicted))
+
+
+def test_a_hand_computed_confusion_matrix():
+    found = score_confusions(np.array([[3, 1], [2, 4]]))
+    assert found["accuracy"] == pytest.approx(70)
+    assert found["macro_f1"] == pytest.approx(100 * (6 / 9 + 8 / 11) / 2)
+
+
+def test_the_bootstrap_is_the_plain_one_done_at_once():
+    """Against a loop that draws items and seeds one resample at a time."""
+    one = outcome({"real": [0.8, 0.6, 0.7], "zero_shot": [0.5, 0.5, 0.6]})
+    fast = bootstrap(one, 4000, seed=1)
+    random = np.random.default_rng(2)
+    plain = {regime: [] for regime in one.predicted}
+    for _ in range(1500):
+        items = random.integers(len(one.truth), size=len(one.truth))
+        for regime, runs in one.predicted.items():
+            chosen = runs[random.integers(len(runs), size=len(runs))]
+            plain[regime].append(
+                np.mean([100 * f1_score(one.truth[items], run[items], average="macro") for run in chosen])
+            )
+    for regime, values in plain.items():
+        draws = fast[regime]["macro_f1"]
+        assert draws.mean() == pytest.approx(np.mean(values), abs=0.5)
+        assert draws.std() == pytest.approx(np.std(values), rel=0.1)
+        assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1.2)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """Truth: accuracy 0.7 + 0.3 / 3 = 80 %."""
+    covered = 0
+    for seed in range(200):
+        low, high = np.percentile(
+            bootstrap(outcome({"real": [0.7]}, 200, seed), 400, seed)["real"]["accuracy"], [2.5, 97.5]
+        )
+        covered += low <= 80 <= high
+    assert 180 <= covered <= 199
+
+
+def test_differences_are_paired_on_the_items():
+    one = outcome({"real": [0.7]})
+    same = Outcome(
+        one.task, one.classifier, LABELS, one.truth, {**one.predicted, "zero_shot": one.predicted["real"]}, {}
+    )
+    draws = bootstrap(same, 500, 0)
+    assert (draws["real"]["macro_f1"] == draws["zero_shot"]["macro_f1"]).all()
+    assert draws["real"]["macro_f1"].std() > 1
+
+
+def test_a_seed_gives_the_same_numbers_again():
+    one = outcome({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})
+    first, second = evaluate([one], 300, 500, 7), evaluate([one], 300, 500, 7)
+    assert first.table.equals(second.table)
+    assert first.gaps.equals(second.gaps)
+
+
+# ------------------------------------------------------------------------------------------------------ tests
+
+
+def test_p_values_are_exact_where_they_can_be_counted():
+    """Ten items differ, all in favour of one regime: 2 of the 2^10 exchanges are as large."""
+    truth = np.array([0, 1, 2] * 20)
+    worse = truth.copy()
+    worse[:10] = (worse[:10] + 1) % 3
+    one = Outcome("t", "c", LABELS, truth, {"real": truth[None], "zero_shot": worse[None]}, {})
+    p = paired_p_values(one, "zero_shot", "real", 20000, 0)["accuracy"]
+    assert p == pytest.approx(2 / 1024, rel=0.5)
+    assert p > 0
+
+
+def test_p_values_without_an_effect_are_even():
+    values = [
+        paired_p_values(outcome({"real": [0.6], "zero_shot": [0.6]}, 150, seed), "zero_shot", "real", 300, seed)[
+            "macro_f1"
+        ]
+        for seed in range(150)
+    ]
+    assert 0.4 < np.mean(values) < 0.6
+    assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.1
+
+
+def test_p_values_find_an_effect_and_no_difference_is_no_effect():
+    one = outcome({"real": [0.9, 0.9], "zero_shot": [0.4, 0.4]})
+    assert paired_p_values(one, "zero_shot", "real", 999, 0)["macro_f1"] == pytest.approx(1 / 1000)
+    same = Outcome("t", "c", LABELS, one.truth, {"real": one.predicted["real"], "few_shot": one.predicted["real"]}, {})
+    assert paired_p_values(same, "few_shot", "real", 999, 0) == {"macro_f1": 1.0, "accuracy": 1.0}
+
+
+def test_unequal_numbers_of_seeds_are_refused():
+    with pytest.raises(SynthgapError, match="different numbers of seeds"):
+        paired_p_values(outcome({"real": [0.5], "zero_shot": [0.5, 0.5]}), "zero_shot", "real", 100, 0)
+
+
+def test_holm_by_hand():
+    outcomes = [
+        outcome({"real": [0.9], "zero_shot": [chance]}, task=task) for task, chance in (("humor", 0.1), ("imdb", 0.9))
+    ]
+    gaps = evaluate(outcomes, 100, 999, 0).gaps.query("metric == 'accuracy'").set_index("task")
+    small, large = gaps.loc["humor", "p"], gaps.loc["imdb", "p"]
+    assert gaps.loc["humor", "p_holm"] == pytest.approx(2 * small)
+    assert gaps.loc["imdb", "p_holm"] == pytest.approx(max(2 * small, large))
+
+
+# ------------------------------------------------------------------------------------------------------ tables
+
+
+def test_the_table_has_the_columns_of_the_design():
+    table = evaluate([outcome({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})], 200, 200).table
+    assert table.columns.tolist() == [
+        *("task", "classifier", "regime", "n_train", "n_test", "seeds"),
+        *("macro_f1", "macro_f1_sd", "macro_f1_low", "macro_f1_high"),
+        *("accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"),
+    ]
+    row = table.iloc[0]
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+
+
+def test_the_table_is_mean_and_deviation_over_seeds():
+    one = outcome({"real": [0.9, 0.7, 0.5]})
+    row = evaluate([one], 200, 200).table.iloc[0]
+    per_seed = [100 * f1_score(one.truth, run, average="macro") for run in one.predicted["real"]]
+    assert score_runs(one, "real")["macro_f1"].tolist() == pytest.approx(per_seed)
+    assert row["macro_f1"] == pytest.approx(np.mean(per_seed))
+    assert row["macro_f1_sd"] == pytest.approx(np.std(per_seed, ddof=1))
+    assert evaluate([outcome({"real": [0.5]})], 200, 200).table["macro_f1_sd"].isna().all()
+
+
+def test_gaps_are_differences_of_the_table():
+    result = evaluate([outcome({"real": [0.8], "zero_shot": [0.6], "few_shot": [0.7]})], 200, 200)
+    scores = result.table.set_index("regime")["macro_f1"]
+    for _, row in result.gaps.query("metric == 'macro_f1'").iterrows():
+        assert row["gap"] == pytest.approx(scores[row["regime"]] - scores[row["baseline"]])
+        assert row["low"] < row["gap"] < row["high"]
+    assert len(result.gaps) == 6
+
+
+# -------------------------------------------------------------------------------------------- rank correlation
+
+
+@given(st.lists(st.integers(0, 50), min_size=5, max_size=12, unique=True), st.randoms())
+def test_rho_is_scipys(values, random):
+    x, y = np.array(values, float), np.array(random.sample(values, len(values)), float)
+    found = rank_correlation(x, y, permutations=200)
+    assert found.rho == pytest.approx(spearmanr(x, y).statistic)
+    assert found.low <= found.rho <= found.high
+    assert 0 < found.p <= 1
+
+
+def test_ten_points_by_hand():
+    """rho = 1 - 6 * 8 / 990; interval of Bonett and Wright by hand; critical value of the tables: 0.648."""
+    x = np.arange(10.0)
+    y = np.array([1, 0, 3, 2, 5, 4, 7, 6, 8, 9.0])
+    found = rank_correlation(x, y)
+    rho = 1 - 6 * 8 / 990
+    assert found.rho == pytest.approx(rho)
+    half = 1.959964 * np.sqrt((1 + rho**2 / 2) / 7)
+    assert (found.low, found.high) == pytest.approx((np.tanh(np.arctanh(rho) - half), np.tanh(np.arctanh(rho) + half)))
+    assert found.detectable == pytest.approx(0.648, abs=0.02)
+    assert found.p < 0.001
+
+
+def test_a_correlation_that_is_undefined_is_refused():
+    for x, y in ((np.arange(3.0), np.arange(3.0)), (np.ones(5), np.arange(5.0))):
+        with pytest.raises(SynthgapError, match="at least 4 points"):
+            rank_correlation(x, y)
+
+
+def test_the_gap_is_correlated_by_classifier_and_regime():
+    names = ["ag_news", "relation", "imdb", "sms_spam", "humor"]
+    outcomes = [
+        outcome({"real": [0.95], "zero_shot": [0.9 - 0.15 * place]}, 900, place, name)
+        for place, name in enumerate(names)
+    ]
+    gaps = evaluate(outcomes, 100, 100).gaps
+    found = gap_by_subjectivity(gaps, names)
+    assert found[["classifier", "regime", "n"]].values.tolist() == [["probe", "zero_shot", 5]]
+    assert found["rho"].iloc[0] == pytest.approx(-1)
+    assert "5 tasks can tell" in what_points_can_prove(found)
+    few = gap_by_subjectivity(gaps, names[:3])
+    assert few.empty
+    assert "at least 4" in what_points_can_prove(few)
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def test_outcomes_are_the_runs_on_disk(smoke):
+    outcomes = load_outcomes(smoke / "runs")
+    assert [one.task for one in outcomes] == ["ag_news", "sms_spam", "tweet_irony", "humor"]
+    for one in outcomes:
+        assert set(one.predicted) == {"real", "zero_shot", "few_shot"}
+        assert all(runs.shape == (2, len(one.truth)) for runs in one.predicted.values())
+
+
+def test_the_published_figures_are_there_and_called_unverified():
+    from synthgap.data import bundled
+
+    table = published_table()
+    assert table.columns.tolist() == ["task", "order", "encoder", "regime", "macro_f1", "accuracy"]
+    assert table["macro_f1"].isna().sum() == 1
+    assert "unverified" in bundled("reference", "README.md").read_text().lower()

@@ -1,0 +1,235 @@
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthgap.config import GenerationSettings, LLMSettings, load_profile
+from synthgap.data import checked, load_real
+from synthgap.errors import SynthgapError
+from synthgap.generation import (
+    REASONS,
+    Turn,
+    closest,
+    converse,
+    filter_answers,
+    generate,
+    load_synthetic,
+    normalised,
+    parse_numbered,
+    provenance,
+    rejects_table,
+    save_generated,
+)
+from synthgap.llm import Answer, Conversation, Message, connect
+from synthgap.tasks import load_task
+
+SMS = load_task("sms_spam")
+LINE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1).map(str.strip).filter(bool)
+
+
+def answered(text: str, label: str = "spam", turn: int = 0, finish: str = "stop", examples=None) -> Turn:
+    before = (Message("user", "u"), Message("assistant", "a")) * turn
+    messages = (Message("system", "s"), *before, Message("user", "u"))
+    talk = Conversation("sms_spam", "few_shot", label, messages)
+    return Turn(talk, Answer(text, finish, None, "test"), examples or {})
+
+
+def filtered(*turns: Turn, near_duplicate: float = 90):
+    return filter_answers(SMS, list(turns), near_duplicate)
+
+
+# --------------------------------------------------------------------------------------------------- parser
+
+
+@given(st.lists(LINE), st.sampled_from([".", ")"]), st.sampled_from(["\n", "\n\n", " \n"]))
+def test_a_numbered_list_comes_back_as_it_was_written(texts, mark, newline):
+    answer = newline.join(f"{n}{mark} {text}" for n, text in enumerate(texts, start=1))
+    parsed, leftovers = parse_numbered(answer)
+    assert parsed == texts
+    assert leftovers == []
+
+
+@given(st.text())
+def test_every_line_is_a_text_or_a_leftover_and_nothing_is_invented(answer):
+    texts, leftovers = parse_numbered(answer)
+    lines = [line for line in answer.splitlines() if line.strip()]
+    assert len(texts) + len(leftovers) == len(lines)
+    for piece in (*texts, *leftovers):
+        assert any(piece in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("answer", "texts", "leftovers"),
+    [
+        ("1. one\n2. two", ["one", "two"], []),
+        ("Sure, here they are:\n\n1. one", ["one"], ["Sure, here they are:"]),
+        ("1. one\n  wrapped on", ["one"], ["wrapped on"]),
+        ("1.\n2. two", ["", "two"], []),
+        ("  10)  ten  ", ["ten"], []),
+        ("1. 2. Fast 2 Furious", ["2. Fast 2 Furious"], []),
+        ("3.14 is pi", [], ["3.14 is pi"]),
+        ("- a bullet", [], ["- a bullet"]),
+        ("", [], []),
+    ],
+)
+def test_known_answers(answer, texts, leftovers):
+    assert parse_numbered(answer) == (texts, leftovers)
+
+
+# ------------------------------------------------------------------------------------------------- filtering
+
+
+def test_each_reason_for_turning_a_text_down():
+    shown = {"sms-7": "Win a free phone today, reply YES to claim it now"}
+    turns = [
+        answered(
+            "Here:\n1. Call me when you are home\n2.\n3. win a free phone today reply yes to claim it now!",
+            examples=shown,
+        ),
+        answered(
+            "1. CALL ME, when you are home.\n2. Call me when you are at home\n3. Something else entir", finish="length"
+        ),
+        answered("\n".join(f"{n}. text {w} {w * 3}" for n, w in enumerate("abcdefghijkl", 1)), label="ham"),
+    ]
+    texts, ledger = filtered(*turns)
+    assert sorted(ledger["reason"]) == sorted(
+        [
+            "not_numbered",
+            "empty",
+            "copy_of_example",
+            "exact_duplicate",
+            "near_duplicate",
+            "truncated",
+            *["more_than_asked"] * 2,
+        ]
+    )
+    assert set(ledger["reason"]) == set(REASONS)
+    by_reason = ledger.set_index("reason")
+    assert by_reason.loc["copy_of_example", "matches"] == "sms-7"
+    assert by_reason.loc["exact_duplicate", "similarity"] == 100
+    assert by_reason.loc["near_duplicate", "matches"] == texts.loc[0, "id"]
+    assert 90 <= by_reason.loc["near_duplicate", "similarity"] < 100
+    assert len(texts) == 11
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["one text", "One text!", "", "another", "yet another one", "😊", "!!"])), max_size=5
+    )
+)
+def test_accepted_and_ledger_are_everything_that_came(answers):
+    turns = [
+        answered("\n".join(f"{n}. {text}" for n, text in enumerate(answer, 1)), turn=t)
+        for t, answer in enumerate(answers)
+    ]
+    texts, ledger = filtered(*turns)
+    assert len(texts) + len(ledger) == sum(map(len, answers))
+    assert texts["id"].is_unique
+    assert texts["text"].map(normalised).is_unique
+
+
+def test_an_example_counts_as_shown_from_its_turn_on_and_for_its_label():
+    shown = {"x": "the very same words as in the example"}
+    text = "1. the very same words as in the example"
+    for label, turn, reason in (("spam", 0, "copy_of_example"), ("ham", 0, None)):
+        texts, ledger = filtered(answered("1. a", examples=shown), answered(text, label, turn + 1))
+        assert ledger["reason"].tolist() == ([reason] if reason else [])
+        assert len(texts) == (1 if reason else 2)
+
+
+def test_duplicates_are_found_across_labels():
+    texts, ledger = filtered(answered("1. the same text", "ham"), answered("1. The same text.", "spam"))
+    assert texts["label"].tolist() == ["ham"]
+    assert ledger["reason"].tolist() == ["exact_duplicate"]
+
+
+def test_the_closest_of_several_is_named():
+    others = {"a": "a rather long text about cats", "b": "a rather long text about rats"}
+    assert closest("a rather long text about rats!", others, 50) == ("b", 98.3)
+    assert closest("nothing alike 12345", others, 90) is None
+
+
+# -------------------------------------------------------------------------------------------- conversations
+
+
+def test_the_conversation_is_the_papers():
+    data = load_real(SMS, load_profile("demo"))
+    llm = connect(LLMSettings())
+    turns = list(converse(SMS, "few_shot", "spam", data, llm, 30))
+    assert len(turns) == 3
+    last = turns[-1].conversation
+    assert [message.role for message in last.messages] == ["system", *["user", "assistant"] * 2, "user"]
+    assert last.messages[0].content == SMS.prompts.context
+    for number, turn in enumerate(turns):
+        request = turn.conversation.messages[-1].content
+        assert request == SMS.request("spam", number, list(turn.examples.values()))
+        assert len(turn.examples) == 10
+        assert turn.drawn
+    assert last.messages[2].content == turns[0].answer.text
+    train = data.split("train")
+    assert set(turns[0].examples) <= set(train.loc[train["label"] == "spam", "id"])
+    assert len({tuple(turn.examples) for turn in turns}) == 3
+
+
+def test_examples_that_the_recording_names_are_taken_where_the_data_have_them():
+    llm = connect(LLMSettings())
+    start = Conversation("sms_spam", "few_shot", "spam", (Message("system", "s"),))
+    named = llm.example_ids(start)
+    rows = [{"id": key, "text": f"named {key}", "label": "spam", "split": "train"} for key in named]
+    rows += [
+        {"id": f"{s}-{w}", "text": f"{s} {w}", "label": w, "split": s}
+        for s in ("train", "validation", "test")
+        for w in ("ham", "spam")
+    ]
+    turn = next(converse(SMS, "few_shot", "spam", checked(SMS, pd.DataFrame(rows), "x"), llm, 10))
+    assert tuple(turn.examples) == named
+    assert not turn.drawn
+
+
+def test_generation_is_the_same_every_time_and_says_where_it_comes_from():
+    data = load_real(SMS, load_profile("demo"))
+    settings = GenerationSettings(texts_per_label=40)
+    one, two = (generate(SMS, "few_shot", data, connect(LLMSettings()), settings) for _ in range(2))
+    assert one.texts.equals(two.texts)
+    assert one.provenance == two.provenance
+    about = one.provenance
+    assert about["asked"] == 80
+    assert about["received"] == about["accepted"] + sum(about["rejected"].values())
+    assert about["examples"] == "drawn here"
+    assert about["real_data"] == data.fingerprint
+    assert "Claude" in about["written_by"]
+    assert one.texts.columns.tolist() == ["id", "text", "label", "turn", "position"]
+
+
+def test_texts_travel_with_their_provenance(tmp_path):
+    data = load_real(SMS, load_profile("demo"))
+    made = generate(SMS, "zero_shot", data, connect(LLMSettings()), GenerationSettings(texts_per_label=20))
+    save_generated(tmp_path, made, keep_copies=True)
+    assert load_synthetic(tmp_path, "sms_spam", "zero_shot").equals(made.texts)
+    assert provenance(tmp_path, "sms_spam", "zero_shot") == made.provenance
+    with pytest.raises(SynthgapError, match="run the stage 01_generation first"):
+        load_synthetic(tmp_path, "sms_spam", "few_shot")
+
+
+def test_a_copied_real_text_is_not_written_where_it_may_not_be_shown(tmp_path):
+    shown = {"real-1": "a text of the real data set that is long enough"}
+    texts, ledger = filtered(answered("1. a text of the real data set that is long enough", examples=shown))
+    data = load_real(SMS, load_profile("demo"))
+    made = generate(SMS, "zero_shot", data, connect(LLMSettings()), GenerationSettings(texts_per_label=10))
+    spoiled = type(made)(texts, ledger, made.turns, made.provenance)
+    for keep, expected in ((True, shown["real-1"]), (False, "")):
+        _, path = save_generated(tmp_path / str(keep), spoiled, keep_copies=keep)
+        saved = pd.read_parquet(path)
+        assert saved["text"].tolist() == [expected]
+        assert saved["matches"].tolist() == ["real-1"]
+
+
+def test_the_table_of_rejects_counts_by_task_setting_and_reason():
+    _, ledger = filtered(answered("1. same\n2. same\n3. same\nleft"))
+    table = rejects_table([ledger, ledger])
+    assert table.to_dict("records") == [
+        {"task": "sms_spam", "setting": "few_shot", "reason": "exact_duplicate", "texts": 4},
+        {"task": "sms_spam", "setting": "few_shot", "reason": "not_numbered", "texts": 2},
+    ]
+    _, empty = filtered(answered("1. a"))
+    assert rejects_table([empty]).columns.tolist() == ["task", "setting", "reason", "texts"]

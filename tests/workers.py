@@ -1,0 +1,47 @@
+"""Programs that tests run in processes of their own, to be killed or to race each other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def grid(folder: str, classifier: str = "tfidf") -> None:
+    """Train a grid of 54 cells into `folder`."""
+    from synthgap.runs import run_grid
+
+    run_grid(grid_cells(classifier), Path(folder))
+
+
+def grid_cells(classifier: str = "tfidf"):
+    from synthgap.config import load_profile
+    from synthgap.data import load_real
+    from synthgap.generation import generate
+    from synthgap.llm import connect
+    from synthgap.runs import plan_task
+    from synthgap.tasks import load_task
+
+    profile = load_profile(
+        "smoke", {"training.seeds": list(range(6)), "training.classifiers": {"c": {"kind": classifier}}}
+    )
+    cells = []
+    for name in ("sms_spam", "tweet_irony", "humor"):
+        task = load_task(name)
+        data = load_real(task, profile)
+        made = {
+            setting: generate(task, setting, data, connect(profile.llm), profile.generation).texts
+            for setting in profile.generation.settings
+        }
+        cells += plan_task(profile, data, made)
+    return cells
+
+
+def embed(start: str, stop: str) -> None:
+    """Embed texts number `start` to `stop` through the cache."""
+    from synthgap.encoders import embed as embed_texts
+
+    embed_texts([f"text number {n} " + "word " * (n % 7) for n in range(int(start), int(stop))])
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
