@@ -177,8 +177,8 @@ def _quiet_papermill() -> Iterator[None]:
     import logging
     import warnings
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    logging.getLogger("traitlets").setLevel(logging.ERROR)
+    for name, level in (("papermill", logging.ERROR), ("traitlets", logging.ERROR), ("asyncio", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(level)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -209,10 +209,14 @@ def _tidy(running: Path, target: Path) -> None:
             cell.outputs = [
                 output
                 for output in cell.outputs
-                if not (output.output_type == "stream" and output.name == "stderr" and PROGRESS_BAR.search(output.text))
+                if not (output.output_type == "stream" and output.name == "stderr" and _is_progress(output.text))
             ]
     nbformat.write(notebook, running)
     running.replace(target)
+
+
+def _is_progress(text: str) -> bool:
+    return not text.strip() or PROGRESS_BAR.search(text) is not None
 
 
 # ---------------------------------------------------------------------------------------------------------- manifest

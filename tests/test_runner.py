@@ -1,0 +1,227 @@
+"""The command line and the runner, with wrong input, failing notebooks, dying kernels and an impatient user."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from conftest import ROOT, synthgap
+
+from synthgap.files import read_json
+from synthgap.stages import stage_name
+
+ONE_TASK = ("--set", "tasks=[sms_spam]")
+
+
+def one_sentence(done: subprocess.CompletedProcess, *words: str, code: int = 2) -> None:
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("synthgap: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def edited(home, stage: str, source: str, place: int) -> None:
+    """Put a code cell into a notebook of the copied project."""
+    path = home / "notebooks" / f"{stage}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
+    nbformat.write(notebook, path)
+
+
+# -------------------------------------------------------------------------------------------- wrong input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "demoo"], ["profile 'demoo' is unknown", "did you mean 'demo'"]),
+        (["run", "demo", "04_magic"], ["stage '04_magic' is unknown", "01_generation"]),
+        (["run", "demo", "--set", "training.sedes=[1]"], ["training.sedes", "seeds"]),
+        (["run", "demo", "--set", "tasks=[ag_nws]"], ["task 'ag_nws' is unknown", "ag_news"]),
+        (["run", "demo", "--set", "training.classifiers={svm: {kind: svm}}"], ["svm", "'tfidf', 'probe', 'finetune'"]),
+        (["run", "demo", "--set", "nonsense"], ["--set takes key=value"]),
+        (["run", "recorded", "--data", "no_such_folder"], ["no_such_folder' does not exist", "--data"]),
+        (
+            ["run", "smoke", "03_evaluation"],
+            ["stage 03_evaluation reads what 01_generation writes", "run smoke 01_gen"],
+        ),
+        (["status", "nothing"], ["profile 'nothing' is unknown"]),
+    ],
+)
+def test_a_users_error_is_one_sentence(tmp_path, arguments, words):
+    one_sentence(synthgap(*arguments, "--output", str(tmp_path)), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_explains_itself():
+    done = synthgap("--help")
+    assert done.returncode == 0
+    for command in ("run", "status", "readme"):
+        assert command in done.stdout
+    assert synthgap("walk").returncode == 2
+
+
+def test_bad_data_stops_the_run_before_the_first_notebook(tmp_path, texts):
+    texts.assign(label="eggs").to_csv(tmp_path / "sms_spam.csv", index=False)
+    done = synthgap(
+        "run",
+        "smoke",
+        "--data",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "out"),
+        *ONE_TASK,
+        "--set",
+        "data.source=folder",
+    )
+    one_sentence(done, "sms_spam.csv", "label 'eggs' is unknown")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_texts_for_the_pool_stop_the_run_before_the_first_notebook(tmp_path, texts):
+    few = texts[~texts["id"].str.match(r"train-ham-\d\d?") | texts["id"].str.endswith("1")]
+    few.to_csv(tmp_path / "sms_spam.csv", index=False)
+    done = synthgap("run", "smoke", "--data", str(tmp_path), *ONE_TASK, "--set", "data.source=folder")
+    one_sentence(done, "label 'ham' has 2 train texts, too few", "generation.settings")
+
+
+def test_more_turns_than_recorded_are_one_sentence_from_within_a_notebook(tmp_path):
+    done = synthgap("run", "smoke", "--output", str(tmp_path), *ONE_TASK, "--set", "generation.texts_per_label=500")
+    assert done.returncode == 1
+    assert "01_generation failed in cell" in done.stderr
+    assert "holds 20 turns, and turn 21 was asked for" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("01", "01_generation"), ("training", "02_training"), ("03_evaluation", "03_evaluation")]
+)
+def test_stages_go_by_number_by_name_or_by_both(name, stage):
+    assert stage_name(name) == stage
+
+
+# --------------------------------------------------------------------------------------- failing notebooks
+
+
+def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
+    edited(home, "02_training", "1 / 0  # the culprit", 6)
+    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    assert done.returncode == 1
+    assert "02_training failed in cell" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "the culprit" in done.stderr
+    out = tmp_path / "out" / "smoke"
+    assert (out / "notebooks" / "01_generation.ipynb").is_file()
+    assert (out / "notebooks" / "02_training.failed.ipynb").is_file()
+    assert not (out / "notebooks" / "02_training.ipynb").exists()
+    assert not (out / "notebooks" / "03_evaluation.ipynb").exists()
+    notebooks = read_json(out / "manifest.json")["notebooks"]
+    assert {name: entry["success"] for name, entry in notebooks.items()} == {
+        "01_generation": True,
+        "02_training": False,
+    }
+    state = synthgap("status", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK).stdout
+    assert "01_generation    done" in state
+    assert "02_training      to run: not finished" in state
+
+
+def test_the_run_goes_on_where_it_failed(home, tmp_path):
+    original = (home / "notebooks" / "02_training.ipynb").read_text()
+    edited(home, "02_training", "raise RuntimeError('later')", -1)
+    assert synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
+    runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/smoke/runs").glob("*.json")}
+    assert len(runs) == 6
+    (home / "notebooks" / "02_training.ipynb").write_text(original)
+    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    assert done.returncode == 0, done.stderr
+    assert "01_generation: done already" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+    assert not (tmp_path / "out/smoke/notebooks/02_training.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    "last_words",
+    ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "import os; os._exit(0)"],
+    ids=["killed", "exited"],
+)
+def test_a_dying_kernel_is_a_failure(home, tmp_path, last_words):
+    edited(home, "01_generation", last_words, 5)
+    done = synthgap("run", "smoke", "01", "--output", str(tmp_path / "out"), *ONE_TASK)
+    assert done.returncode == 1
+    assert "its kernel died" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read_json(tmp_path / "out/smoke/manifest.json")["notebooks"]["01_generation"]["success"] is False
+
+
+def test_a_notebook_that_does_not_write_its_marker_is_a_failure(home, tmp_path):
+    path = home / "notebooks" / "01_generation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    del notebook.cells[-1]
+    nbformat.write(notebook, path)
+    done = synthgap("run", "smoke", "01", "--output", str(tmp_path / "out"), *ONE_TASK)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("synthgap: 01_generation ended without its success marker")
+
+
+def test_unknown_notebook_parameters_are_refused_before_the_start(home, tmp_path):
+    path = home / "notebooks" / "03_evaluation.ipynb"
+    path.write_text(path.read_text().replace("overrides: dict", "overides: dict"))
+    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"))
+    one_sentence(done, "parameter of 03_evaluation.ipynb 'overrides' is unknown (did you mean 'overides'?)")
+    assert not (tmp_path / "out").exists()
+
+
+# -------------------------------------------------------------------------------------- changes, interrupts
+
+
+def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path):
+    shutil.copytree(smoke, tmp_path / "smoke")
+    (tmp_path / "smoke/tables/gaps.csv").unlink()
+    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done already") == 2
+    assert "03_evaluation: running ('tables/gaps.csv' is missing)" in done.stdout
+    assert (tmp_path / "smoke/tables/gaps.csv").read_bytes() == (smoke / "tables/gaps.csv").read_bytes()
+    (tmp_path / "smoke/tables/table_1.csv").write_text("changed by hand")
+    state = synthgap("status", "smoke", "--output", str(tmp_path)).stdout
+    assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
+    state = synthgap("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
+    assert state.count("its profile, data or code changed") == 3
+
+
+def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):
+    shutil.copytree(smoke, tmp_path / "smoke")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "smoke/runs").glob("*.json")}
+    done = synthgap("run", "smoke", "02", "--force", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "02_training: running (forced)" in done.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "smoke/runs").glob("*.json")} == before
+
+
+@pytest.mark.parametrize("pause", [0.5, 4, 9])
+def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(pause)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "stopped; what is finished is kept" in stderr
+    assert "Traceback" not in stderr
+    for path in tmp_path.rglob("*.json"):
+        assert read_json(path) is not None
+    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr

