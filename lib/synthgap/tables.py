@@ -207,7 +207,8 @@ def _score(row: pd.Series, metric: str) -> str:
 
 
 def _gap(row: pd.Series) -> str:
-    return f"{row['gap']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}".replace("-", "−")
+    points = f"{row['gap']:+.1f}".replace("-", "−")
+    return ("0.0" if points in {"+0.0", "−0.0"} else points) + ("*" if row["p_holm"] < 0.05 else "")
 
 
 def _published(metric: str, encoder: str = "roberta") -> dict[tuple[str, str], str]:

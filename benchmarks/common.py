@@ -1,0 +1,34 @@
+"""What the benchmarks share: texts that come with the package, and timing two ways in turns."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from synthgap.config import GenerationSettings, LLMSettings, load_profile
+from synthgap.data import load_real
+from synthgap.generation import generate
+from synthgap.llm import connect
+from synthgap.tasks import known_tasks, load_task
+
+
+def recorded_texts(tasks: tuple[str, ...] | None = None, setting: str = "zero_shot") -> list[tuple[str, int]]:
+    """(text, number of its label) of the recorded synthetic texts of some tasks, or of all."""
+    pairs = []
+    for name in tasks or known_tasks():
+        task = load_task(name)
+        data = load_real(task, load_profile("demo"))
+        made = generate(task, setting, data, connect(LLMSettings()), GenerationSettings()).texts
+        labels = list(task.labels)
+        pairs += [(row.text, labels.index(row.label)) for row in made.itertuples()]
+    return pairs
+
+
+def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int = 3) -> tuple[float, float]:
+    """Median seconds of two ways, run in turns so that a busy machine slows both."""
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    for _ in range(rounds):
+        for name, way in (("ours", ours), ("plain", plain)):
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    return statistics.median(seconds["ours"]), statistics.median(seconds["plain"])
