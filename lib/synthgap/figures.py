@@ -151,9 +151,8 @@ def plot_gap_by_subjectivity(
         ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
     places = sorted(order.items(), key=lambda item: item[1])
-    ax.set_xticks(
-        [place for _, place in places], [load_task(task).title for task, _ in places], rotation=35, ha="right"
-    )
+    titles = [load_task(task).title.split(" (")[0] for task, _ in places]
+    ax.set_xticks([place for _, place in places], titles, rotation=35, ha="right")
     ax.set(ylabel="synthetic − real, points of macro-F1", title=f"The gap against subjectivity ({classifier})")
     ax.set_xlabel("tasks, from least to most subjective (the paper's order, unverified)")
     ax.legend(title="Spearman's rho [95 % interval]", frameon=False, loc="lower left", alignment="left")

@@ -91,6 +91,19 @@ def training_sizes(profile: Profile, data: RealData, sources: Mapping[str, pd.Da
     return {label: sizes[label] for label in data.task.labels}
 
 
+def sizes_table(cells: Iterable[Cell]) -> pd.DataFrame:
+    """Training texts of every task and label (rows) in every regime (columns): equal in each row."""
+    import pandas as pd
+
+    rows = [
+        {"task": cell.task, "label": label, "regime": cell.regime, "texts": int(texts)}
+        for cell in cells
+        for label, texts in cell.train["label"].value_counts().items()
+    ]
+    table = pd.DataFrame(rows).drop_duplicates().pivot_table(index=["task", "label"], columns="regime", values="texts")
+    return table.astype(int)
+
+
 def _cell(profile: Profile, data: RealData, regime: str, classifier: str, seed: int, train: pd.DataFrame) -> Cell:
     from synthgap.classifiers import classifier_identity
 

@@ -95,7 +95,8 @@ def side_by_side(task: Task, columns: dict[str, pd.DataFrame], show_real_texts: 
         for number in range(rows):
             cells = [_sample(texts, number, regime != "real" or show_real_texts) for regime, texts in samples.items()]
             body.append("<tr>" + "".join(f"<td style='{width}'>{cell}</td>" for cell in cells) + "</tr>")
-    return _html(f"<table style='table-layout:fixed;width:100%'><tr>{head}</tr>{''.join(body)}</table>")
+    title = f"<div style='margin-top:12px'><b>{html.escape(task.title)}</b></div>"
+    return _html(f"{title}<table style='table-layout:fixed;width:100%'><tr>{head}</tr>{''.join(body)}</table>")
 
 
 def _sample(texts: pd.DataFrame, number: int, allowed: bool) -> str:
