@@ -91,12 +91,28 @@ def test_too_few_texts_for_the_pool_stop_the_run_before_the_first_notebook(tmp_p
     one_sentence(done, "label 'ham' has 2 train texts, too few", "generation.settings")
 
 
-def test_more_turns_than_recorded_are_one_sentence_from_within_a_notebook(tmp_path):
+def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(tmp_path):
     done = synthgap("run", "smoke", "--output", str(tmp_path), *ONE_TASK, "--set", "generation.texts_per_label=500")
+    one_sentence(done, "holds 20 turns, and turn 50 was asked for", "generation.texts_per_label")
+    one_sentence(synthgap("run", "paper", "--output", str(tmp_path)), "and turn 300 was asked for")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_users_error_within_a_notebook_is_one_sentence_too(home, tmp_path):
+    edited(home, "01_generation", "data.read_file(__import__('pathlib').Path('no_such.csv'))", 5)
+    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    one_sentence(done, "01_generation failed in cell", "data file 'no_such.csv' cannot be read", code=1)
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
+    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
-    assert "01_generation failed in cell" in done.stderr
-    assert "holds 20 turns, and turn 21 was asked for" in done.stderr
+    assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert synthgap("run", "smoke", "--output", str(tmp_path)).returncode == 0
 
 
 @pytest.mark.parametrize(

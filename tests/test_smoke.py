@@ -117,6 +117,7 @@ def test_the_manifest_says_what_was_run_where(smoke):
     assert manifest["profile"] == PROFILE.model_dump(mode="json")
     assert "evidence of nothing" in manifest["real_texts"]
     assert {"system", "processor", "cores", "memory_gib", "gpu"} == set(manifest["machine"])
+    assert set(manifest["data_fingerprints"]) == set(PROFILE.tasks)
     assert set(manifest["git"]) in ({"commit", "dirty"}, set())
     assert list(manifest["notebooks"]) == list(STAGES)
     for entry in manifest["notebooks"].values():
@@ -135,4 +136,5 @@ def test_a_second_run_does_nothing(smoke):
 def test_status_says_that_all_is_done(smoke):
     done = synthgap("status", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
+    assert "runs: 24 in the grid, 24 on disk" in done.stdout
     assert re.findall(r"0\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]

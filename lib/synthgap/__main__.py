@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+KEPT = "what is finished is kept: run the same command again to go on"
+
 
 def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(
@@ -50,9 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SynthgapError as error:
         print(f"synthgap: {error}", file=sys.stderr)
         return 1 if type(error).__name__ == "StageFailed" else 2
+    except OSError as error:
+        print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("\nsynthgap: stopped; what is finished is kept: run the same command again to go on", file=sys.stderr)
+        print(f"\nsynthgap: stopped; {KEPT}", file=sys.stderr)
         return 130
+
+
+def _reason(error: OSError) -> str:
+    from synthgap.files import OUT_OF_SPACE
+
+    return "the disk is full" if error.errno in OUT_OF_SPACE else str(error.strerror or error)
 
 
 def _carry_out(given: argparse.Namespace) -> int:

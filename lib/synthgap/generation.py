@@ -88,7 +88,7 @@ def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, tex
     with fresh examples in every turn.
     """
     conversation = Conversation(task.name, setting, label, (Message("system", task.prompts.context),))
-    for number in range(ceil(texts / task.texts_per_turn)):
+    for number in range(turns_needed(task, texts)):
         examples: dict[str, str] = {}
         drawn = True
         if setting == "few_shot":
@@ -98,6 +98,11 @@ def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, tex
         answer = llm.answer(conversation)
         yield Turn(conversation, answer, examples, drawn)
         conversation = conversation.then("assistant", answer.text)
+
+
+def turns_needed(task: Task, texts: int | None) -> int:
+    """Requests of one conversation that asks for `texts` texts (None: the task's own number)."""
+    return ceil((texts or task.texts_per_label) / task.texts_per_turn)
 
 
 def few_shot_examples(

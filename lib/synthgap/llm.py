@@ -79,6 +79,10 @@ class LLM(Protocol):
         """Ids of the few-shot examples that the next request has to show; None: the caller draws them."""
         ...
 
+    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
+        """Raise SynthgapError where a conversation of so many turns cannot be had; costs nothing."""
+        ...
+
 
 RECORDED_MODEL = "Claude (Anthropic), recorded 2026-11-20"
 
@@ -106,19 +110,21 @@ class RecordedLLM:
         """
         if conversation.messages[-1].role != "user":
             raise ValueError("the last message of a conversation must be the user's request")
-        row = self._turns(conversation).get(conversation.turn)
-        if row is None:
-            have = len(self._turns(conversation))
-            raise SynthgapError(
-                f"the recording of task '{conversation.task}', setting '{conversation.setting}', label "
-                f"'{conversation.label}' holds {have} turns, and turn {conversation.turn + 1} was asked for; "
-                "lower generation.texts_per_label or use a live LLM"
-            )
+        self.check_turns(conversation.task, conversation.setting, conversation.label, conversation.turn + 1)
+        row = self._turns(conversation)[conversation.turn]
         return Answer(row["response"], row.get("finish_reason", "stop"), None, self.model)
 
     def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
         row = self._turns(conversation).get(conversation.turn)
         return tuple(row["example_ids"]) if row else None
+
+    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
+        have = len(self._turns(Conversation(task, setting, label, ())))
+        if turns > have:
+            raise SynthgapError(
+                f"the recording of task '{task}', setting '{setting}', label '{label}' holds {have} turns, and turn "
+                f"{turns} was asked for; lower generation.texts_per_label or use a live LLM"
+            )
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*_shot/*.jsonl"))
@@ -137,7 +143,10 @@ def _read_recording(path: Path) -> dict[str, dict[int, dict]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            conversations.setdefault(row["label"], {})[row["turn"]] = row
+            conversation = conversations.setdefault(row["label"], {})
+            conversation[len(conversation)] = row
+            if row["turn"] != len(conversation) - 1:
+                raise KeyError("turn")
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise SynthgapError(f"recording '{path.name}', line {number}: no answer with label and turn") from error
     return conversations

@@ -17,7 +17,7 @@ from typing import Any
 
 from synthgap.config import Profile, load_profile, parse_overrides, root
 from synthgap.errors import SynthgapError, unknown
-from synthgap.files import read_json, write_json
+from synthgap.files import read_json, write_json, write_text
 from synthgap.stages import (
     STAGES,
     data_digests,
@@ -48,7 +48,7 @@ def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), forc
     profile = load_profile(profile_name, overrides)
     chosen = [stage for stage in STAGES if stage in {stage_name(name) for name in stages}] or list(STAGES)
     parameters = {"profile": profile_name, "overrides": overrides}
-    check_before_start(profile, chosen, parameters)
+    fingerprints = check_before_start(profile, chosen, parameters)
     for number, stage in enumerate(chosen, start=1):
         state = stage_state(stage, profile)
         place = f"[{number}/{len(chosen)}] {stage}"
@@ -56,15 +56,17 @@ def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), forc
             print(f"{place}: done already, nothing changed", flush=True)
             continue
         print(f"{place}: running ({'forced' if state == 'done' else state})", flush=True)
-        seconds = run_stage(stage, profile, parameters)
+        seconds = run_stage(stage, profile, parameters, fingerprints)
         print(f"{place}: finished in {seconds:.0f} s", flush=True)
     print(f"results: {_shown_path(outputs_folder(profile))}")
 
 
-def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict[str, Any]) -> None:
-    """Everything that can be found wrong before the first notebook starts."""
-    from synthgap.data import load_real
-    from synthgap.tasks import load_task
+def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict[str, Any]) -> dict[str, str]:
+    """Find whatever can be found wrong before the first notebook starts.
+
+    Returns:
+        {task: fingerprint of its real texts}; empty for the hub, whose texts are not fetched before they are needed.
+    """
 
     for stage in stages:
         check_parameters(notebook_file(stage), parameters)
@@ -75,12 +77,36 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict
                 f"stage {stages[0]} reads what {stage} writes, and that has to run first ({state}); "
                 f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : first], *stages])}"
             )
-    if profile.data.source != "hub":
-        for name in profile.tasks:
-            data = load_real(load_task(name), profile)
-            if "few_shot" in profile.generation.settings:
-                for label in data.task.labels:
-                    data.few_shot_pool(label)
+    check_turns(profile)
+    return {} if profile.data.source == "hub" else check_data(profile)
+
+
+def check_turns(profile: Profile) -> None:
+    """Refuse a profile that asks the LLM for more than it can answer."""
+    from synthgap.generation import turns_needed
+    from synthgap.llm import connect
+    from synthgap.tasks import load_task
+
+    llm = connect(profile.llm)
+    for task in map(load_task, profile.tasks):
+        for setting in profile.generation.settings:
+            for label in task.labels:
+                llm.check_turns(task.name, setting, label, turns_needed(task, profile.generation.texts_per_label))
+
+
+def check_data(profile: Profile) -> dict[str, str]:
+    """Load every task's real texts, refusing bad ones; {task: fingerprint}."""
+    from synthgap.data import load_real
+    from synthgap.tasks import load_task
+
+    fingerprints = {}
+    for task in map(load_task, profile.tasks):
+        data = load_real(task, profile)
+        if "few_shot" in profile.generation.settings:
+            for label in task.labels:
+                data.few_shot_pool(label)
+        fingerprints[task.name] = data.fingerprint
+    return fingerprints
 
 
 def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
@@ -118,7 +144,7 @@ def notebook_parameters(path: Path) -> dict[str, Any]:
     return values
 
 
-def run_stage(stage: str, profile: Profile, parameters: dict[str, Any]) -> float:
+def run_stage(stage: str, profile: Profile, parameters: dict[str, Any], fingerprints: dict[str, str]) -> float:
     """Execute one notebook into outputs/<profile>/notebooks/ and record it in the manifest; seconds taken."""
     expected = stage_key(stage, profile)
     marker = marker_file(profile, stage)
@@ -138,12 +164,14 @@ def run_stage(stage: str, profile: Profile, parameters: dict[str, Any]) -> float
     except BaseException as caught:
         error = caught
         marker.unlink(missing_ok=True)
-    _tidy(running, executed if error is None else failed)
-    if error is None:
-        failed.unlink(missing_ok=True)
-    _record(stage, profile, started, success=error is None)
     if error is not None:
+        with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
+            _tidy(running, failed)
+            _record(stage, profile, fingerprints, started, success=False)
         raise error
+    _tidy(running, executed)
+    failed.unlink(missing_ok=True)
+    _record(stage, profile, fingerprints, started, success=True)
     return time.time() - started
 
 
@@ -198,9 +226,11 @@ def _tidy(running: Path, target: Path) -> None:
     """Move the executed copy into place, without progress bars, timings and paths of this machine."""
     import nbformat
 
-    if not running.is_file():
+    try:
+        notebook = nbformat.read(running, as_version=4)
+    except (OSError, ValueError):  # never begun, or torn while it was written
+        running.unlink(missing_ok=True)
         return
-    notebook = nbformat.read(running, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
@@ -211,8 +241,8 @@ def _tidy(running: Path, target: Path) -> None:
                 for output in cell.outputs
                 if not (output.output_type == "stream" and output.name == "stderr" and _is_progress(output.text))
             ]
-    nbformat.write(notebook, running)
-    running.replace(target)
+    write_text(target, nbformat.writes(notebook) + "\n")
+    running.unlink()
 
 
 def _is_progress(text: str) -> bool:
@@ -222,7 +252,7 @@ def _is_progress(text: str) -> bool:
 # ---------------------------------------------------------------------------------------------------------- manifest
 
 
-def _record(stage: str, profile: Profile, started: float, success: bool) -> None:
+def _record(stage: str, profile: Profile, fingerprints: dict[str, str], started: float, success: bool) -> None:
     from synthgap.runs import versions
 
     path = outputs_folder(profile) / "manifest.json"
@@ -239,6 +269,7 @@ def _record(stage: str, profile: Profile, started: float, success: bool) -> None
         path,
         {
             "profile": profile.model_dump(mode="json"),
+            "data_fingerprints": fingerprints or _fingerprints_of_runs(profile),
             "data_sha256": data_digests(profile),
             "real_texts": "stand-in written by an LLM: evidence of nothing"
             if profile.stand_in
@@ -249,6 +280,12 @@ def _record(stage: str, profile: Profile, started: float, success: bool) -> None
             "notebooks": {name: notebooks[name] for name in STAGES if name in notebooks},
         },
     )
+
+
+def _fingerprints_of_runs(profile: Profile) -> dict[str, str]:
+    runs = [read_json(path) or {} for path in (outputs_folder(profile) / "runs").glob("*.json")]
+    found = {run["task"]: run["data_fingerprint"] for run in runs if "data_fingerprint" in run}
+    return {task: found[task] for task in profile.tasks if task in found}
 
 
 def _clock(seconds: float) -> str:
@@ -297,6 +334,10 @@ def status(profile_name: str, sets: Sequence[str] = ()) -> bool:
     states = {stage: stage_state(stage, profile) for stage in STAGES}
     for stage, state in states.items():
         print(f"  {stage:<16} {state if state == 'done' else 'to run: ' + state}")
+    training = profile.training
+    seeds = sum(len(training.seeds_of(name)) for name in training.classifiers)
+    trained = len(list((outputs_folder(profile) / "runs").glob("*.json")))
+    print(f"  runs: {len(profile.tasks) * len(training.regimes) * seeds} in the grid, {trained} on disk")
     missing = [stage for stage, state in states.items() if state != "done"]
     if missing:
         print(f"  next: synthgap run {profile_name}" + (" --data DIR" if profile.data.source == "folder" else ""))
