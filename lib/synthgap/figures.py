@@ -57,43 +57,35 @@ def plot_lengths(words: pd.DataFrame, ax: Axes) -> Axes:
     """Words a text by task and regime. `words` has columns task, regime, words."""
     import seaborn as sns
 
-    order = tasks_in_paper_order(words["task"].unique())
-    sns.boxplot(
-        words,
-        y="task",
-        x="words",
-        hue="regime",
-        order=order,
-        hue_order=[regime for regime in REGIME_TITLES if regime in set(words["regime"])],
-        palette=COLOURS,
-        showfliers=False,
-        linewidth=0.8,
-        ax=ax,
-    )
-    ax.set(xlabel="words a text (log scale; boxes: quartiles)", ylabel="", title="Length of the texts")
-    _log_axis(ax)
-    _task_ticks(ax, order)
-    return _regime_legend(ax)
+    sns.boxplot(**_by_task_and_regime(words), x="words", showfliers=False, linewidth=0.8, ax=ax)
+    ax.set(xlabel="words a text (log scale; boxes: quartiles)", title="Length of the texts")
+    return _regimes_on_log_axis(ax, words)
 
 
 def plot_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
     """Texts by task and regime. `counts` has columns task, regime, texts."""
     import seaborn as sns
 
-    order = tasks_in_paper_order(counts["task"].unique())
-    sns.barplot(
-        counts,
-        y="task",
-        x="texts",
-        hue="regime",
-        order=order,
-        hue_order=[regime for regime in REGIME_TITLES if regime in set(counts["regime"])],
-        palette=COLOURS,
-        ax=ax,
-    )
-    ax.set(xlabel="training texts (log scale)", ylabel="", title="Texts that can be trained on")
+    sns.barplot(**_by_task_and_regime(counts), x="texts", ax=ax)
+    ax.set(xlabel="training texts (log scale)", title="Texts that can be trained on")
+    return _regimes_on_log_axis(ax, counts)
+
+
+def _by_task_and_regime(data: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "data": data,
+        "y": "task",
+        "order": tasks_in_paper_order(data["task"].unique()),
+        "hue": "regime",
+        "hue_order": [regime for regime in REGIME_TITLES if regime in set(data["regime"])],
+        "palette": COLOURS,
+    }
+
+
+def _regimes_on_log_axis(ax: Axes, data: pd.DataFrame) -> Axes:
+    ax.set(ylabel="")
     _log_axis(ax)
-    _task_ticks(ax, order)
+    _task_ticks(ax, tasks_in_paper_order(data["task"].unique()))
     return _regime_legend(ax)
 
 
