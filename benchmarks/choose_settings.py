@@ -5,7 +5,8 @@
 
 Real texts of three unlike tasks, 150 a label, at most 400 validation texts; scores are macro-F1 in percent, for
 fine-tuning that of the best of at most ten epochs. What went into the profiles: the highest mean over the tasks, and
-among settings within half a point of it (no difference at this size) the one that trains in the fewest epochs.
+among settings within half a point of it (no difference at this size) the one that trains in the fewest epochs, or,
+for the probe, the middle one.
 """
 
 import csv

@@ -21,8 +21,8 @@ def main() -> None:
     kind = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, GPU: {facts['gpu'] or 'none'}"
     text = ", ".join(f"{name} {version}" for name, version in versions().items())
     HERE.joinpath("RESULTS.md").write_text(
-        "# What the benchmarks printed\n\nMade by `python benchmarks/run_all.py`. Machines are shared and noisy: the ratios "
-        f"mean more than the seconds.\n\n{kind}; {text}.\n\n" + "\n".join(lines) + "\n"
+        "# What the benchmarks printed\n\nMade by `python benchmarks/run_all.py`. Machines are shared and noisy: the "
+        f"ratios mean more than the seconds.\n\n{kind}; {text}.\n\n" + "\n".join(lines) + "\n"
     )
 
 
