@@ -42,6 +42,7 @@ def test_markdown_tables_hold_no_markup_of_a_text():
     assert "<script" not in out
     row = out.splitlines()[4]
     assert row.count(" | ") == 1
+    assert "[76.2, 91.9]" in tables.to_markdown(pd.DataFrame({"a": ["85.0 [76.2, 91.9]"]}), "c", [])
     for sign in "*_`[$~":
         assert f"\\{sign}" in row
 

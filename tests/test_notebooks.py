@@ -1,6 +1,8 @@
 """How every notebook is built."""
 
 import ast
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -30,6 +32,13 @@ def test_every_notebook_is_in_the_runners_list():
 def test_notebooks_are_valid_and_name_the_kernel(notebook):
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_the_kernel_is_the_python_that_everything_is_installed_in():
+    from jupyter_client.kernelspec import get_kernel_spec
+
+    assert Path(get_kernel_spec("python3").argv[0]).name.startswith("python")
+    assert Path(get_kernel_spec("python3").resource_dir).is_relative_to(sys.prefix)
 
 
 def test_no_outputs_are_committed(notebook):

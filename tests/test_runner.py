@@ -51,6 +51,10 @@ def edited(home, stage: str, source: str, place: int) -> None:
             ["run", "smoke", "03_evaluation"],
             ["stage 03_evaluation reads what 01_generation writes", "run smoke 01_gen"],
         ),
+        (
+            ["run", "smoke", "01", "03"],
+            ["stage 03_evaluation reads what 02_training writes", "run smoke 02_training 03_e"],
+        ),
         (["status", "nothing"], ["profile 'nothing' is unknown"]),
     ],
 )
@@ -208,7 +212,17 @@ def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path
     state = synthgap("status", "smoke", "--output", str(tmp_path)).stdout
     assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
     state = synthgap("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
-    assert state.count("its profile, data or code changed") == 3
+    assert state.count("its profile, data, code or input changed") == 3
+
+
+def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
+    shutil.copytree(smoke, tmp_path / "smoke")
+    next((tmp_path / "smoke/runs").glob("*.json")).unlink()
+    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "01_generation: done already" in done.stdout
+    assert "02_training: running ('runs/" in done.stdout
+    assert "03_evaluation: running (its profile, data, code or input changed since it ran)" in done.stdout
 
 
 def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):

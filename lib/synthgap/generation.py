@@ -169,7 +169,8 @@ def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tupl
                 key = f"{talk.task}-{talk.setting}-{talk.label}-{talk.turn}-{position}"
                 kept[key] = plain
                 accepted.append({"id": key, **entry})
-    ledger = pd.DataFrame(rejected, columns=LEDGER_COLUMNS).fillna({"matches": ""})
+    unmatched = {"matches": "", "similarity": float("nan")}
+    ledger = pd.DataFrame([{**unmatched, **entry} for entry in rejected], columns=LEDGER_COLUMNS)
     ledger["similarity"] = ledger["similarity"].astype(float)
     return pd.DataFrame(accepted, columns=TEXT_COLUMNS), ledger
 

@@ -67,15 +67,14 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict
     Returns:
         {task: fingerprint of its real texts}; empty for the hub, whose texts are not fetched before they are needed.
     """
-
     for stage in stages:
         check_parameters(notebook_file(stage), parameters)
-    first = STAGES.index(stages[0])
-    for stage in STAGES[:first]:
+    needed = STAGES[: STAGES.index(stages[-1])]
+    for stage in (name for name in needed if name not in stages):
         if (state := stage_state(stage, profile)) != "done":
             raise SynthgapError(
-                f"stage {stages[0]} reads what {stage} writes, and that has to run first ({state}); "
-                f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : first], *stages])}"
+                f"stage {stages[-1]} reads what {stage} writes, and that has to run first ({state}); "
+                f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : len(needed)], stages[-1]])}"
             )
     check_turns(profile)
     return {} if profile.data.source == "hub" else check_data(profile)

@@ -121,14 +121,15 @@ def open_stage(
 
 
 def stage_key(stage: str, profile: Profile) -> str:
-    """Digest of what determines a stage: profile, data, the library's and the notebook's code, the stages before."""
+    """Digest of what determines a stage: profile, data, library, its notebook, and what the stages before it wrote."""
     before = STAGES[: STAGES.index(stage)]
     return digest(
         {
             "profile": profile.model_dump(mode="json"),
             "data": data_digests(profile),
             "library": library_digest(),
-            "notebooks": {name: notebook_digest(notebook_file(name)) for name in (*before, stage)},
+            "notebook": notebook_digest(notebook_file(stage)),
+            "before": [read_json(marker_file(profile, name)) for name in before],
         }
     )
 
@@ -174,7 +175,7 @@ def stage_state(stage: str, profile: Profile) -> str:
     if not isinstance(marker, dict):
         return "not finished"
     if marker.get("key") != stage_key(stage, profile):
-        return "its profile, data or code changed since it ran"
+        return "its profile, data, code or input changed since it ran"
     for name, expected in marker["products"].items():
         path = outputs_folder(profile) / name
         if not path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ LATEX = {
     "±": r"$\pm$",
     "–": "--",
 }
+LINK = re.compile(r"\]\s*[(\[:]")
 UNVERIFIED = (
     "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
     "columns' mean drops agree with the averages in the paper's text, and one cell is empty."
@@ -45,9 +47,13 @@ def escape_latex(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """For a cell of a Markdown table: no markup, no HTML, no new column or line."""
+    """For a cell of a Markdown table: no markup, no HTML, no new column or line.
+
+    Brackets stay as they are unless they could make a link: some readers take an escaped one for mathematics.
+    """
     text = html.escape(" ".join(text.split()), quote=False)
-    return "".join(f"\\{sign}" if sign in "\\`*_[]|~$#" else sign for sign in text)
+    signs = "\\`*_|~$#" + ("[]" if LINK.search(text) else "")
+    return "".join(f"\\{sign}" if sign in signs else sign for sign in text)
 
 
 def escape_csv(value: Any) -> Any:
