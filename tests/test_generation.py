@@ -17,6 +17,7 @@ from synthgap.generation import (
     normalised,
     parse_numbered,
     provenance,
+    rejects_by_reason,
     rejects_table,
     save_generated,
 )
@@ -226,10 +227,19 @@ def test_a_copied_real_text_is_not_written_where_it_may_not_be_shown(tmp_path):
 
 def test_the_table_of_rejects_counts_by_task_setting_and_reason():
     _, ledger = filtered(answered("1. same\n2. same\n3. same\nleft"))
-    table = rejects_table([ledger, ledger])
-    assert table.to_dict("records") == [
-        {"task": "sms_spam", "setting": "few_shot", "reason": "exact_duplicate", "texts": 4},
-        {"task": "sms_spam", "setting": "few_shot", "reason": "not_numbered", "texts": 2},
+    counts = ledger["reason"].value_counts().to_dict()
+    abouts = [
+        {"task": "sms_spam", "setting": "few_shot", "rejected": counts},
+        {"task": "sms_spam", "setting": "zero_shot", "rejected": {}},
     ]
-    _, empty = filtered(answered("1. a"))
-    assert rejects_table([empty]).columns.tolist() == ["task", "setting", "reason", "texts"]
+    table = rejects_table(abouts)
+    assert table.columns.tolist() == ["task", "setting", "reason", "texts"]
+    assert len(table) == 2 * len(REASONS)
+    found = table[table["texts"] > 0].to_dict("records")
+    assert found == [
+        {"task": "sms_spam", "setting": "few_shot", "reason": "not_numbered", "texts": 1},
+        {"task": "sms_spam", "setting": "few_shot", "reason": "exact_duplicate", "texts": 2},
+    ]
+    wide = rejects_by_reason(table)
+    assert wide.columns.tolist() == ["task", "setting", *REASONS]
+    assert wide["exact_duplicate"].tolist() == [2, 0]

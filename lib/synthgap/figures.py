@@ -145,9 +145,10 @@ def plot_gap_by_subjectivity(
     places = sorted(order.items(), key=lambda item: item[1])
     titles = [load_task(task).title.split(" (")[0] for task, _ in places]
     ax.set_xticks([place for _, place in places], titles, rotation=35, ha="right")
-    ax.set(ylabel="synthetic − real, points of macro-F1", title=f"The gap against subjectivity ({classifier})")
+    ax.set_title(f"The gap against subjectivity ({classifier}): Spearman's rho [95 % interval]", pad=48)
+    ax.set_ylabel("synthetic − real, points of macro-F1")
     ax.set_xlabel("tasks, from least to most subjective (the paper's order, unverified)")
-    ax.legend(title="Spearman's rho [95 % interval]", frameon=False, loc="lower left", alignment="left")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), alignment="left")
     return ax
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -267,10 +267,24 @@ def provenance(folder: Path, task: str, setting: str) -> dict[str, Any]:
     return parquet_about(synthetic_file(folder, task, setting))
 
 
-def rejects_table(ledgers: list[pd.DataFrame]) -> pd.DataFrame:
-    """Columns task, setting, reason, texts: how many texts were turned down and why."""
+def rejects_table(provenances: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Columns task, setting, reason, texts: how many texts were turned down for every reason, 0 included."""
     import pandas as pd
 
-    rows = pd.concat(ledgers, ignore_index=True)
-    counted = rows.groupby(["task", "setting", "reason"], as_index=False).size().rename(columns={"size": "texts"})
-    return counted if len(counted) else pd.DataFrame(columns=["task", "setting", "reason", "texts"])
+    rows = [
+        {
+            "task": about["task"],
+            "setting": about["setting"],
+            "reason": reason,
+            "texts": about["rejected"].get(reason, 0),
+        }
+        for about in provenances
+        for reason in REASONS
+    ]
+    return pd.DataFrame(rows)
+
+
+def rejects_by_reason(rejects: pd.DataFrame) -> pd.DataFrame:
+    """The same for people: a row a task and setting, a column a reason."""
+    wide = rejects.pivot_table(index=["task", "setting"], columns="reason", values="texts", sort=False)
+    return wide.astype(int).reset_index().rename_axis(columns=None)
