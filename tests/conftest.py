@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("SYNTHGAP_TEST_DATA", ROOT.parent / "shared" / "data"))
 needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not on this machine")
 
 
+settings.register_profile(  # a busy machine is no failure
+    "synthgap", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("synthgap")
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
 
 

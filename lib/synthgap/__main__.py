@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for a failed notebook, 2 for a user's error, 130 for Ctrl-C."""
     from synthgap.errors import SynthgapError
 
-    given = parser().parse_args(arguments)
-    for variable, option in (("SYNTHGAP_DATA", "data"), ("SYNTHGAP_OUTPUTS", "output")):
-        if folder := getattr(given, option, None):
-            os.environ[variable] = str(Path(folder).absolute())
     try:
+        given = parser().parse_args(arguments)
+        for variable, option in (("SYNTHGAP_DATA", "data"), ("SYNTHGAP_OUTPUTS", "output")):
+            if folder := getattr(given, option, None):
+                os.environ[variable] = str(Path(folder).absolute())
         return _carry_out(given)
     except SynthgapError as error:
         print(f"synthgap: {error}", file=sys.stderr)
