@@ -55,6 +55,7 @@ def edited(home, stage: str, source: str, place: int) -> None:
             ["run", "smoke", "01", "03"],
             ["stage 03_evaluation reads what 02_training writes", "run smoke 02_training 03_e"],
         ),
+        (["run", "demo", "--data", "."], ["profile 'demo' takes its real texts from 'bundled'", "data.source=folder"]),
         (["status", "nothing"], ["profile 'nothing' is unknown"]),
     ],
 )

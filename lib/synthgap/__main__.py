@@ -45,9 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         given = parser().parse_args(arguments)
-        for variable, option in (("SYNTHGAP_DATA", "data"), ("SYNTHGAP_OUTPUTS", "output")):
-            if folder := getattr(given, option, None):
-                os.environ[variable] = str(Path(folder).absolute())
         return _carry_out(given)
     except SynthgapError as error:
         print(f"synthgap: {error}", file=sys.stderr)
@@ -68,12 +65,23 @@ def _reason(error: OSError) -> str:
 
 def _carry_out(given: argparse.Namespace) -> int:
     from synthgap import runner
+    from synthgap.config import load_profile, parse_overrides
+    from synthgap.errors import SynthgapError
 
     if given.command == "readme":
         from synthgap.readme import write_readme
 
         write_readme()
         return 0
+    profile = load_profile(given.profile, parse_overrides(given.sets))
+    if given.data and profile.data.source != "folder":
+        raise SynthgapError(
+            f"--data names a folder, and profile '{profile.name}' takes its real texts from '{profile.data.source}'; "
+            "leave --data out, or add --set data.source=folder"
+        )
+    for variable, folder in (("SYNTHGAP_DATA", given.data), ("SYNTHGAP_OUTPUTS", given.output)):
+        if folder:
+            os.environ[variable] = str(Path(folder).absolute())
     if given.command == "status":
         runner.status(given.profile, given.sets)
         return 0
