@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from synthgap.runner import machine
+from synthgap.manifest import machine
 from synthgap.runs import versions
 
 HERE = Path(__file__).parent

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import datetime
-import os
-import platform
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,10 +13,10 @@ from typing import Any
 
 from synthgap.config import Profile, load_profile, parse_overrides, root
 from synthgap.errors import SynthgapError, unknown
-from synthgap.files import read_json, write_json, write_text
+from synthgap.files import read_json, write_text
+from synthgap.manifest import record
 from synthgap.stages import (
     STAGES,
-    data_digests,
     marker_file,
     notebook_file,
     outputs_folder,
@@ -166,11 +162,11 @@ def run_stage(stage: str, profile: Profile, parameters: dict[str, Any], fingerpr
     if error is not None:
         with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
             _tidy(running, failed)
-            _record(stage, profile, fingerprints, started, success=False)
+            record(stage, profile, fingerprints, started, success=False)
         raise error
     _tidy(running, executed)
     failed.unlink(missing_ok=True)
-    _record(stage, profile, fingerprints, started, success=True)
+    record(stage, profile, fingerprints, started, success=True)
     return time.time() - started
 
 
@@ -246,81 +242,6 @@ def _tidy(running: Path, target: Path) -> None:
 
 def _is_progress(text: str) -> bool:
     return not text.strip() or PROGRESS_BAR.search(text) is not None
-
-
-# ---------------------------------------------------------------------------------------------------------- manifest
-
-
-def _record(stage: str, profile: Profile, fingerprints: dict[str, str], started: float, success: bool) -> None:
-    from synthgap.runs import versions
-
-    path = outputs_folder(profile) / "manifest.json"
-    manifest = read_json(path) or {}
-    notebooks = {name: entry for name, entry in manifest.get("notebooks", {}).items() if name in STAGES}
-    notebooks[stage] = {
-        "start": _clock(started),
-        "end": _clock(time.time()),
-        "seconds": round(time.time() - started, 1),
-        "success": success,
-        "git": git_state(),
-    }
-    write_json(
-        path,
-        {
-            "profile": profile.model_dump(mode="json"),
-            "data_fingerprints": fingerprints or _fingerprints_of_runs(profile),
-            "data_sha256": data_digests(profile),
-            "real_texts": "stand-in written by an LLM: evidence of nothing"
-            if profile.stand_in
-            else profile.data.source,
-            "git": git_state(),
-            "versions": versions(),
-            "machine": machine(),
-            "notebooks": {name: notebooks[name] for name in STAGES if name in notebooks},
-        },
-    )
-
-
-def _fingerprints_of_runs(profile: Profile) -> dict[str, str]:
-    runs = [read_json(path) or {} for path in (outputs_folder(profile) / "runs").glob("*.json")]
-    found = {run["task"]: run["data_fingerprint"] for run in runs if "data_fingerprint" in run}
-    return {task: found[task] for task in profile.tasks if task in found}
-
-
-def _clock(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
-
-
-def git_state() -> dict[str, Any]:
-    """The commit, and whether anything but outputs/ differs from it; nothing where there is no git."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", ".", ":!outputs"))} if commit else {}
-    except OSError:
-        return {}
-
-
-def machine() -> dict[str, Any]:
-    """The kind of machine, without its name: system, processor, cores, memory, GPU."""
-    import torch
-
-    processor = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        models = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-        processor = models[0] if models else processor
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
 
 
 # ------------------------------------------------------------------------------------------------------------ status

@@ -1,0 +1,95 @@
+"""manifest.json: what was run, on what code, data and machine, and with what success."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from synthgap.config import Profile, root
+from synthgap.files import read_json, write_json
+from synthgap.stages import STAGES, data_digests, outputs_folder
+
+
+def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: float, success: bool) -> None:
+    """Write the manifest anew with one stage's start, end and success; the other stages' entries stay.
+
+    Args:
+        fingerprints: of each task's real texts; where empty (hub) those that the runs on disk name are taken.
+        started: seconds since the epoch.
+    """
+    from synthgap.runs import versions
+
+    path = outputs_folder(profile) / "manifest.json"
+    manifest = read_json(path) or {}
+    notebooks = {name: entry for name, entry in manifest.get("notebooks", {}).items() if name in STAGES}
+    notebooks[stage] = {
+        "start": _clock(started),
+        "end": _clock(time.time()),
+        "seconds": round(time.time() - started, 1),
+        "success": success,
+        "git": git_state(),
+    }
+    write_json(
+        path,
+        {
+            "profile": profile.model_dump(mode="json"),
+            "data_fingerprints": fingerprints or _fingerprints_of_runs(profile),
+            "data_sha256": data_digests(profile),
+            "real_texts": "stand-in written by an LLM: evidence of nothing"
+            if profile.stand_in
+            else profile.data.source,
+            "git": git_state(),
+            "versions": versions(),
+            "machine": machine(),
+            "notebooks": {name: notebooks[name] for name in STAGES if name in notebooks},
+        },
+    )
+
+
+def _fingerprints_of_runs(profile: Profile) -> dict[str, str]:
+    runs = [read_json(path) or {} for path in (outputs_folder(profile) / "runs").glob("*.json")]
+    found = {run["task"]: run["data_fingerprint"] for run in runs if "data_fingerprint" in run}
+    return {task: found[task] for task in profile.tasks if task in found}
+
+
+def _clock(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def git_state() -> dict[str, Any]:
+    """The commit, and whether anything but outputs/ differs from it; nothing where there is no git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--", ".", ":!outputs"))} if commit else {}
+    except OSError:
+        return {}
+
+
+def machine() -> dict[str, Any]:
+    """The kind of machine, without its name: system, processor, cores, memory, GPU."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        models = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        processor = models[0] if models else processor
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
