@@ -1,6 +1,7 @@
 """The command line and the runner, with wrong input, failing notebooks, dying kernels and an impatient user."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -224,6 +225,20 @@ def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
     assert "01_generation: done already" in done.stdout
     assert "02_training: running ('runs/" in done.stdout
     assert "03_evaluation: running (its profile, data, code or input changed since it ran)" in done.stdout
+
+
+def test_two_runs_of_one_profile_do_not_harm_each_other(tmp_path):
+    command = [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path), *ONE_TASK]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        _, stderr = process.communicate(timeout=200)
+        assert process.returncode == 0, stderr
+    state = synthgap("status", "smoke", "--output", str(tmp_path), *ONE_TASK).stdout
+    assert len(re.findall(r"0\d_\w+ +done", state)) == 3, state
+    assert not list((tmp_path / "smoke/notebooks").glob("*.failed.ipynb"))
 
 
 def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):

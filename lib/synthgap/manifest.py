@@ -67,7 +67,9 @@ def git_state() -> dict[str, Any]:
     """The commit, and whether anything but outputs/ differs from it; nothing where there is no git."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=root(), capture_output=True, text=True, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:

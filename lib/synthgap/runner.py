@@ -6,6 +6,7 @@ import ast
 import contextlib
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -142,32 +143,35 @@ def notebook_parameters(path: Path) -> dict[str, Any]:
 def run_stage(stage: str, profile: Profile, parameters: dict[str, Any], fingerprints: dict[str, str]) -> float:
     """Execute one notebook into outputs/<profile>/notebooks/ and record it in the manifest; seconds taken."""
     expected = stage_key(stage, profile)
-    marker = marker_file(profile, stage)
-    marker.unlink(missing_ok=True)
+    before = _marker_state(stage, profile)
     executed = outputs_folder(profile) / "notebooks" / f"{stage}.ipynb"
-    running, failed = executed.with_suffix(".running.ipynb"), executed.with_suffix(".failed.ipynb")
-    executed.parent.mkdir(parents=True, exist_ok=True)
+    failed = executed.with_suffix(".failed.ipynb")
     started = time.time()
-    error: BaseException | None = None
-    try:
-        _execute(notebook_file(stage), running, parameters)
-        found = read_json(marker)
-        if not isinstance(found, dict) or found.get("key") != expected:
-            raise StageFailed(
-                f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
-            )
-    except BaseException as caught:
-        error = caught
-        marker.unlink(missing_ok=True)
-    if error is not None:
-        with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
-            _tidy(running, failed)
-            record(stage, profile, fingerprints, started, success=False)
-        raise error
-    _tidy(running, executed)
+    with tempfile.TemporaryDirectory() as folder:  # of this process alone: another may run the same profile
+        running = Path(folder) / executed.name
+        try:
+            _execute(notebook_file(stage), running, parameters)
+            now = _marker_state(stage, profile)
+            if now == before or now[1] != expected:
+                raise StageFailed(
+                    f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
+                )
+        except BaseException:
+            with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
+                _keep(running, failed)
+                record(stage, profile, fingerprints, started, success=False)
+            raise
+        _keep(running, executed)
     failed.unlink(missing_ok=True)
     record(stage, profile, fingerprints, started, success=True)
     return time.time() - started
+
+
+def _marker_state(stage: str, profile: Profile) -> tuple[int, str | None]:
+    """When the success marker was written, in nanoseconds, and its key; (0, None) where there is none."""
+    path = marker_file(profile, stage)
+    found = read_json(path)
+    return (path.stat().st_mtime_ns, found.get("key")) if isinstance(found, dict) else (0, None)
 
 
 def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
@@ -217,14 +221,13 @@ def _cell_error(stage: str, error: Any) -> str:
     return f"{where}: {error.ename}: {error.evalue}\n" + "\n".join(error.traceback)
 
 
-def _tidy(running: Path, target: Path) -> None:
-    """Move the executed copy into place, without progress bars, timings and paths of this machine."""
+def _keep(running: Path, target: Path) -> None:
+    """Write the executed copy to its place, without progress bars, timings and paths of this machine."""
     import nbformat
 
     try:
         notebook = nbformat.read(running, as_version=4)
     except (OSError, ValueError):  # never begun, or torn while it was written
-        running.unlink(missing_ok=True)
         return
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
@@ -237,7 +240,6 @@ def _tidy(running: Path, target: Path) -> None:
                 if not (output.output_type == "stream" and output.name == "stderr" and _is_progress(output.text))
             ]
     write_text(target, nbformat.writes(notebook) + "\n")
-    running.unlink()
 
 
 def _is_progress(text: str) -> bool:
