@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import sqlite3
@@ -136,6 +137,30 @@ def test_two_writers_share_a_cache():
     writers = [worker("embed", "0", "400"), worker("embed", "200", "600")]
     assert [writer.wait(timeout=300) for writer in writers] == [0, 0]
     assert stored() == 600
+
+
+def _open_new_caches(start, folders, failures) -> None:
+    for folder in folders:
+        os.environ["SYNTHGAP_CACHE"] = folder
+        start.wait()
+        try:
+            with EmbeddingCache("minilm") as cache:
+                cache.get([text_key("x")])
+        except SynthgapError as error:
+            failures.put(str(error))
+
+
+def test_a_new_cache_may_be_opened_by_many_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    start, failures = context.Barrier(6), context.SimpleQueue()
+    folders = [str(tmp_path / str(number)) for number in range(20)]
+    openers = [context.Process(target=_open_new_caches, args=(start, folders, failures)) for _ in range(6)]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join(timeout=100)
+    assert failures.empty(), failures.get()
+    assert [opener.exitcode for opener in openers] == [0] * 6
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -111,7 +111,7 @@ def read_file(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         if path.suffix == ".csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False)
-        return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        return pd.read_json(path, lines=True, dtype=False)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SynthgapError(f"data file '{path.name}' cannot be read: {reason}; replace it by a whole file") from error

@@ -146,12 +146,15 @@ class EmbeddingCache(contextlib.AbstractContextManager["EmbeddingCache"]):
     """
 
     def __init__(self, encoder: str) -> None:
+        from filelock import FileLock
+
         name = f"embeddings-{digest(encoder_fingerprint(encoder), 16)}.sqlite"
         self.path = cache_folder() / name
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=120, isolation_level=None)
-            with self._explained():
+            # the change to write-ahead logging does not wait for other processes by itself
+            with self._explained(), FileLock(self.path.with_suffix(".lock"), timeout=120):
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
                 self._connection.execute(
