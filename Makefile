@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.installed
 SETS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce status test test-slow lint format lab lock readme clean
+.PHONY: help setup reproduce status test lint format lab lock readme clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,11 +30,8 @@ reproduce: setup ## run a profile: PROFILE=demo (default), recorded, paper; DATA
 status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)
 
-test: setup lint ## style, types and every test but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: setup ## the tests that CI has no time for
-	$(BIN)/python -m pytest -m slow
+test: setup lint ## style, types and tests
+	$(BIN)/python -m pytest
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
