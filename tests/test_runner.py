@@ -250,6 +250,21 @@ def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "smoke/runs").glob("*.json")} == before
 
 
+def test_ctrl_c_within_a_callback_is_not_lost():
+    code = (
+        "import signal, sys, time, weakref; from synthgap import __main__ as cli\n"
+        "class Thing: pass\n"
+        "def carry_out(_):\n"
+        "    thing = Thing(); ref = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))\n"
+        "    del thing; time.sleep(20)\n"
+        "cli._carry_out = carry_out; sys.exit(cli.main(['status', 'demo']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=15)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("synthgap: stopped")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("pause", [1.5, 4, 7])
 def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     process = subprocess.Popen(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for a failed notebook, 2 for a user's error, 130 for Ctrl-C."""
     from synthgap.errors import SynthgapError
 
+    keep_ctrl_c()
     try:
         given = parser().parse_args(arguments)
         return _carry_out(given)
@@ -53,8 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
         print(f"\nsynthgap: stopped; {KEPT}", file=sys.stderr)
         return 130
+
+
+def keep_ctrl_c() -> None:
+    """Deliver a Ctrl-C again that fell into a callback, where Python would print it and go on."""
+    original, main_thread = sys.unraisablehook, threading.get_ident()
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+        else:
+            original(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _reason(error: OSError) -> str:
