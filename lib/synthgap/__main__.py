@@ -1,4 +1,4 @@
-"""The command line: `synthgap run PROFILE [STAGE ...]`, `synthgap status PROFILE`, `synthgap readme`."""
+"""The command line: `synthgap run`, `status`, `report`, `annotate export`, `annotate import` and `readme`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthgap.config import Profile
 
 KEPT = "what is finished is kept: run the same command again to go on"
 
@@ -20,13 +24,13 @@ def parser() -> argparse.ArgumentParser:
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run a profile's notebooks; what is still valid is passed over")
     run.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    run.add_argument(
-        "stages", nargs="*", metavar="STAGE", help="01_generation, 02_training, 03_evaluation; default: all"
-    )
+    run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
     status = commands.add_parser("status", help="say what of a profile is done and what is missing")
     status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    for command in (run, status):
+    report = commands.add_parser("report", help="write outputs/<profile>/report.html anew from what was run")
+    report.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
+    for command in (run, status, report, *_annotate(commands)):
         command.add_argument("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
         command.add_argument("--output", metavar="DIR", help="where results go (default: outputs/)")
         command.add_argument(
@@ -39,6 +43,21 @@ def parser() -> argparse.ArgumentParser:
         )
     commands.add_parser("readme", help="write the README's results anew from outputs/recorded")
     return main_parser
+
+
+def _annotate(commands: Any) -> list[argparse.ArgumentParser]:
+    annotate = commands.add_parser("annotate", help="let people judge texts or tasks: items out, answers in")
+    steps = annotate.add_subparsers(dest="step", required=True, metavar="STEP")
+    export = steps.add_parser("export", help="write items as CSV and for Label Studio")
+    export.add_argument("what", metavar="TASK", help="a task's name, or 'pairs' to compare tasks with each other")
+    export.add_argument("--items", type=int, default=80, metavar="N", help="how many test texts (default: 80)")
+    export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/annotations/export/)")
+    read = steps.add_parser("import", help="read answers from CSV or Label Studio's JSON export")
+    read.add_argument("file", metavar="FILE")
+    read.add_argument("--skip-malformed", action="store_true", help="store the well-formed rows of a faulty file")
+    for step in (export, read):
+        step.add_argument("--profile", default="demo", metavar="PROFILE", help="whose texts (default: demo)")
+    return [export, read]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +121,29 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "status":
         runner.status(given.profile, given.sets)
         return 0
+    if given.command == "report":
+        from synthgap.report import write_report
+
+        print(runner.shown_path(write_report(profile)))
+        return 0
+    if given.command == "annotate":
+        return _carry_out_annotate(given, profile)
     runner.run(given.profile, given.stages, given.sets, given.force)
+    return 0
+
+
+def _carry_out_annotate(given: argparse.Namespace, profile: Profile) -> int:
+    from synthgap import annotate
+    from synthgap.runner import shown_path
+    from synthgap.stages import outputs_folder
+
+    folder = outputs_folder(profile)
+    if given.step == "import":
+        print(annotate.import_file(Path(given.file), folder, given.skip_malformed))
+        return 0
+    target = Path(given.to) if given.to else folder / "annotations" / "export"
+    for path in annotate.export(given.what, profile, target, given.items):
+        print(shown_path(path))
     return 0
 
 

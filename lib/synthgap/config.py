@@ -92,6 +92,18 @@ class EvaluationSettings(Settings):
     seed: int = Field(0, ge=0)
 
 
+class DiversitySettings(Settings):
+    """How texts are compared in 05_diversity."""
+
+    encoder: str = "minilm"
+    distance: Literal["cosine", "euclidean"] = "cosine"
+    neighbours: int = Field(5, ge=1, description="synthetic texts that a real text's similarity is the mean over")
+    rarefaction_draws: int = Field(10, ge=1)
+    map_texts: int = Field(300, ge=10, description="texts of each regime on a map")
+    near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity of letters in percent")
+    near_duplicate_cosine: float = Field(0.95, gt=0, le=1, description="similarity of embeddings")
+
+
 class Profile(Settings):
     """One profile; `configs/<name>.yaml` holds it, and unknown keys are refused."""
 
@@ -103,6 +115,7 @@ class Profile(Settings):
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
     evaluation: EvaluationSettings = EvaluationSettings()
+    diversity: DiversitySettings = DiversitySettings()
     show_real_texts: bool = Field(False, description="whether notebooks may show texts of the real sets")
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ of labels in the task's list. Scores are in percent.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ class Outcome:
         truth: shape (items,).
         predicted: {regime: shape (seeds, items)}.
         n_train: {regime: texts trained on}.
+        ids: shape (items,); the test items, where they are known.
     """
 
     task: str
@@ -42,6 +43,17 @@ class Outcome:
     truth: np.ndarray
     predicted: Mapping[str, np.ndarray]
     n_train: Mapping[str, int]
+    ids: np.ndarray | None = None
+
+    def without(self, ids: Collection[str]) -> Outcome:
+        """The same with some test items left out."""
+        if self.ids is None:
+            raise ValueError("the items of this outcome are not known")
+        kept = ~np.isin(self.ids, list(ids))
+        predicted = {regime: runs[:, kept] for regime, runs in self.predicted.items()}
+        return Outcome(
+            self.task, self.classifier, self.labels, self.truth[kept], predicted, self.n_train, self.ids[kept]
+        )
 
 
 def load_outcomes(folder: Path) -> list[Outcome]:
@@ -72,9 +84,8 @@ def _outcome(folder: Path, task: str, classifier: str, rows: pd.DataFrame) -> Ou
         items, truth = frame["id"].tolist(), frame["label"].map(place).to_numpy()
         predicted.setdefault(str(row.regime), []).append(frame["predicted"].map(place).to_numpy())
     sizes = rows.groupby("regime")["n_train"].first().to_dict()
-    return Outcome(
-        task, classifier, labels, truth, {regime: np.stack(runs) for regime, runs in predicted.items()}, sizes
-    )
+    stacked = {regime: np.stack(runs) for regime, runs in predicted.items()}
+    return Outcome(task, classifier, labels, truth, stacked, sizes, np.array(items))
 
 
 # ------------------------------------------------------------------------------------------------------------ scores

@@ -1,4 +1,4 @@
-"""How figures look. Functions draw on an `ax` and return it; `save_figure` writes PDF and PNG with the footer."""
+"""How figures look. Functions draw on an `ax` and return it; `save_figure` writes PDF, PNG and SVG with the footer."""
 
 from __future__ import annotations
 
@@ -41,12 +41,17 @@ def set_style() -> None:
 
 
 def save_figure(figure: Figure, folder: Path, name: str, footer: str) -> list[Path]:
-    """Write `name`.pdf and `name`.png, the footer below the picture; the same figure gives the same bytes."""
+    """Write `name`.pdf, .png and .svg, the footer below the picture; the same figure gives the same bytes."""
     figure.set_layout_engine("constrained")
     width = int(figure.get_figwidth() * 16)
     figure.supxlabel("\n".join(textwrap.wrap(footer, width)), x=0.01, ha="left", fontsize=7.5, color="0.35")
     paths = []
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+    forms: tuple[tuple[str, dict[str, Any]], ...] = (
+        (".pdf", {"CreationDate": None}),
+        (".png", {"Software": None}),
+        (".svg", {"Date": None, "Creator": None}),
+    )
+    for suffix, metadata in forms:
         with atomic(folder / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, format=suffix[1:], metadata=metadata, bbox_inches="tight")
         paths.append(folder / f"{name}{suffix}")
@@ -79,14 +84,15 @@ def _by_task_and_regime(data: pd.DataFrame) -> dict[str, Any]:
         "hue": "regime",
         "hue_order": [regime for regime in REGIME_TITLES if regime in set(data["regime"])],
         "palette": COLOURS,
+        "saturation": 1,
     }
 
 
 def _regimes_on_log_axis(ax: Axes, data: pd.DataFrame) -> Axes:
     ax.set(ylabel="")
     _log_axis(ax)
-    _task_ticks(ax, tasks_in_paper_order(data["task"].unique()))
-    return _regime_legend(ax)
+    task_ticks(ax, tasks_in_paper_order(data["task"].unique()))
+    return regime_legend(ax)
 
 
 def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", title: str = "") -> Axes:
@@ -116,7 +122,7 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
         )
     ax.set(xlabel="synthetic − real, points of macro-F1" if metric == "macro_f1" else f"synthetic − real, {metric}")
     ax.set(ylabel="", title=title or "Gap to real data, by task", ylim=(len(order) - 0.5, -0.5))
-    _task_ticks(ax, order)
+    task_ticks(ax, order)
     ax.legend(
         title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
     )
@@ -143,7 +149,7 @@ def plot_gap_by_subjectivity(
         ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
     places = sorted(order.items(), key=lambda item: item[1])
-    titles = [load_task(task).title.split(" (")[0] for task, _ in places]
+    titles = [short_title(task) for task, _ in places]
     ax.set_xticks([place for _, place in places], titles, rotation=35, ha="right")
     ax.set_title(f"The gap against subjectivity ({classifier}): Spearman's rho [95 % interval]", pad=48)
     ax.set_ylabel("synthetic − real, points of macro-F1")
@@ -161,11 +167,18 @@ def _log_axis(ax: Axes) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _task_ticks(ax: Axes, order: Sequence[str]) -> None:
+def short_title(task: str) -> str:
+    """A task's title without what stands in brackets."""
+    return load_task(task).title.split(" (")[0]
+
+
+def task_ticks(ax: Axes, order: Sequence[str]) -> None:
+    """A task a row, by its title."""
     ax.set_yticks(range(len(order)), [load_task(task).title for task in order])
 
 
-def _regime_legend(ax: Axes) -> Axes:
+def regime_legend(ax: Axes) -> Axes:
+    """The regimes by their titles, beside the picture."""
     handles, labels = ax.get_legend_handles_labels()
     titles: list[Any] = [REGIME_TITLES.get(label, label) for label in labels]
     ax.legend(handles, titles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

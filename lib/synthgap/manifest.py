@@ -27,14 +27,14 @@ def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: 
     from synthgap.runs import versions
 
     path = outputs_folder(profile) / "manifest.json"
-    manifest = read_json(path) or {}
+    manifest, git = read_json(path) or {}, git_state()
     notebooks = {name: entry for name, entry in manifest.get("notebooks", {}).items() if name in STAGES}
     notebooks[stage] = {
         "start": _clock(started),
         "end": _clock(time.time()),
         "seconds": round(time.time() - started, 1),
         "success": success,
-        "git": git_state(),
+        "git": git,
     }
     write_json(
         path,
@@ -45,7 +45,7 @@ def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: 
             "real_texts": "stand-in written by an LLM: evidence of nothing"
             if profile.stand_in
             else profile.data.source,
-            "git": git_state(),
+            "git": git,
             "versions": versions(),
             "machine": machine(),
             "notebooks": {name: notebooks[name] for name in STAGES if name in notebooks},

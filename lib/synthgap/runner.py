@@ -16,6 +16,7 @@ from synthgap.config import Profile, load_profile, parse_overrides, root
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import read_json, write_text
 from synthgap.manifest import record
+from synthgap.report import write_report
 from synthgap.stages import (
     STAGES,
     marker_file,
@@ -46,6 +47,7 @@ def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), forc
     chosen = [stage for stage in STAGES if stage in {stage_name(name) for name in stages}] or list(STAGES)
     parameters = {"profile": profile_name, "overrides": overrides}
     fingerprints = check_before_start(profile, chosen, parameters)
+    report = outputs_folder(profile) / "report.html"
     for number, stage in enumerate(chosen, start=1):
         state = stage_state(stage, profile)
         place = f"[{number}/{len(chosen)}] {stage}"
@@ -55,7 +57,10 @@ def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), forc
         print(f"{place}: running ({'forced' if state == 'done' else state})", flush=True)
         seconds = run_stage(stage, profile, parameters, fingerprints)
         print(f"{place}: finished in {seconds:.0f} s", flush=True)
-    print(f"results: {_shown_path(outputs_folder(profile))}")
+        report.unlink(missing_ok=True)
+    if not report.is_file():
+        write_report(profile)
+    print(f"results: {shown_path(report)}")
 
 
 def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict[str, Any]) -> dict[str, str]:
@@ -264,9 +269,10 @@ def status(profile_name: str, sets: Sequence[str] = ()) -> bool:
     if missing:
         print(f"  next: synthgap run {profile_name}" + (" --data DIR" if profile.data.source == "folder" else ""))
     else:
-        print(f"  results: {_shown_path(outputs_folder(profile))}")
+        print(f"  results: {shown_path(outputs_folder(profile) / 'report.html')}")
     return not missing
 
 
-def _shown_path(path: Path) -> Path:
+def shown_path(path: Path) -> Path:
+    """A path as it is printed: from here, where it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -35,6 +35,7 @@ class Cell:
     Attributes:
         identity: what determines the result; its digest is the run's name.
         train, validation, test: columns id, text, label.
+        annotated: columns id, text; texts that people annotated, to be predicted beside the test split (or no rows).
     """
 
     task: str
@@ -45,6 +46,7 @@ class Cell:
     train: pd.DataFrame = field(repr=False, compare=False)
     validation: pd.DataFrame = field(repr=False, compare=False)
     test: pd.DataFrame = field(repr=False, compare=False)
+    annotated: pd.DataFrame = field(repr=False, compare=False)
     settings: Any = field(repr=False, compare=False)
 
     @property
@@ -56,11 +58,14 @@ class Cell:
         return f"{self.task} / {self.regime} / {self.classifier} / seed {self.seed}"
 
 
-def plan_task(profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataFrame]) -> list[Cell]:
+def plan_task(
+    profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataFrame], annotated: pd.DataFrame | None = None
+) -> list[Cell]:
     """All cells of one task, at equal size.
 
     Args:
         synthetic: {"zero_shot": texts, "few_shot": texts} for the regimes of the profile.
+        annotated: columns id, text; other texts that every classifier of the task shall label too.
 
     Raises:
         SynthgapError: a regime has no text of some label.
@@ -69,12 +74,20 @@ def plan_task(profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataF
         regime: data.split("train") if regime == "real" else synthetic[regime] for regime in profile.training.regimes
     }
     sizes = training_sizes(profile, data, sources)
-    return [
-        _cell(profile, data, regime, classifier, seed, draw_equal(sources[regime], sizes, seed))
-        for classifier in profile.training.classifiers
-        for regime in profile.training.regimes
-        for seed in profile.training.seeds_of(classifier)
-    ]
+    others = data.frame.iloc[:0][["id", "text"]] if annotated is None else annotated[["id", "text"]]
+    test = data.split("test")
+    known = {"test": _fingerprint(test), **({"annotated": fingerprint(others)} if len(others) else {})}
+    cells = []
+    for classifier, settings in profile.training.classifiers.items():
+        validation = _validation(data, settings)
+        fixed = {"validation": _fingerprint(validation), **known}
+        for regime in profile.training.regimes:
+            for seed in profile.training.seeds_of(classifier):
+                train = draw_equal(sources[regime], sizes, seed)
+                identity = _identity(data, regime, settings, seed, train) | fixed
+                texts = (train, validation, test, others)
+                cells.append(Cell(data.task.name, classifier, regime, seed, identity, *texts, settings))
+    return cells
 
 
 def training_sizes(profile: Profile, data: RealData, sources: Mapping[str, pd.DataFrame]) -> dict[str, int]:
@@ -104,31 +117,29 @@ def sizes_table(cells: Iterable[Cell]) -> pd.DataFrame:
     return table.astype(int)
 
 
-def _cell(profile: Profile, data: RealData, regime: str, classifier: str, seed: int, train: pd.DataFrame) -> Cell:
-    from synthgap.classifiers import classifier_identity
-
-    settings = profile.training.classifiers[classifier]
+def _validation(data: RealData, settings: Any) -> pd.DataFrame:
+    """The validation texts that a classifier sees: fine-tuning at most so many as it says, others none."""
     validation = data.split("validation")
     if isinstance(settings, FinetuneSettings):
-        validation = draw(validation, min(settings.validation_texts, len(validation)), 0, "validation")
-    else:
-        validation = validation.iloc[:0]
-    test = data.split("test")
-    identity = {
+        return draw(validation, min(settings.validation_texts, len(validation)), 0, "validation")
+    return validation.iloc[:0]
+
+
+def _identity(data: RealData, regime: str, settings: Any, seed: int, train: pd.DataFrame) -> dict[str, Any]:
+    from synthgap.classifiers import classifier_identity
+
+    return {
         "format": RUN_FORMAT,
         "task": data.task.name,
         "labels": list(data.task.labels),
         "regime": regime,
         "classifier": classifier_identity(settings),
         "seed": seed,
-        "train": fingerprint(train[["id", "text", "label"]]),
-        "validation": _split_fingerprint(validation),
-        "test": _split_fingerprint(test),
+        "train": _fingerprint(train),
     }
-    return Cell(data.task.name, classifier, regime, seed, identity, train, validation, test, settings)
 
 
-def _split_fingerprint(frame: pd.DataFrame) -> str:
+def _fingerprint(frame: pd.DataFrame) -> str:
     return fingerprint(frame[["id", "text", "label"]])
 
 
@@ -188,16 +199,17 @@ def _work_off(cells: list[Cell], folder: Path, about: Mapping[str, Any], bar: An
         for cell in waiting:
             lock = FileLock(locks / f"{cell.name}.lock", timeout=0)
             try:
-                with lock:
-                    trained = not is_finished(folder, cell.name)
-                    if trained:
-                        if run_file(folder, cell.name).exists():
-                            bar.write(f"run {cell.name} is torn and is trained again ({cell.title})")
-                        bar.set_postfix_str(cell.title, refresh=False)
-                        train_cell(cell, folder, about.get(cell.task, {}))
+                held = lock.acquire()
             except Timeout:
                 held_elsewhere.append(cell)
                 continue
+            with held:
+                trained = not is_finished(folder, cell.name)
+                if trained:
+                    if run_file(folder, cell.name).exists():
+                        bar.write(f"run {cell.name} is torn and is trained again ({cell.title})")
+                    bar.set_postfix_str(cell.title, refresh=False)
+                    train_cell(cell, folder, about.get(cell.task, {}))
             yield cell, trained
         if len(held_elsewhere) == len(waiting):
             time.sleep(0.2)
@@ -215,11 +227,13 @@ def train_cell(cell: Cell, folder: Path, about: Mapping[str, Any]) -> dict[str, 
 
     reset_peak_memory()
     train = numbered(cell.train)
-    fitted = fit_predict(
-        cell.settings, train, numbered(cell.validation), cell.test["text"].tolist(), len(labels), cell.seed
-    )
-    predictions = prediction_frame(cell.test, labels, fitted.probabilities)
-    path = write_parquet(prediction_file(folder, cell.name), predictions)
+    texts = [*cell.test["text"], *cell.annotated["text"]]
+    fitted = fit_predict(cell.settings, train, numbered(cell.validation), texts, len(labels), cell.seed)
+    predictions = prediction_frame(cell.test, labels, fitted.probabilities[: len(cell.test)])
+    digests = {"predictions_sha256": file_digest(write_parquet(prediction_file(folder, cell.name), predictions))}
+    if len(cell.annotated):
+        others = prediction_frame(cell.annotated, labels, fitted.probabilities[len(cell.test) :])
+        digests["annotated_sha256"] = file_digest(write_parquet(annotated_file(folder, cell.name), others))
     run = {
         "run": cell.name,
         "task": cell.task,
@@ -232,30 +246,30 @@ def train_cell(cell: Cell, folder: Path, about: Mapping[str, Any]) -> dict[str, 
         "n_train": len(cell.train),
         "n_train_by_label": {label: int((cell.train["label"] == label).sum()) for label in labels},
         "n_test": len(cell.test),
+        "n_annotated": len(cell.annotated),
         "scores": scores(predictions["label"], predictions["predicted"], labels),
         "train_seconds": round(fitted.train_seconds, 3),
         "predict_seconds": round(fitted.predict_seconds, 3),
         "train_texts_per_second": round(fitted.trained_texts / max(fitted.train_seconds, 1e-9), 1),
-        "predict_texts_per_second": round(len(cell.test) / max(fitted.predict_seconds, 1e-9), 1),
+        "predict_texts_per_second": round(len(texts) / max(fitted.predict_seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "details": fitted.details,
         "versions": versions(),
-        "predictions_sha256": file_digest(path),
+        **digests,
     }
     write_json(run_file(folder, cell.name), run)
     return run
 
 
 def prediction_frame(test: pd.DataFrame, labels: list[str], probabilities: Any) -> pd.DataFrame:
-    """Columns id, label, predicted and `p <label>` for each label; no text."""
+    """Columns id, label (where the texts have one), predicted and `p <label>` for each label; no text."""
     import numpy as np
     import pandas as pd
 
     predicted = np.array(labels, dtype=object)[probabilities.argmax(axis=1)]
     columns = {f"p {label}": probabilities[:, place] for place, label in enumerate(labels)}
-    return pd.DataFrame(
-        {"id": test["id"].tolist(), "label": test["label"].tolist(), "predicted": predicted.tolist(), **columns}
-    )
+    known = {name: test[name].tolist() for name in ("id", "label") if name in test.columns}
+    return pd.DataFrame({**known, "predicted": predicted.tolist(), **columns})
 
 
 def scores(label: Any, predicted: Any, labels: list[str]) -> dict[str, float]:
@@ -283,11 +297,26 @@ def prediction_file(folder: Path, name: str) -> Path:
     return folder / f"{name}.predictions.parquet"
 
 
+def annotated_file(folder: Path, name: str) -> Path:
+    """What a run predicted for texts that people annotated; only of tasks that have such texts."""
+    return folder / f"{name}.annotated.parquet"
+
+
+def run_files(folder: Path, name: str) -> list[Path]:
+    """All files of a finished run."""
+    files = [run_file(folder, name), prediction_file(folder, name), annotated_file(folder, name)]
+    return [path for path in files if path.is_file()]
+
+
 def is_finished(folder: Path, name: str) -> bool:
     """Whether a run's JSON is whole and its predictions are the ones it was written with."""
     run = read_json(run_file(folder, name))
-    path = prediction_file(folder, name)
-    return isinstance(run, dict) and path.is_file() and run.get("predictions_sha256") == file_digest(path)
+    if not isinstance(run, dict) or "predictions_sha256" not in run:
+        return False
+    expected = {prediction_file(folder, name): run["predictions_sha256"]}
+    if run.get("identity", {}).get("annotated"):
+        expected[annotated_file(folder, name)] = run.get("annotated_sha256")
+    return all(path.is_file() and file_digest(path) == sha256 for path, sha256 in expected.items())
 
 
 def write_index(folder: Path, index: pd.DataFrame) -> Path:

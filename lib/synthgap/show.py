@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthgap.generation import Turn
@@ -13,6 +13,8 @@ from synthgap.tasks import Task
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import HTML
+
+    from synthgap.data import RealData
 
 BORDER = "1px solid var(--jp-border-color1, #bbb)"
 BOX = f"border:{BORDER};border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
@@ -105,6 +107,32 @@ def _sample(texts: pd.DataFrame, number: int, allowed: bool) -> str:
     row = texts.iloc[number]
     words = shown_text(str(row["id"]), str(row["text"]), allowed).split()
     return html.escape(" ".join(words[:WORDS_SHOWN])) + (" …" if len(words) > WORDS_SHOWN else "")
+
+
+def near_duplicates(
+    pairs: pd.DataFrame,
+    real: Mapping[str, RealData],
+    synthetic: Mapping[str, Mapping[str, pd.DataFrame]],
+    show_real_texts: bool,
+    most: int = 20,
+) -> HTML:
+    """Synthetic texts beside the test texts that they (nearly) repeat; the most alike in letters first.
+
+    Args:
+        pairs: as `similarity.near_duplicates` gives them.
+        synthetic: {task: {regime: texts}}.
+    """
+    rows = []
+    for pair in pairs.sort_values("letters", ascending=False).head(most).itertuples():
+        made = synthetic[pair.task][pair.regime].set_index("id")["text"]
+        test = real[pair.task].split("test").set_index("id")["text"]
+        texts = (made[pair.synthetic_id], shown_text(pair.test_id, test[pair.test_id], show_real_texts))
+        cells = [f"<td style='text-align:left;white-space:normal'>{html.escape(text)}</td>" for text in texts]
+        about = f"{pair.task}, {pair.regime}<br>letters {pair.letters:.0f} %, cosine {pair.cosine:.2f}"
+        rows.append(f"<tr><td style='text-align:left'>{about}</td>{''.join(cells)}</tr>")
+    head = "<tr><th></th><th style='text-align:left'>synthetic</th><th style='text-align:left'>test</th></tr>"
+    more = f"<p>… {len(pairs) - most} more pairs in tables/contamination.csv</p>" if len(pairs) > most else ""
+    return _html(f"<table>{head}{''.join(rows)}</table>{more}" if rows else "<p>No such pair was found.</p>")
 
 
 def facts(title: str, values: dict[str, Any]) -> str:

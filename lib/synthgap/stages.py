@@ -20,7 +20,8 @@ from synthgap.data import data_file, data_folder
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import digest, file_digest, read_json, write_json
 
-STAGES = ("01_generation", "02_training", "03_evaluation")
+STAGES = ("01_generation", "02_training", "03_evaluation", "04_subjectivity", "05_diversity")
+READS_ANSWERS = "04_subjectivity"  # the stage that reads what people answered, see annotate.py
 
 
 def stage_name(name: str) -> str:
@@ -129,19 +130,30 @@ def stage_key(stage: str, profile: Profile) -> str:
             "data": data_digests(profile),
             "library": library_digest(),
             "notebook": notebook_digest(notebook_file(stage)),
+            **({"answers": answer_digests(profile)} if stage == READS_ANSWERS else {}),
             "before": [read_json(marker_file(profile, name)) for name in before],
         }
     )
 
 
 def data_digests(profile: Profile) -> dict[str, str]:
-    """SHA-256 of each task's data file (source `folder`); the bundled data are part of the library."""
+    """SHA-256 of each task's data file (source `folder`) and of its annotated texts; bundled data are the library's."""
+    from synthgap.sources import annotated_file
     from synthgap.tasks import load_task
 
-    if profile.data.source != "folder":
-        return {}
-    files = {name: data_file(load_task(name), data_folder()) for name in profile.tasks}
+    tasks = {name: load_task(name) for name in profile.tasks}
+    files = {}
+    if profile.data.source == "folder":
+        files = {name: data_file(task, data_folder()) for name, task in tasks.items()}
+    annotated = {f"{name} annotations": annotated_file(task, profile) for name, task in tasks.items()}
+    files |= {name: path for name, path in annotated.items() if path}
     return {name: _digest_of_state(path, path.stat().st_mtime_ns, path.stat().st_size) for name, path in files.items()}
+
+
+def answer_digests(profile: Profile) -> dict[str, str]:
+    """SHA-256 of the answers that people gave with `synthgap annotate`."""
+    folder = outputs_folder(profile) / "annotations"
+    return {path.name: file_digest(path) for path in sorted(folder.glob("*.csv"))}
 
 
 @lru_cache

@@ -61,6 +61,11 @@ def escape_csv(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in set("=+-@\t\r") else value
 
 
+def unescape_csv(text: str) -> str:
+    """What `escape_csv` made safe, as it was."""
+    return text[1:] if text[:1] == "'" and text[1:2] in set("=+-@\t\r") else text
+
+
 def footer(profile: Profile) -> str:
     """What every table, figure and report of a profile has to say about its own evidence."""
     from synthgap.llm import connect
@@ -201,10 +206,48 @@ def paper_order(tasks: Sequence[str]) -> dict[str, int]:
 
 
 def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """Numbers as people read them, nothing for what is undefined."""
-    return frame.map(lambda value: f"{value:.{digits}f}" if isinstance(value, float) else str(value)).replace(
-        "nan", "–"
-    )
+    """Numbers as people read them, a dash for what is undefined."""
+    return frame.map(lambda value: _number(value, digits))
+
+
+def _number(value: Any, digits: int) -> str:
+    import pandas as pd
+
+    if isinstance(value, float) and value == value:
+        return f"{value:.{digits}f}".replace("-", "−")
+    return "–" if pd.isna(value) else str(value)
+
+
+# ------------------------------------------------------------------------------------------------ people or simulated
+
+
+def by_kind(tidy: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """{"human": rows, "simulated": rows} of a table with a column `source`; what has no rows is not there."""
+    human = tidy["source"].str.startswith("human")
+    parts = {"human": tidy[human], "simulated": tidy[~human]}
+    return {kind: rows for kind, rows in parts.items() if len(rows)}
+
+
+KIND_TITLES = {"human": "what people said", "simulated": "simulated, no people"}
+
+
+def show_by_kind(tidy: pd.DataFrame, caption: str, notes: Sequence[str], digits: int = 3) -> list[str]:
+    """The table as Markdown, what people said and what was simulated each for itself."""
+    return [
+        to_markdown(rounded(rows, digits), f"{caption} ({KIND_TITLES[kind]})", notes)
+        for kind, rows in by_kind(tidy).items()
+    ]
+
+
+def write_by_kind(
+    folder: Path, name: str, tidy: pd.DataFrame, caption: str, notes: Sequence[str], digits: int = 3
+) -> list[Path]:
+    """`name`.csv with all sources; `name`_human and `name`_simulated (Markdown, LaTeX), each for itself."""
+    written = [write_csv(folder / f"{name}.csv", tidy)]
+    for kind, rows in by_kind(tidy).items():
+        titled = f"{caption} ({KIND_TITLES[kind]})"
+        written += write_shown(folder, f"{name}_{kind}", rounded(rows, digits), titled, notes)
+    return written
 
 
 def _score(row: pd.Series, metric: str) -> str:

@@ -68,6 +68,35 @@ class HubSource(_Frozen):
     agreement_configs: dict[str, str] = {}
 
 
+class AgreementColumn(_Frozen):
+    """A column of the task's own data that says which share of its annotators chose the label.
+
+    Attributes:
+        shares: {value in the column: share of 0 to 1}.
+    """
+
+    column: Text
+    about: Text
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+
+
+class AnnotatedTexts(_Frozen):
+    """Texts other than the task's own that several people labelled one by one: `annotations/<file>` of the data folder.
+
+    Attributes:
+        labels: {their label: the task's label}.
+        left_out: their labels that are none of the task's; such judgements are counted and left out.
+        only: {column: values}; other rows are no texts of this kind.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: Text
+    about: Text
+    labels: dict[str, str] = Field(min_length=2)
+    left_out: tuple[str, ...] = ()
+    only: dict[str, tuple[str, ...]] = {}
+
+
 class Task(_Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
     title: Text
@@ -80,6 +109,8 @@ class Task(_Frozen):
     prompts: Prompts
     few_shot: FewShot
     hub: HubSource | None = None
+    agreement: AgreementColumn | None = None
+    annotated: AnnotatedTexts | None = None
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -92,6 +123,12 @@ class Task(_Frozen):
     def _hub_names_every_label(self) -> Task:
         if self.hub and set(self.hub.label_values) != set(self.labels):
             raise ValueError("hub.label_values must name exactly the labels")
+        return self
+
+    @model_validator(mode="after")
+    def _annotated_texts_have_its_labels(self) -> Task:
+        if self.annotated and not set(self.annotated.labels.values()) <= set(self.labels):
+            raise ValueError("annotated.labels must lead to labels of the task")
         return self
 
     def request(self, label: str, turn: int, examples: list[str] | None = None) -> str:

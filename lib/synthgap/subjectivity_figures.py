@@ -1,0 +1,170 @@
+"""The figures of 04_subjectivity. Functions draw on an `ax` and return it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from synthgap.figures import COLOURS, MARKERS, short_title, task_ticks
+from synthgap.subjectivity import stars
+from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+INK = "#262626"
+BANDS = {"unanimous": "#0072b2", "0.8 to 1": "#56b4e9", "0.6 to 0.8": "#e69f00", "below 0.6": "#d55e00"}
+TERM_COLOURS = {"agreement": COLOURS["real"]} | {
+    f"{regime} x agreement": COLOURS[regime] for regime in ("zero_shot", "few_shot")
+}
+TERM_TITLES = {
+    "agreement": "agreement, regime real",
+    "zero_shot x agreement": "more so in zero-shot",
+    "few_shot x agreement": "more so in few-shot",
+}
+MOST_COUNTS = 12  # thresholds beyond which item counts would run into each other
+
+
+def plot_task_graph(graph: nx.DiGraph, level: Mapping[str, int], ax: Axes) -> Axes:
+    """The majority graph, levels from left (most objective) to right; edges that follow from others are left out."""
+    import networkx as nx
+
+    shown = nx.transitive_reduction(graph) if nx.is_directed_acyclic_graph(graph) else graph
+    columns: dict[int, list[str]] = {}
+    for task in sorted(graph.nodes, key=lambda name: (level[name], name)):
+        columns.setdefault(level[task], []).append(task)
+    places = {
+        task: (number, (len(column) - 1) / 2 - row + 0.35 * (number % 2))
+        for number, column in columns.items()
+        for row, task in enumerate(column)
+    }
+    nx.draw_networkx_edges(graph, places, shown.edges, ax=ax, edge_color="#999999", node_size=500, arrowsize=14)
+    nx.draw_networkx_nodes(
+        graph, places, ax=ax, node_size=420, node_color="#ffffff", edgecolors=COLOURS["few_shot"], linewidths=1.8
+    )
+    for number, (x, y) in ((level[task], place) for task, place in places.items()):
+        ax.text(x, y, str(number), ha="center", va="center", fontsize=10, color=INK)
+    for task, (x, y) in places.items():
+        label = "\n".join(short_title(task).split(" ", 1))
+        ax.text(x, y - 0.22, label, ha="center", va="top", fontsize=9, color=INK)
+    heights = [y for _, y in places.values()]
+    ax.set(xlim=(0.4, max(columns) + 0.6), ylim=(min(heights) - 0.8, max(heights) + 0.4))
+    ax.set_title("Levels of subjectivity (1: most objective)")
+    ax.axis("off")
+    return ax
+
+
+def plot_task_scores(ranking: pd.DataFrame, ax: Axes) -> Axes:
+    """Bradley-Terry scores with 95 % intervals over judges, and levels as stars. `ranking` is `rank_tasks`' table."""
+    highest = ranking["level"].max()
+    y = range(len(ranking))
+    ax.hlines(y, ranking["low"], ranking["high"], color=COLOURS["few_shot"], linewidth=2)
+    ax.scatter(ranking["bradley_terry"], y, color=COLOURS["few_shot"], s=42, zorder=3)
+    titles = [f"{short_title(row.task)}  {stars(row.level, highest)}" for row in ranking.itertuples()]
+    ax.set_yticks(y, titles)
+    ax.set(xlabel="Bradley–Terry score (logits; right: more subjective)", ylim=(len(ranking) - 0.5, -0.5))
+    ax.set_title("How subjective the tasks are judged to be")
+    return ax
+
+
+def plot_agreement(items: pd.DataFrame, title: str, ax: Axes) -> Axes:
+    """Shares of a source's items by their agreement. `items` has columns task, agreement."""
+    order = tasks_in_paper_order(items["task"].unique())
+    left = [0.0] * len(order)
+    for name, chosen in _bands(items["agreement"]).items():
+        share = [100 * float(chosen[items["task"] == task].mean()) for task in order]
+        ax.barh(range(len(order)), share, left=left, color=BANDS[name], label=name, height=0.7)
+        left = [start + width for start, width in zip(left, share, strict=True)]
+    task_ticks(ax, order)
+    ax.set(xlabel="share of items, percent", xlim=(0, 100), ylim=(len(order) - 0.5, -0.5), title=title)
+    ax.grid(visible=False)
+    return ax
+
+
+def _bands(agreement: pd.Series) -> dict[str, pd.Series]:
+    rounded = agreement.round(6)
+    return {
+        "unanimous": rounded >= 1,
+        "0.8 to 1": (rounded >= 0.8) & (rounded < 1),
+        "0.6 to 0.8": (rounded >= 0.6) & (rounded < 0.8),
+        "below 0.6": rounded < 0.6,
+    }
+
+
+def plot_threshold_curve(curve: pd.DataFrame, fits: pd.DataFrame, title: str, ax: Axes) -> Axes:
+    """Accuracy of the items with at least some agreement, by regime, with the band that chance would give.
+
+    `curve` and `fits` hold one task's, source's and classifier's rows of `curves_and_fits`.
+    """
+    found = fits.set_index("regime")
+    for regime in (name for name in REGIME_TITLES if name in set(curve["regime"])):
+        part = curve[curve["regime"] == regime]
+        ax.fill_between(part["threshold"], part["null_low"], part["null_high"], color=COLOURS[regime], alpha=0.15, lw=0)
+        label = REGIME_TITLES[regime]
+        if found.loc[regime, "p"] == found.loc[regime, "p"]:
+            label += f", p = {found.loc[regime, 'p']:.3f}"
+        line: dict[str, Any] = {"color": COLOURS[regime], "marker": MARKERS[regime], "markersize": 5, "linewidth": 1.5}
+        ax.plot(part["threshold"], part["accuracy"], label=label, **line)
+    counts = curve.drop_duplicates("threshold")
+    if len(counts) <= MOST_COUNTS:
+        low, high = ax.get_ylim()
+        ax.set_ylim(low - 0.22 * (high - low), high)
+        for row in counts.itertuples():
+            ax.text(row.threshold, low - 0.2 * (high - low), f"{row.items}", rotation=90, ha="center", fontsize=7)
+        ax.set_xticks(counts["threshold"], [f"{value:.2f}" for value in counts["threshold"]], rotation=90, fontsize=8)
+    ax.set(xlabel="agreement at least (below: items left)", ylabel="accuracy, percent", title=title)
+    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
+    """Odds ratios of being right for 0.1 more agreement, with 95 % intervals.
+
+    `models` has one classifier's rows of `agreement_models`; terms without a value are left out.
+    """
+    rows = models[models["odds_ratio"].notna()]
+    order = tasks_in_paper_order(rows["task"].unique())
+    terms = [term for term in TERM_TITLES if term in set(rows["term"])]
+    ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
+    for number, term in enumerate(terms):
+        part = rows[rows["term"] == term].set_index("task").reindex(order)
+        y = [place + 0.22 * (number - (len(terms) - 1) / 2) for place in range(len(order))]
+        ax.hlines(y, part["low"], part["high"], color=TERM_COLOURS[term], linewidth=2)
+        faces = [TERM_COLOURS[term] if p < 0.05 else "white" for p in part["p_holm"]]
+        marks: dict[str, Any] = {"edgecolor": TERM_COLOURS[term], "s": 40, "linewidth": 1.6, "zorder": 3}
+        ax.scatter(part["odds_ratio"], y, color=faces, label=TERM_TITLES[term], **marks)
+    task_ticks(ax, order)
+    ax.set(xscale="log", xlabel="odds ratio for 0.1 more agreement (log scale)", ylim=(len(order) - 0.5, -0.5))
+    ax.set_title(title)
+    ax.legend(
+        title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
+    )
+    return ax
+
+
+def plot_reliability(bins: pd.DataFrame, title: str, ax: Axes) -> Axes:
+    """Human agreement where the LLM estimated about the same; `bins` is `reliability`'s table."""
+    ax.plot([0.4, 1], [0.4, 1], color="#999999", linestyle="--", linewidth=1, label="as estimated")
+    ax.vlines(bins["estimated"], bins["low"], bins["high"], color=COLOURS["few_shot"], linewidth=2)
+    ax.scatter(bins["estimated"], bins["human"], color=COLOURS["few_shot"], s=42, zorder=3, label="mean of the items")
+    for row in bins.itertuples():
+        ax.annotate(f"{row.items}", (row.estimated, row.human), xytext=(7, -3), textcoords="offset points", fontsize=8)
+    ax.set(xlabel="agreement that the LLM estimated", ylabel="human agreement (bands: lower bounds)", title=title)
+    ax.legend(frameon=False, loc="upper left")
+    return ax
+
+
+def plot_recovered(table: pd.DataFrame, title: str, ax: Axes) -> Axes:
+    """Lift by human and by estimated agreement, side by side; `table` is `recovered`'s."""
+    labels = [f"{row.classifier}, {REGIME_TITLES[row.regime].lower()}" for row in table.itertuples()]
+    ax.axvline(0, color=COLOURS["real"], linewidth=1.2)
+    for name, colour, shift in (("human", COLOURS["zero_shot"], -0.14), ("estimated", COLOURS["few_shot"], 0.14)):
+        y = [place + shift for place in range(len(table))]
+        ax.hlines(y, table[f"{name}_low"], table[f"{name}_high"], color=colour, linewidth=2)
+        ax.scatter(table[f"{name}_lift"], y, color=colour, s=42, zorder=3, label=f"{name} agreement")
+    ax.set_yticks(range(len(table)), labels)
+    ax.set(xlabel="lift in accuracy, points", ylim=(len(table) - 0.5, -0.5), title=title)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax

@@ -1,0 +1,330 @@
+"""Accuracy against agreement: curves by hand, the band by simulation, the model against statsmodels' Logit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import linregress, spearmanr
+
+from synthgap.files import write_parquet
+from synthgap.sources import Source
+from synthgap.thresholds import (
+    Foresight,
+    Judged,
+    agreement_models,
+    curves_and_fits,
+    fit_curve,
+    foresee,
+    foresight_table,
+    foresights,
+    judge,
+    lift,
+    null_band,
+    recovered,
+    reliability,
+    threshold_curve,
+    what_foresight_can_show,
+)
+
+
+def source(items: pd.DataFrame, name: str = "human: x", own: bool = True) -> Source:
+    return Source("humor", name, own, items, None, np.nan, {})
+
+
+def judged(agreement, correct, gold=None, name: str = "human: x") -> Judged:
+    ids = np.array([f"i{n}" for n in range(len(agreement))])
+    gold = np.array(["a"] * len(ids)) if gold is None else gold
+    items = pd.DataFrame({"agreement": agreement, "gold": gold}, index=pd.Index(ids, name="item_id"))
+    runs = {("probe", regime): np.asarray(values, dtype=float) for regime, values in correct.items()}
+    return Judged(source(items, name), ids, np.asarray(agreement, float), gold, runs, {"probe": 1}, 0)
+
+
+# ------------------------------------------------------------------------------------------------------------- curves
+
+
+def test_a_curve_by_hand():
+    curve = threshold_curve(np.array([0.5, 0.5, 0.75, 1.0]), np.array([0, 1, 1, 0.5]))
+    assert curve["threshold"].tolist() == [0.5, 0.75, 1.0]
+    assert curve["items"].tolist() == [4, 2, 1]
+    assert curve["accuracy"].tolist() == [62.5, 75.0, 50.0]
+
+
+def test_the_fit_is_scipys_line_and_rank_correlation():
+    x, y = np.array([0.5, 0.6, 0.8, 1.0]), np.array([60.0, 66.0, 65.0, 80.0])
+    fit, line = fit_curve(x, y), linregress(x, y)
+    assert fit.slope == pytest.approx(line.slope / 10)
+    assert fit.r2 == pytest.approx(line.rvalue**2)
+    assert fit.rho == pytest.approx(spearmanr(x, y)[0])
+
+
+@pytest.mark.parametrize(
+    ("agreement", "correct", "note"),
+    [
+        ([1.0, 1.0, 1.0], [1, 0, 1], "all items have the same agreement"),
+        ([0.5, 1.0, 1.0], [1, 0, 1], "two thresholds only"),
+        ([0.5, 0.7, 1.0], [1, 1, 1], "the same accuracy at every threshold"),
+    ],
+)
+def test_what_cannot_be_fitted_says_why(agreement, correct, note):
+    _, fits = curves_and_fits([judged(agreement, {"real": correct})], 50)
+    assert np.isnan(fits["slope"].iloc[0])
+    assert note in fits["note"].iloc[0]
+
+
+def test_no_source_gives_empty_tables_with_columns():
+    curves, fits = curves_and_fits([])
+    assert curves.empty
+    assert fits.empty
+    assert {"threshold", "items", "accuracy", "null_low"} <= set(curves.columns)
+    assert agreement_models([]).empty
+
+
+# --------------------------------------------------------------------------------------------------------------- band
+
+
+def simulated(effect: float, seed: int, items: int = 300):
+    """Items of two classes that differ in agreement and in difficulty; `effect` is agreement's own."""
+    random = np.random.default_rng(seed)
+    gold = random.choice(np.array(["a", "b"]), items)
+    agreement = random.choice([0.5, 0.6, 0.8, 1.0], items)
+    agreement[(gold == "a") & (random.random(items) < 0.5)] = 1.0
+    chance = np.where(gold == "a", 0.85, 0.55) + effect * (agreement - 0.75)
+    return agreement, (random.random(items) < chance).astype(float), gold
+
+
+def test_without_an_effect_the_band_covers_and_p_is_seldom_small():
+    """Classes differ in agreement and accuracy, which alone must not count as an effect of agreement."""
+    inside, small = [], []
+    for seed in range(200):
+        agreement, correct, gold = simulated(0.0, seed)
+        band = null_band(agreement, correct, gold, 300, seed)
+        accuracy = threshold_curve(agreement, correct)["accuracy"].to_numpy()
+        inside.append((accuracy[-1] >= band.low[-1] - 1e-9) and (accuracy[-1] <= band.high[-1] + 1e-9))
+        small.append(band.p < 0.05)
+    assert 0.90 <= np.mean(inside) <= 0.99
+    assert np.mean(small) <= 0.10
+
+
+def test_with_an_effect_the_curve_leaves_the_band_and_p_is_small():
+    outside, small = [], []
+    for seed in range(60):
+        agreement, correct, gold = simulated(0.6, seed)
+        band = null_band(agreement, correct, gold, 300, seed)
+        outside.append(threshold_curve(agreement, correct)["accuracy"].iloc[-1] > band.high[-1])
+        small.append(band.p < 0.05)
+    assert np.mean(outside) > 0.8
+    assert np.mean(small) > 0.8
+
+
+def test_the_band_closes_where_every_item_counts_and_is_the_same_for_a_seed():
+    agreement, correct, gold = simulated(0.3, 0)
+    one, other = (null_band(agreement, correct, gold, 200, 5) for _ in range(2))
+    np.testing.assert_array_equal(one.low, other.low)
+    assert one.low[0] == pytest.approx(100 * correct.mean())
+    assert one.high[0] == pytest.approx(100 * correct.mean())
+    assert one.p == other.p
+
+
+def test_reassignment_within_classes_keeps_a_class_effect_out():
+    """Being right depends on the class alone; across classes agreement would seem to matter."""
+    gold = np.array(["a"] * 100 + ["b"] * 100)
+    agreement = np.where(gold == "a", 1.0, 0.6)
+    correct = (gold == "a").astype(float)
+    assert null_band(agreement, correct, gold, 200, 0).p == 1.0
+
+
+def test_holm_is_over_the_tasks_of_a_kind_of_source():
+    one = judged(*_effect(0))
+    other = judged(*_effect(1), name="simulated: panel of 7 personas")
+    _, fits = curves_and_fits([one, one, other], 500)
+    human = fits[fits["source"].str.startswith("human")]
+    assert (human["p_holm"] >= human["p"]).all()
+    assert human["p_holm"].iloc[0] == pytest.approx(min(1, 2 * human["p"].iloc[0]))
+    alone = fits[~fits["source"].str.startswith("human")]
+    assert (alone["p_holm"] == alone["p"]).all()
+
+
+def _effect(seed: int):
+    agreement, correct, gold = simulated(0.3, seed)
+    return agreement, {"real": correct}, gold
+
+
+# -------------------------------------------------------------------------------------------------------------- model
+
+
+def three_regimes(seed: int, real: float, zero_shot: float, items: int = 600) -> Judged:
+    """Being right depends on agreement by `real` logits for 0.1, and by `zero_shot` more in zero_shot."""
+    random = np.random.default_rng(seed)
+    agreement = random.choice([0.5, 0.6, 0.8, 1.0], items)
+    gold = random.choice(np.array(["a", "b"]), items)
+    step = (agreement - agreement.mean()) / 0.1
+
+    def right(slope: float) -> np.ndarray:
+        chance = 1 / (1 + np.exp(-(0.5 + 0.4 * (gold == "a") + slope * step)))
+        return (random.random(items) < chance).astype(float)
+
+    return judged(agreement, {"real": right(real), "zero_shot": right(real + zero_shot)}, gold)
+
+
+def test_the_model_finds_what_was_put_in():
+    table = agreement_models([three_regimes(0, 0.2, 0.3, 4000)]).set_index("term")
+    assert np.log(table.loc["agreement", "odds_ratio"]) == pytest.approx(0.2, abs=0.06)
+    assert np.log(table.loc["zero_shot x agreement", "odds_ratio"]) == pytest.approx(0.3, abs=0.08)
+    assert (table["p"] < 0.001).all()
+
+
+def test_easier_for_everyone_is_no_interaction():
+    tables = [agreement_models([three_regimes(seed, 0.3, 0.0)]).set_index("term") for seed in range(40)]
+    assert np.mean([table.loc["agreement", "p"] < 0.05 for table in tables]) > 0.9
+    assert np.mean([table.loc["zero_shot x agreement", "p"] < 0.05 for table in tables]) <= 0.15
+
+
+def test_the_model_is_statsmodels_logit_with_clusters():
+    one = three_regimes(3, 0.2, 0.2)
+    step = np.tile((one.agreement - one.agreement.mean()) / 0.1, 2)
+    zero = np.repeat([0.0, 1.0], len(one.ids))
+    is_b = np.tile((one.gold == "b").astype(float), 2)
+    design = np.column_stack([step, zero * step, np.ones(len(step)), zero, is_b, zero * is_b])
+    right = np.concatenate([one.correct[("probe", "real")], one.correct[("probe", "zero_shot")]])
+    fitted = sm.Logit(right, design).fit(
+        disp=0, cov_type="cluster", cov_kwds={"groups": np.tile(np.arange(len(one.ids)), 2)}
+    )
+    table = agreement_models([one]).set_index("term")
+    for place, term in enumerate(("agreement", "zero_shot x agreement")):
+        assert table.loc[term, "odds_ratio"] == pytest.approx(np.exp(fitted.params[place]), rel=1e-6)
+        assert table.loc[term, "p"] == pytest.approx(fitted.pvalues[place], rel=0.02, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "correct", "note"),
+    [
+        ([0.5, 1.0] * 5, [0, 1] * 5, "fewer than 20 items"),
+        ([1.0] * 30, [0, 1] * 15, "all items have the same agreement"),
+        ([0.5, 1.0] * 15, [1] * 30, "a regime is right, or wrong, on every item"),
+        ([0.5, 1.0] * 15, [0, 1] * 15, "separable"),
+    ],
+)
+def test_a_model_that_cannot_be_fitted_says_why(agreement, correct, note):
+    table = agreement_models([judged(agreement, {"real": correct, "few_shot": correct})])
+    assert table["odds_ratio"].isna().all()
+    assert table["note"].str.contains(note).all()
+
+
+# ---------------------------------------------------------------------------------------------------------- foresight
+
+
+def test_lift_by_hand():
+    """Kept in the order 1, 1, 0, 0: accuracies 100, 100, 66.7, 50, less 50."""
+    assert lift(np.array([0.9, 0.8, 0.4, 0.3]), np.array([1, 1, 0, 0])) == pytest.approx(
+        (100 + 100 + 200 / 3 + 50) / 4 - 50
+    )
+    assert lift(np.array([0.3, 0.4, 0.8, 0.9]), np.array([1, 1, 0, 0])) < 0
+
+
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=30), st.integers(0, 1000))
+def test_lift_is_0_where_agreement_is_constant_and_blind_to_the_order_of_items(correct, seed):
+    right = np.array(correct, dtype=float)
+    random = np.random.default_rng(seed)
+    agreement = random.choice([0.5, 0.75, 1.0], len(right))
+    assert lift(np.ones(len(right)), right) == pytest.approx(0)
+    order = random.permutation(len(right))
+    assert lift(agreement[order], right[order]) == pytest.approx(lift(agreement, right))
+
+
+def foresight(items: int = 200, seed: int = 0) -> tuple[Foresight, Judged]:
+    random = np.random.default_rng(seed)
+    human = random.choice([0.5, 0.66, 0.75, 1.0], items)
+    right = (random.random(items) < 0.2 + 0.75 * human).astype(float)
+    one = judged(human, {"real": right})
+    both = pd.DataFrame({"human": human, "estimated": human}, index=pd.Index(one.ids, name="item_id"))
+    return Foresight("humor", both), one
+
+
+def test_perfect_estimates_recover_the_whole_lift():
+    one, runs = foresight()
+    table = recovered(one, runs, 300)
+    assert table["share"].iloc[0] == pytest.approx(1)
+    assert table["human_low"].iloc[0] > 0
+    assert foresight_table([one])["rho"].iloc[0] == pytest.approx(1)
+
+
+def test_estimates_at_random_recover_nothing():
+    one, runs = foresight(400)
+    shuffled = one.items.assign(estimated=np.random.default_rng(1).permutation(one.items["estimated"]))
+    row = recovered(Foresight("humor", shuffled), runs, 300).iloc[0]
+    assert row["estimated_low"] < 0 < row["estimated_high"]
+    assert row["share_low"] < 0.5
+
+
+def test_no_share_where_the_human_lift_is_nothing():
+    one, runs = foresight()
+    flat = Judged(
+        runs.source, runs.ids, runs.agreement, runs.gold, {("probe", "real"): np.tile([0.0, 1.0], 100)}, {}, 0
+    )
+    row = recovered(one, flat, 200).iloc[0]
+    assert np.isnan(row["share"])
+    assert "cannot be told from 0" in row["note"]
+
+
+def test_reliability_by_hand():
+    items = pd.DataFrame({"estimated": [0.5] * 4 + [1.0] * 4, "human": [0.5, 0.5, 0.7, 0.7, 1, 1, 1, 1]})
+    bins = reliability(items, 2)
+    assert bins["items"].tolist() == [4, 4]
+    assert bins["human"].tolist() == [pytest.approx(0.6), 1.0]
+    assert bins["low"].iloc[0] < 0.6 < bins["high"].iloc[0]
+
+
+def test_sources_are_joined_by_item():
+    index = pd.Index([f"i{n}" for n in range(6)], name="item_id")
+    human = source(pd.DataFrame({"agreement": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], "gold": "a"}, index=index))
+    estimated = source(
+        pd.DataFrame({"agreement": [0.9, 0.8, 0.7, 0.6, 0.5], "gold": "a"}, index=index[1:]),
+        "simulated: shares an LLM estimated",
+    )
+    one = foresee(human, estimated)
+    assert one is not None
+    assert len(one.items) == 5
+    assert foresight_table([one])["rho"].iloc[0] == pytest.approx(-1)
+    assert [pair.task for pair in foresights([human, estimated])] == ["humor"]
+    assert "5 items of humor" in what_foresight_can_show([one])
+    assert "cannot be looked at here" in what_foresight_can_show([])
+    assert foresee(human, source(estimated.items.head(3))) is None
+
+
+def test_a_constant_estimate_has_no_rho_and_says_why():
+    items = pd.DataFrame({"human": [0.5, 0.6, 0.7, 0.8], "estimated": 1.0})
+    row = foresight_table([Foresight("humor", items)]).iloc[0]
+    assert np.isnan(row["rho"])
+    assert "needs at least 4 points that differ" in row["note"]
+
+
+# --------------------------------------------------------------------------------------------------------------- runs
+
+
+def test_items_that_no_run_predicted_are_counted(tmp_path):
+    rows = []
+    for seed in (0, 1):
+        frame = pd.DataFrame(
+            {"id": ["i1", "i2", "other"], "label": ["a", "b", "a"], "predicted": ["a", "ab"[seed], "a"]}
+        )
+        write_parquet(tmp_path / f"r{seed}.predictions.parquet", frame)
+        rows.append({"task": "humor", "classifier": "probe", "regime": "real", "run": f"r{seed}"})
+    items = pd.DataFrame({"agreement": [1.0, 0.5, 0.7], "gold": ["a", "b", "a"]}, index=["i2", "i1", "unseen"])
+    items.loc["i1", "gold"], items.loc["i2", "gold"] = "a", "b"
+    one = judge(tmp_path, pd.DataFrame(rows), source(items.rename_axis("item_id")))
+    assert one is not None
+    assert one.ids.tolist() == ["i1", "i2"]
+    assert one.correct[("probe", "real")].tolist() == [1.0, 0.5]
+    assert one.agreement.tolist() == [0.5, 1.0]
+    assert one.not_predicted == 1
+
+
+def test_a_source_whose_items_were_never_predicted_is_none(tmp_path):
+    frame = pd.DataFrame({"id": ["i1"], "label": ["a"], "predicted": ["a"]})
+    write_parquet(tmp_path / "r.predictions.parquet", frame)
+    index = pd.DataFrame([{"task": "humor", "classifier": "probe", "regime": "real", "run": "r"}])
+    items = pd.DataFrame({"agreement": [1.0], "gold": ["a"]}, index=pd.Index(["x"], name="item_id"))
+    assert judge(tmp_path, index, source(items)) is None
+    assert judge(tmp_path, index, source(items, own=False)) is None
