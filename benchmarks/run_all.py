@@ -8,7 +8,10 @@ from synthgap.manifest import machine
 from synthgap.runs import versions
 
 HERE = Path(__file__).parent
-SCRIPTS = ("import_time", "interval_speed", "embedding_speed", "finetune_speed")
+SCRIPTS = (
+    *("import_time", "interval_speed", "embedding_speed", "finetune_speed"),
+    *("distance_speed", "distance_memory"),
+)
 
 
 def main() -> None:

@@ -193,6 +193,12 @@ def test_a_class_of_one_text_has_no_distance_and_stops_nothing():
     assert table[(table["label"] == "all") & (table["metric"] == "chamfer")]["value"].notna().all()
 
 
+def test_a_regime_without_texts_is_refused():
+    one = corpus(4, "real")
+    with pytest.raises(SynthgapError, match="needs at least one text"):
+        measure([Corpus("humor", "few_shot", one.texts.head(0), one.embeddings[:0])], "cosine", 100, 0)
+
+
 def test_no_difference_without_real_texts():
     _, differences = measure([corpus(20, "zero_shot")], "cosine", 100, 0)
     assert differences.empty

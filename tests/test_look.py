@@ -191,4 +191,76 @@ def test_the_same_figure_gives_the_same_bytes_with_its_footer(tmp_path, result):
         assert any("evidence of nothing" in text.get_text() for text in figure.findobj(mpl.text.Text))
         plt.close(figure)
     assert contents[0] == contents[1]
-    assert [path.suffix for path in written] == [".pdf", ".png"]
+    assert [path.suffix for path in written] == [".pdf", ".png", ".svg"]
+
+
+# --------------------------------------------------------------------------------------- figures of 04 and 05
+
+
+def test_two_groups_of_people_who_judged_one_task_are_two_rows():
+    from matplotlib import pyplot as plt
+
+    from synthgap import subjectivity_figures as plots
+
+    rows = [
+        {"task": "humor", "source": source, "term": term, "odds_ratio": ratio, "low": 0.9, "high": 2.0, "p_holm": 0.01}
+        for source, ratio in (("human: the set's own annotators", 1.1), ("human: collected", 1.4))
+        for term in ("agreement", "zero_shot x agreement")
+    ]
+    models = pd.DataFrame(rows)
+    assert len(plots.task_sources(models)) == 2
+    _, ax = plt.subplots()
+    plots.plot_agreement_effects(models, "x", ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "Humor speech (the set's own annotators)",
+        "Humor speech (collected)",
+    ]
+    items = pd.DataFrame({"task": "humor", "source": ["human: a", "human: a", "human: b"], "agreement": [1, 0.5, 0.7]})
+    _, ax = plt.subplots()
+    plots.plot_agreement(items, "x", ax)
+    widths = [[bar.get_width() for bar in container] for container in ax.containers]
+    assert np.array(widths).sum(axis=0).tolist() == [100, 100]
+    assert widths[0] == [50, 0]
+    plt.close("all")
+
+
+def test_a_map_hides_real_texts_unless_allowed_and_escapes_all():
+    from synthgap.diversity_figures import hover_map
+
+    rows = [("real", "r1", "<b>secret</b>", 0.0, 1.0), ("few_shot", "f1", "<script>made up", 1.0, 0.0)]
+    points = pd.DataFrame(rows, columns=["regime", "id", "text", "x", "y"]).assign(label="l", task="humor")
+    hidden, shown = (hover_map(points, allowed).data for allowed in (False, True))
+    assert "secret" not in hidden
+    assert "[r1: 1 words, not shown]" in hidden
+    assert "&lt;b&gt;secret" in shown
+    for text in (hidden, shown):
+        assert "&lt;script&gt;made up" in text
+        assert "<script" not in text
+
+
+def test_near_duplicates_are_listed_by_id_where_real_texts_are_not_shown():
+    from synthgap import show
+    from synthgap.config import load_profile
+    from synthgap.data import load_real
+    from synthgap.tasks import load_task
+
+    data = load_real(load_task("humor"), load_profile("demo"))
+    test = data.split("test").iloc[0]
+    pairs = pd.DataFrame(
+        [
+            {
+                "task": "humor",
+                "regime": "few_shot",
+                "synthetic_id": "s",
+                "test_id": test["id"],
+                "letters": 95,
+                "cosine": 1,
+            }
+        ]
+    )
+    synthetic = {"humor": {"few_shot": pd.DataFrame({"id": ["s"], "text": ["<i>made</i>"]})}}
+    hidden = show.near_duplicates(pairs, {"humor": data}, synthetic, False).data
+    assert test["id"] in hidden
+    assert test["text"] not in hidden
+    assert "&lt;i&gt;made" in hidden
+    assert "No such pair" in show.near_duplicates(pairs.head(0), {"humor": data}, synthetic, False).data

@@ -9,13 +9,16 @@ import sys
 import time
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
 
 from synthgap.files import read_json
-from synthgap.stages import stage_name
+from synthgap.stages import STAGES, stage_name
+from synthgap.tasks import load_task
 
 ONE_TASK = ("--set", "tasks=[sms_spam]")
+FIRST = ("01", "02", "03")  # the stages that most of these tests need
 
 
 def one_sentence(done: subprocess.CompletedProcess, *words: str, code: int = 2) -> None:
@@ -106,7 +109,7 @@ def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(tmp_pat
 
 def test_a_users_error_within_a_notebook_is_one_sentence_too(home, tmp_path):
     edited(home, "01_generation", "data.read_file(__import__('pathlib').Path('no_such.csv'))", 5)
-    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     one_sentence(done, "01_generation failed in cell", "data file 'no_such.csv' cannot be read", code=1)
 
 
@@ -118,7 +121,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    assert synthgap("run", "smoke", "--output", str(tmp_path)).returncode == 0
+    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path)).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_stages_go_by_number_by_name_or_by_both(name, stage):
 
 def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
     edited(home, "02_training", "1 / 0  # the culprit", 6)
-    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 1
     assert "02_training failed in cell" in done.stderr
     assert "ZeroDivisionError" in done.stderr
@@ -156,11 +159,11 @@ def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
 def test_the_run_goes_on_where_it_failed(home, tmp_path):
     original = (home / "notebooks" / "02_training.ipynb").read_text()
     edited(home, "02_training", "raise RuntimeError('later')", -1)
-    assert synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
+    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
     runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/smoke/runs").glob("*.json")}
     assert len(runs) == 6
     (home / "notebooks" / "02_training.ipynb").write_text(original)
-    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in runs} == runs
@@ -194,7 +197,7 @@ def test_a_notebook_that_does_not_write_its_marker_is_a_failure(home, tmp_path):
 def test_unknown_notebook_parameters_are_refused_before_the_start(home, tmp_path):
     path = home / "notebooks" / "03_evaluation.ipynb"
     path.write_text(path.read_text().replace("overrides: dict", "overides: dict"))
-    done = synthgap("run", "smoke", "--output", str(tmp_path / "out"))
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"))
     one_sentence(done, "parameter of 03_evaluation.ipynb 'overrides' is unknown (did you mean 'overides'?)")
     assert not (tmp_path / "out").exists()
 
@@ -205,7 +208,7 @@ def test_unknown_notebook_parameters_are_refused_before_the_start(home, tmp_path
 def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     (tmp_path / "smoke/tables/gaps.csv").unlink()
-    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done already") == 2
     assert "03_evaluation: running ('tables/gaps.csv' is missing)" in done.stdout
@@ -214,21 +217,57 @@ def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path
     state = synthgap("status", "smoke", "--output", str(tmp_path)).stdout
     assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
     state = synthgap("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
-    assert state.count("its profile, data, code or input changed") == 3
+    assert state.count("its profile, data, code or input changed") == len(STAGES)
 
 
 def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     next((tmp_path / "smoke/runs").glob("*.json")).unlink()
-    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert "02_training: running ('runs/" in done.stdout
     assert "03_evaluation: running (its profile, data, code or input changed since it ran)" in done.stdout
 
 
+def test_one_task_and_two_regimes_run_to_the_end(tmp_path):
+    """Nothing to compare tasks with, no few-shot texts: every notebook still runs."""
+    sets = ("--set", "tasks=[humor]", "--set", "training.regimes=[real, zero_shot]")
+    done = synthgap("run", "smoke", "--output", str(tmp_path), *sets)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (
+        "no two tasks of this profile were compared" in (tmp_path / "smoke/notebooks/04_subjectivity.ipynb").read_text()
+    )
+    assert len(pd.read_csv(tmp_path / "smoke/tables/task_ranking.csv")) == 0
+    table = pd.read_csv(tmp_path / "smoke/tables/table_2.csv")
+    assert table["level"].isna().all()
+    assert table["note"].str.contains("not ranked").all()
+    assert set(pd.read_csv(tmp_path / "smoke/tables/diversity.csv")["regime"]) == {"real", "zero_shot"}
+    assert (tmp_path / "smoke/report.html").is_file()
+
+
+def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_one(smoke, tmp_path):
+    shutil.copytree(smoke, tmp_path / "smoke")
+    answers = tmp_path / "answers.csv"
+    items = pd.read_parquet(next((tmp_path / "smoke/runs").glob("*.predictions.parquet")))["id"].head(8)
+    task = "_".join(str(items[0]).split("-")[:1])
+    label = next(iter(load_task(task).labels))
+    rows = [(item, task, who, label) for item in items for who in ("ann", "bob")]
+    pd.DataFrame(rows, columns=["item_id", "task", "annotator", "label"]).to_csv(answers, index=False)
+    done = synthgap("annotate", "import", str(answers), "--profile", "smoke", "--output", str(tmp_path))
+    assert "16 new annotations" in done.stdout, done.stderr
+    done = synthgap("run", "smoke", "01", "02", "03", "04", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("done already") == 3
+    table = pd.read_csv(tmp_path / "smoke/tables/table_2.csv")
+    collected = table[table["source"].str.startswith("human")].iloc[0]
+    assert (collected["task"], collected["items"], collected["agreement"]) == (task, 8, 1.0)
+    assert "undefined: every annotation is the same label" in collected["note"]
+    assert (tmp_path / "smoke/figures/accuracy_by_agreement_human.svg").is_file()
+
+
 def test_two_runs_of_one_profile_do_not_harm_each_other(tmp_path):
-    command = [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path), *ONE_TASK]
+    command = [sys.executable, "-m", "synthgap", "run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK]
     processes = [
         subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -284,5 +323,5 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     assert "Traceback" not in stderr
     for path in tmp_path.rglob("*.json"):
         assert read_json(path) is not None
-    done = synthgap("run", "smoke", "--output", str(tmp_path))
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr

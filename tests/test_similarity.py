@@ -58,7 +58,8 @@ def test_near_copies_are_found_by_letters_or_meaning_and_others_are_not():
         ["The cat sat on the mat, today!", "hounds give tongue", "sunny spells"],
         np.array([rows[0] + 0.4 * rows[5], rows[1] + 0.1 * rows[5], rows[3]]),
     )
-    found = near_duplicates(synthetic, test, DiversitySettings())
+    found, closest = near_duplicates(synthetic, test, DiversitySettings())
+    assert closest == pytest.approx(1 / np.sqrt(1.01), abs=1e-4)
     assert found[["synthetic_id", "test_id"]].to_numpy().tolist() == [
         ["few_shot-0", "test-0"],
         ["few_shot-1", "test-1"],

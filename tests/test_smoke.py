@@ -21,7 +21,7 @@ def executed(smoke, request):
 
 def test_it_left_the_house_as_designed(smoke):
     assert sorted(path.name for path in smoke.iterdir()) == sorted(
-        ["synthetic", "runs", "tables", "figures", "notebooks", "stages", "manifest.json"]
+        ["synthetic", "runs", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"]
     )
     assert not list(smoke.rglob("*.tmp"))
     assert not list(smoke.rglob("*.running.ipynb"))
@@ -98,11 +98,69 @@ def test_tables_come_as_csv_markdown_and_latex(smoke):
         assert {f"table_1_tfidf_{metric}.md", f"table_1_tfidf_{metric}.tex"} <= names
 
 
-@pytest.mark.parametrize("name", ["text_lengths", "text_counts", "gap_by_task", "gap_by_subjectivity"])
-def test_figures_come_as_pdf_and_png(smoke, name):
-    assert (smoke / "figures" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
-    assert (smoke / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
-    assert (smoke / "figures" / f"{name}.png").stat().st_size > 10_000
+FIGURES = [
+    *("text_lengths", "text_counts", "gap_by_task", "gap_by_subjectivity", "task_levels", "task_scores"),
+    *("agreement_by_source", "accuracy_by_agreement_stand_in", "agreement_effects_stand_in"),
+    *("diversity", "rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps", "diversity_and_gap"),
+]
+
+
+def test_every_figure_comes_as_pdf_png_and_svg(smoke):
+    assert {path.stem for path in (smoke / "figures").iterdir()} == set(FIGURES)
+    for name in FIGURES:
+        assert (smoke / "figures" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
+        assert (smoke / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
+        assert (smoke / "figures" / f"{name}.png").stat().st_size > 5_000
+        assert "evidence of nothing" in re.sub(r"<.*?>", " ", (smoke / "figures" / f"{name}.svg").read_text())
+
+
+TABLES = {
+    "table_2": "task source items annotations_per_item agreement alpha alpha_low alpha_high level note",
+    "task_ranking": "task level bradley_terry low high source",
+    "threshold_curves": "task source classifier regime threshold items accuracy null_low null_high",
+    "diversity": "task regime label metric n value low high",
+    "rejects": "task setting reason texts",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tidy_tables_have_their_fixed_names(smoke, name):
+    table = pd.read_csv(smoke / "tables" / f"{name}.csv")
+    assert table.columns.tolist() == TABLES[name].split()
+    assert len(table) > 0
+
+
+def test_diversity_covers_every_task_regime_and_class_at_equal_n(smoke):
+    table = pd.read_csv(smoke / "tables" / "diversity.csv")
+    assert set(table["task"]) == set(PROFILE.tasks)
+    assert set(table["metric"]) == {"remote_clique", "chamfer", "vendi", "distinct_1", "distinct_2"}
+    sizes = table.groupby(["task", "label", "metric"])["n"]
+    assert (sizes.min() == sizes.max()).all()
+    assert (table.groupby(["task", "label", "metric"])["regime"].nunique() == 3).all()
+    distances = table[table["metric"].isin(["remote_clique", "chamfer"])]
+    assert distances.notna().all(axis=None)
+    assert ((distances["low"] <= distances["value"]) & (distances["value"] <= distances["high"])).all()
+
+
+def test_threshold_curves_begin_with_all_items_and_the_overall_accuracy(smoke):
+    curves = pd.read_csv(smoke / "tables" / "threshold_curves.csv")
+    runs = [json.loads(path.read_text()) for path in (smoke / "runs").glob("*.json")]
+    first = curves.sort_values("threshold").drop_duplicates(["task", "regime"])
+    assert len(first) == len(PROFILE.tasks) * 3
+    for row in first.itertuples():
+        scores = [run["scores"]["accuracy"] for run in runs if (run["task"], run["regime"]) == (row.task, row.regime)]
+        assert row.accuracy == pytest.approx(sum(scores) / len(scores), abs=1e-2)
+        assert row.null_low == pytest.approx(row.accuracy, abs=1e-3)
+
+
+def test_no_later_stage_writes_into_an_earlier_ones_products(smoke):
+    markers = [json.loads((smoke / "stages" / f"{stage}.json").read_text()) for stage in STAGES]
+    products = [name for marker in markers for name in marker["products"]]
+    assert len(products) == len(set(products))
+    on_disk = {
+        path.relative_to(smoke).as_posix() for folder in ("tables", "figures") for path in (smoke / folder).iterdir()
+    }
+    assert on_disk <= set(products)
 
 
 def test_every_run_names_its_data(smoke):
@@ -129,7 +187,7 @@ def test_a_second_run_does_nothing(smoke):
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file()}
     done = synthgap("run", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
-    assert done.stdout.count("done already, nothing changed") == 3
+    assert done.stdout.count("done already, nothing changed") == len(STAGES)
     assert {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file()} == before
 
 

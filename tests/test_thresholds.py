@@ -239,7 +239,7 @@ def foresight(items: int = 200, seed: int = 0) -> tuple[Foresight, Judged]:
     right = (random.random(items) < 0.2 + 0.75 * human).astype(float)
     one = judged(human, {"real": right})
     both = pd.DataFrame({"human": human, "estimated": human}, index=pd.Index(one.ids, name="item_id"))
-    return Foresight("humor", both), one
+    return Foresight("humor", "human: x", both), one
 
 
 def test_perfect_estimates_recover_the_whole_lift():
@@ -253,7 +253,7 @@ def test_perfect_estimates_recover_the_whole_lift():
 def test_estimates_at_random_recover_nothing():
     one, runs = foresight(400)
     shuffled = one.items.assign(estimated=np.random.default_rng(1).permutation(one.items["estimated"]))
-    row = recovered(Foresight("humor", shuffled), runs, 300).iloc[0]
+    row = recovered(Foresight("humor", "human: x", shuffled), runs, 300).iloc[0]
     assert row["estimated_low"] < 0 < row["estimated_high"]
     assert row["share_low"] < 0.5
 
@@ -295,7 +295,7 @@ def test_sources_are_joined_by_item():
 
 def test_a_constant_estimate_has_no_rho_and_says_why():
     items = pd.DataFrame({"human": [0.5, 0.6, 0.7, 0.8], "estimated": 1.0})
-    row = foresight_table([Foresight("humor", items)]).iloc[0]
+    row = foresight_table([Foresight("humor", "human: x", items)]).iloc[0]
     assert np.isnan(row["rho"])
     assert "needs at least 4 points that differ" in row["note"]
 

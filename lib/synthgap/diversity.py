@@ -7,6 +7,7 @@ unless `distance` says "euclidean". A text is never compared with itself; a seco
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from synthgap.evaluation import INTERVAL, rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
+    from threadpoolctl import ThreadpoolController
 
     from synthgap.config import Profile
     from synthgap.data import RealData
@@ -39,8 +41,8 @@ TITLES = {
 def unit(embeddings: np.ndarray) -> np.ndarray:
     """Rows at length 1, float32; a row of zeros stays."""
     rows = np.ascontiguousarray(embeddings, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return rows / np.where(lengths > 0, lengths, 1)[:, None]
 
 
 # ---------------------------------------------------------------------------------------------------------- distances
@@ -90,9 +92,9 @@ def spread(embeddings: np.ndarray, distance: str = "cosine", block: int = BLOCK)
 
 def _mean_cosine_distance(rows: np.ndarray) -> np.ndarray:
     """Mean of 1 - cosine to the others: their sum needs no pairs, for unit rows it is n - 1 - x_i (sum - x_i)."""
-    exact = rows.astype(float)
-    others = exact.sum(axis=0) - exact
-    return 1 - np.einsum("ij,ij->i", exact, others) / (len(rows) - 1)
+    total = rows.sum(axis=0, dtype=float).astype(np.float32)
+    with_others = rows @ total - np.einsum("ij,ij->i", rows, rows)
+    return 1 - with_others.astype(float) / (len(rows) - 1)
 
 
 def _over_pairs(
@@ -103,8 +105,6 @@ def _over_pairs(
     `visit(products, rows, first, second, nearest, total)` brings a block into both arrays of shape (n,).
     """
     from concurrent.futures import ThreadPoolExecutor
-
-    from threadpoolctl import threadpool_limits
 
     blocks = [slice(at, min(at + block, len(rows))) for at in range(0, len(rows), block)]
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(blocks))
@@ -120,9 +120,17 @@ def _over_pairs(
                 visit(products, rows, first, second, nearest, total)
         return nearest, total
 
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+    with _thread_pools().limit(limits=1), ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(work, range(workers)))
     return best.reduce([nearest for nearest, _ in parts]), np.sum([total for _, total in parts], axis=0)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """The libraries whose own threads would get in the way of ours."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _most_similar(

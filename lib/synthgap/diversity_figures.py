@@ -39,7 +39,14 @@ def plot_similarity(table: pd.DataFrame, task: str, ax: Axes) -> Axes:
 
     rows = table[table["task"] == task]
     regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
-    shown: dict[str, Any] = {"data": rows, "x": "similarity", "hue": "regime", "hue_order": regimes, "palette": COLOURS}
+    shown: dict[str, Any] = {
+        "data": rows,
+        "x": "similarity",
+        "hue": "regime",
+        "hue_order": regimes,
+        "palette": COLOURS,
+        "gridsize": 80,
+    }
     sns.kdeplot(
         **shown, common_norm=False, fill=True, alpha=0.25, linewidth=1.5, legend=False, warn_singular=False, ax=ax
     )
@@ -74,7 +81,7 @@ def plot_rarefaction(table: pd.DataFrame, task: str, metric: str, ax: Axes) -> A
 
 
 def plot_diversity_and_gap(differences: pd.DataFrame, gaps: pd.DataFrame, metric: str, title: str, ax: Axes) -> Axes:
-    """Gap in macro-F1 against the difference in diversity, a point a task and regime.
+    """Gap in macro-F1 against the difference in diversity, a point a task and regime; a line joins those of a task.
 
     `differences` is `measure`'s, `gaps` has one classifier's rows of `evaluate`.
     """
@@ -83,12 +90,14 @@ def plot_diversity_and_gap(differences: pd.DataFrame, gaps: pd.DataFrame, metric
     both = overall.merge(performance[["task", "regime", "gap"]], on=["task", "regime"])
     ax.axhline(0, color=COLOURS["real"], linewidth=1)
     ax.axvline(0, color=COLOURS["real"], linewidth=1)
+    for task, part in both.groupby("task", sort=False):
+        ax.plot(part["difference"], part["gap"], color="#999999", linewidth=0.7, zorder=1)
+        first = part.iloc[part["gap"].argmin()]
+        place = (first["difference"], first["gap"])
+        ax.annotate(short_title(str(task)), place, xytext=(6, -3), textcoords="offset points", fontsize=7.5)
     for regime, part in both.groupby("regime", sort=False):
         marks: dict[str, Any] = {"color": COLOURS[str(regime)], "marker": MARKERS[str(regime)], "s": 36, "zorder": 3}
         ax.scatter(part["difference"], part["gap"], label=REGIME_TITLES[str(regime)], **marks)
-        for row in part.itertuples():
-            name = short_title(row.task)
-            ax.annotate(name, (row.difference, row.gap), xytext=(5, 2), textcoords="offset points", fontsize=6.5)
     ax.set(xlabel=f"{TITLES[metric]}, synthetic − real", ylabel="macro-F1, synthetic − real, points", title=title)
     return regime_legend(ax)
 

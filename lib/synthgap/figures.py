@@ -30,11 +30,11 @@ def set_style() -> None:
         rc={
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "figure.dpi": 100,
-            "savefig.dpi": 160,
+            "figure.dpi": 72,
             "axes.titlelocation": "left",
             "axes.titleweight": "bold",
             "text.parse_math": False,
+            "svg.fonttype": "none",
             "svg.hashsalt": "synthgap",
         },
     )
@@ -46,14 +46,14 @@ def save_figure(figure: Figure, folder: Path, name: str, footer: str) -> list[Pa
     width = int(figure.get_figwidth() * 16)
     figure.supxlabel("\n".join(textwrap.wrap(footer, width)), x=0.01, ha="left", fontsize=7.5, color="0.35")
     paths = []
-    forms: tuple[tuple[str, dict[str, Any]], ...] = (
-        (".pdf", {"CreationDate": None}),
-        (".png", {"Software": None}),
-        (".svg", {"Date": None, "Creator": None}),
+    forms: tuple[tuple[str, int, dict[str, Any]], ...] = (
+        (".pdf", 200, {"CreationDate": None}),
+        (".png", 160, {"Software": None}),
+        (".svg", 110, {"Date": None, "Creator": None}),  # the resolution of what is no vector: clouds of points
     )
-    for suffix, metadata in forms:
+    for suffix, dpi, metadata in forms:
         with atomic(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata, bbox_inches="tight")
+            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=metadata, bbox_inches="tight")
         paths.append(folder / f"{name}{suffix}")
     return paths
 
@@ -145,7 +145,7 @@ def plot_gap_by_subjectivity(
         legend = REGIME_TITLES[regime]
         if regime in found.index:
             rho, low, high, p = found.loc[regime, ["rho", "low", "high", "p"]]
-            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.3f}".replace("-", "−")
+            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], {shown_p(p)}".replace("-", "−")
         ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
     places = sorted(order.items(), key=lambda item: item[1])
@@ -165,6 +165,11 @@ def _log_axis(ax: Axes) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def shown_p(p: float) -> str:
+    """A p-value as people read it."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def short_title(task: str) -> str:

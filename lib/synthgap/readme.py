@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthgap.config import Profile, root
 from synthgap.errors import SynthgapError
 from synthgap.files import read_json, write_text
+from synthgap.report import alt_text
 from synthgap.tables import REGIME_TITLES
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN_FIGURES = ("accuracy_by_agreement_human", "diversity")
+FURTHER_TABLES = ("agreement_models", "foresight", "diversity_over_tasks", "contamination")
 BLOCK = re.compile(r"(?<=<!-- results: made by `make readme` -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
 
 
 def results_block(folder: Path) -> str:
-    """Table 1 of every classifier in macro-F1 and the gap figure, as Markdown with their notes.
+    """What was found in sentences, Table 1 of every classifier in macro-F1, Table 2 of people, and three figures.
 
     Raises:
         SynthgapError: the folder has no tables yet.
@@ -28,11 +35,12 @@ def results_block(folder: Path) -> str:
         f"From `outputs/{folder.name}/` ({title}): a small-scale rerun with another LLM and smaller encoders than the "
         "paper's, with few texts a label. It is no check of the paper's figures."
     )
-    alt = "Gap in macro-F1 between synthetic and real training texts, by task"
-    figure = f"![{alt}](outputs/{folder.name}/figures/gap_by_task.png)"
-    found = [f"- {sentence}" for sentence in sentences(folder / "tables")]
-    shown = [path.read_text(encoding="utf-8") for path in tables]
-    return "\n".join(["", lead, "", *found, "", *shown, figure, "", ""])
+    figures = "\n\n".join(
+        f"![{alt_text(name)}](outputs/{folder.name}/figures/{name}.png)" for name in ("gap_by_task", *SHOWN_FIGURES)
+    )
+    found = [f"- {sentence}" for sentence in (*sentences(folder / "tables"), *further_sentences(folder / "tables"))]
+    shown = [path.read_text(encoding="utf-8") for path in (*tables, folder / "tables" / "table_2_human.md")]
+    return "\n".join(["", lead, "", *found, "", *shown, figures, "", ""])
 
 
 def sentences(folder: Path) -> list[str]:
@@ -46,15 +54,75 @@ def sentences(folder: Path) -> list[str]:
     for (classifier, regime), rows in gaps.groupby(["classifier", "regime"], sort=False):
         sure = rows[rows["p_holm"] < 0.05]["gap"]
         rho, low, high, p = correlations.loc[(classifier, regime), ["rho", "low", "high", "p"]]
-        numbers = [f"{value:+.2f}".replace("-", "−") for value in (rho, low, high)]
         median = f"{rows['gap'].median():+.1f}".replace("-", "−")
         found.append(
             f"{classifier}, {REGIME_TITLES[str(regime)].lower()}: worse than real on {(sure < 0).sum()} of {len(rows)} "
             f"tasks and better on {(sure > 0).sum()} (Holm-corrected p < 0.05), median gap {median} points; Spearman's "
-            f"rho with the paper's order of subjectivity (unverified) {numbers[0]} [{numbers[1]}, {numbers[2]}], "
+            f"rho with the paper's order of subjectivity (unverified) {_interval(rho, low, high)}, "
             f"p = {p:.3f}."
         )
     return found
+
+
+def further_sentences(folder: Path) -> list[str]:
+    """What 04 and 05 found: disagreement among people, foresight, diversity, contamination; from their CSV files."""
+    import pandas as pd
+
+    read = {name: pd.read_csv(folder / f"{name}.csv") for name in FURTHER_TABLES}
+    return [
+        *_on_disagreement(read["agreement_models"]),
+        *_on_foresight(read["foresight"]),
+        *_on_diversity(read["diversity_over_tasks"]),
+        _on_contamination(read["contamination"]),
+    ]
+
+
+def _on_disagreement(models: pd.DataFrame) -> list[str]:
+    human = models[models["source"].str.startswith("human") & models["odds_ratio"].notna()]
+    found = []
+    for classifier, rows in human.groupby("classifier", sort=False):
+        parts = []
+        for term, part in rows.groupby("term", sort=False):
+            sure = part[part["p_holm"] < 0.05]["odds_ratio"]
+            parts.append(f"{term}: above 1 in {(sure > 1).sum()}, below 1 in {(sure < 1).sum()} of {len(part)}")
+        found.append(
+            f"{classifier}, where people disagree: odds ratios of being right for 0.1 more agreement among people "
+            f"(Holm-corrected p < 0.05), by source: {'; '.join(parts)}. The last two above 1 would mean that synthetic "
+            "texts suffer more from disagreement, which is the paper's claim."
+        )
+    return found
+
+
+def _on_foresight(foresight: pd.DataFrame) -> list[str]:
+    return [
+        f"Agreement as the LLM estimated it, against people's bands ({row.n} items of {row.task}): Spearman's rho "
+        f"{_interval(row.rho, row.low, row.high)}. One task; the estimates' level was given to the LLM as a range."
+        for row in foresight.itertuples()
+    ]
+
+
+def _on_diversity(over_tasks: pd.DataFrame) -> list[str]:
+    found = []
+    for row in over_tasks[over_tasks["metric"].isin(["remote_clique", "chamfer"])].itertuples():
+        title = {"remote_clique": "Remote-Clique", "chamfer": "Chamfer"}[row.metric]
+        found.append(
+            f"Diversity, {REGIME_TITLES[row.regime].lower()} less real, {title}: "
+            f"{_interval(row.difference, row.low, row.high, 3)} over {row.tasks} tasks, lower than real in "
+            f"{row.lower_in} of them."
+        )
+    return found
+
+
+def _on_contamination(summary: pd.DataFrame) -> str:
+    return (
+        f"Near-duplicates between {summary['synthetic_texts'].sum():,} synthetic texts and the real test splits: "
+        f"{summary['pairs'].sum()} pairs."
+    )
+
+
+def _interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    numbers = [f"{number:+.{digits}f}".replace("-", "−") for number in (value, low, high)]
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
 def write_readme() -> Path:

@@ -188,29 +188,49 @@ def _from_csv(path: Path) -> _Table:
 
     rows = pd.read_csv(path)
     title = path.stem.replace("_", " ")
-    body = rounded(rows).to_html(index=False, border=0, escape=True)
+    body = re.sub(r">\s+<", "><", rounded(rows).to_html(index=False, border=0, escape=True))
     caption = f"<p><strong>{html.escape(title)}</strong></p>"
     return _Table(path.stem, title, len(rows), Markup(caption + body))  # noqa: S704  pandas escapes
 
 
 def inline_svg(path: Path) -> Any:
-    """A figure for a page: no fixed size, ids of its own, colours that follow the page, and an alternative text."""
+    """A figure for a page: no fixed size, names of its own, colours that follow the page, and an alternative text."""
     from markupsafe import Markup
 
     text = path.read_text(encoding="utf-8")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    for name in set(re.findall(r'\bid="([^"]+)"', text)):
-        text = re.sub(rf'(id="|href="#|url\(#){re.escape(name)}(?=["\)])', rf"\g<1>{path.stem}-{name}", text)
-    for colour, variable in COLOURS.items():
-        text = text.replace(colour, f"var(--{variable})")
-    head = re.match(r"<svg [^>]*>", text)
-    width = re.search(r'width="([\d.]+)pt"', text)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL
+    )
+    head, width = re.match(r"<svg [^>]*>", text), re.search(r'width="([\d.]+)pt"', text)
     if not head or not width:
         raise SynthgapError(f"figure '{path.name}' is no SVG that this project wrote; run its stage again")
     opening = re.sub(r' (width|height)="[^"]*"', "", head[0])
+    body, rules = _styles_as_classes(_own_ids(text[head.end() :], path.stem), path.stem)
+    for colour, variable in COLOURS.items():
+        body, rules = (part.replace(colour, f"var(--{variable})") for part in (body, rules))
+    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # a hundredth of a point is below any screen's
     label = html.escape(alt_text(path.stem))
-    style = f'style="width:{float(width[1]):.0f}pt" role="img" aria-label="{label}"'
-    return Markup(opening.replace("<svg ", f"<svg {style} ", 1) + text[head.end() :])  # noqa: S704  our own figure
+    shape = f'<svg style="width:{float(width[1]):.0f}pt" role="img" aria-label="{label}" '
+    return Markup(f"{opening.replace('<svg ', shape, 1)}<style>{rules}</style>{body}")  # noqa: S704  our own figure
+
+
+def _own_ids(text: str, prefix: str) -> str:
+    """Ids that something refers to get a prefix, the others go: a page may hold many figures."""
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
+    names = {name for pair in used for name in pair if name}
+    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in names else "", text)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+
+
+def _styles_as_classes(text: str, prefix: str) -> tuple[str, str]:
+    """The text with each different style as a class, and the rules of these classes."""
+    classes: dict[str, str] = {}
+
+    def named(found: re.Match[str]) -> str:
+        return f'class="{classes.setdefault(found[1], f"{prefix}-s{len(classes)}")}"'
+
+    text = re.sub(r'style="([^"]*)"', named, text)
+    return re.sub(r"\s*\n\s*", "\n", text), "".join(f".{name}{{{style}}}" for style, name in classes.items())
 
 
 def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -229,7 +249,7 @@ def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         ("Settings", settings),
         ("Data", data),
         ("Versions", manifest["versions"]),
-        ("Machine", manifest["machine"]),
+        ("Machine", {name: "none" if value is None else value for name, value in manifest["machine"].items()}),
     ]
 
 

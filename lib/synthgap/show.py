@@ -131,7 +131,7 @@ def near_duplicates(
         about = f"{pair.task}, {pair.regime}<br>letters {pair.letters:.0f} %, cosine {pair.cosine:.2f}"
         rows.append(f"<tr><td style='text-align:left'>{about}</td>{''.join(cells)}</tr>")
     head = "<tr><th></th><th style='text-align:left'>synthetic</th><th style='text-align:left'>test</th></tr>"
-    more = f"<p>… {len(pairs) - most} more pairs in tables/contamination.csv</p>" if len(pairs) > most else ""
+    more = f"<p>… {len(pairs) - most} more pairs in tables/contamination_pairs.csv</p>" if len(pairs) > most else ""
     return _html(f"<table>{head}{''.join(rows)}</table>{more}" if rows else "<p>No such pair was found.</p>")
 
 

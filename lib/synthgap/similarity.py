@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,20 +84,51 @@ def similarity_summary(table: pd.DataFrame, resamples: int, seed: int) -> pd.Dat
 # ------------------------------------------------------------------------------------------------------ contamination
 
 
-def test_corpus(data: RealData, encoder: str) -> Corpus:
-    """The task's test texts with their embeddings."""
+def embedded(task: str, regime: str, texts: pd.DataFrame, encoder: str) -> Corpus:
+    """Texts (columns id, text, label) with their embeddings."""
     from synthgap.encoders import embed
 
-    texts = data.split("test")[["id", "text", "label"]]
-    return Corpus(data.task.name, "test", texts, embed(texts["text"].tolist(), encoder))
+    return Corpus(task, regime, texts[["id", "text", "label"]], embed(texts["text"].tolist(), encoder))
 
 
-def near_duplicates(corpus: Corpus, test: Corpus, settings: DiversitySettings) -> pd.DataFrame:
-    """Pairs of a synthetic text and a test text that (nearly) repeat each other.
+@dataclass(frozen=True)
+class Contamination:
+    """What of a task's test split the synthetic texts (nearly) repeat.
 
-    Columns task, regime, synthetic_id, test_id, letters (rapidfuzz's normalised Indel similarity in percent),
-    cosine. A pair counts from `near_duplicate` percent of letters or `near_duplicate_cosine` on; letters are compared
-    where the embeddings are similar at all.
+    Attributes:
+        pairs: task, regime, synthetic_id, test_id, letters (rapidfuzz's normalised Indel similarity, percent), cosine.
+        summary: task, regime, synthetic_texts, test_texts, pairs, repeated_test_texts, closest_cosine; a row a regime.
+    """
+
+    pairs: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def contamination(data: RealData, synthetic: Mapping[str, pd.DataFrame], settings: DiversitySettings) -> Contamination:
+    """Compare all synthetic texts of a task with its test split, whether they are trained on or not.
+
+    Args:
+        synthetic: {regime: texts}.
+    """
+    import pandas as pd
+
+    name = data.task.name
+    test = embedded(name, "test", data.split("test"), settings.encoder)
+    found, rows = [], []
+    for regime, texts in synthetic.items():
+        pairs, closest = near_duplicates(embedded(name, regime, texts, settings.encoder), test, settings)
+        found.append(pairs)
+        counts = {"pairs": len(pairs), "repeated_test_texts": pairs["test_id"].nunique(), "closest_cosine": closest}
+        sizes = {"synthetic_texts": len(texts), "test_texts": len(test.texts)}
+        rows.append({"task": name, "regime": regime, **sizes, **counts})
+    return Contamination(pd.concat(found, ignore_index=True), pd.DataFrame(rows))
+
+
+def near_duplicates(corpus: Corpus, test: Corpus, settings: DiversitySettings) -> tuple[pd.DataFrame, float]:
+    """Pairs of a synthetic and a test text that (nearly) repeat each other, and the highest cosine similarity of all.
+
+    A pair counts from `near_duplicate` percent of letters or `near_duplicate_cosine` on; letters are compared where the
+    embeddings are similar at all (cosine of 0.7).
     """
     import pandas as pd
     from rapidfuzz import fuzz
@@ -104,18 +136,17 @@ def near_duplicates(corpus: Corpus, test: Corpus, settings: DiversitySettings) -
     from synthgap.generation import normalised
 
     synthetic_ids, test_ids = corpus.texts["id"].to_numpy(), test.texts["id"].to_numpy()
-    synthetic_texts = [normalised(text) for text in corpus.texts["text"]]
-    test_texts = [normalised(text) for text in test.texts["text"]]
-    pairs = []
+    synthetic_texts, test_texts = corpus.texts["text"].to_numpy(), test.texts["text"].to_numpy()
+    pairs, closest = [], np.nan
     for rows, block in _similarities(corpus.embeddings, test.embeddings):
+        closest = float(np.fmax(closest, block.max()))
         for row, column in np.argwhere(block >= min(CANDIDATE, settings.near_duplicate_cosine)):
             first, cosine = rows.start + row, float(block[row, column])
-            letters = fuzz.ratio(synthetic_texts[first], test_texts[column], score_cutoff=settings.near_duplicate)
-            if letters or cosine >= settings.near_duplicate_cosine:
-                letters = letters or fuzz.ratio(synthetic_texts[first], test_texts[column])
+            letters = fuzz.ratio(normalised(synthetic_texts[first]), normalised(test_texts[column]))
+            if letters >= settings.near_duplicate or cosine >= settings.near_duplicate_cosine:
                 pairs.append((corpus.task, corpus.regime, synthetic_ids[first], test_ids[column], letters, cosine))
     columns = ["task", "regime", "synthetic_id", "test_id", "letters", "cosine"]
-    return pd.DataFrame(pairs, columns=columns).sort_values(columns[:4]).reset_index(drop=True)
+    return pd.DataFrame(pairs, columns=columns).sort_values(columns[:4]).reset_index(drop=True), closest
 
 
 def scores_without(outcomes: Sequence[Outcome], repeated: Mapping[str, set[str]]) -> pd.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from synthgap.figures import COLOURS, MARKERS, short_title, task_ticks
+import numpy as np
+
+from synthgap.figures import COLOURS, MARKERS, short_title, shown_p
 from synthgap.subjectivity import stars
 from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
 
@@ -24,6 +26,7 @@ TERM_TITLES = {
     "zero_shot x agreement": "more so in zero-shot",
     "few_shot x agreement": "more so in few-shot",
 }
+ODDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)  # ticks of odds ratios
 MOST_COUNTS = 12  # thresholds beyond which item counts would run into each other
 
 
@@ -70,17 +73,33 @@ def plot_task_scores(ranking: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def plot_agreement(items: pd.DataFrame, title: str, ax: Axes) -> Axes:
-    """Shares of a source's items by their agreement. `items` has columns task, agreement."""
-    order = tasks_in_paper_order(items["task"].unique())
-    left = [0.0] * len(order)
+    """Shares of items by their agreement, a bar a task and source. `items` has columns task, source, agreement."""
+    bars = task_sources(items)
+    left = [0.0] * len(bars)
     for name, chosen in _bands(items["agreement"]).items():
-        share = [100 * float(chosen[items["task"] == task].mean()) for task in order]
-        ax.barh(range(len(order)), share, left=left, color=BANDS[name], label=name, height=0.7)
+        share = [100 * float(chosen[(items["task"] == t) & (items["source"] == s)].mean()) for t, s in bars]
+        ax.barh(range(len(bars)), share, left=left, color=BANDS[name], label=name, height=0.7)
         left = [start + width for start, width in zip(left, share, strict=True)]
-    task_ticks(ax, order)
-    ax.set(xlabel="share of items, percent", xlim=(0, 100), ylim=(len(order) - 0.5, -0.5), title=title)
+    _ticks(ax, bars)
+    ax.set(xlabel="share of items, percent", xlim=(0, 100), ylim=(len(bars) - 0.5, -0.5), title=title)
     ax.grid(visible=False)
     return ax
+
+
+def task_sources(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Every task and source of a table, tasks in the paper's order."""
+    order = tasks_in_paper_order(rows["task"].unique())
+    return [(task, source) for task in order for source in rows.loc[rows["task"] == task, "source"].unique()]
+
+
+def row_title(task: str, source: str) -> str:
+    """A task's title, with the people who said it where the source is no simulation."""
+    who = source.partition(": ")[2]
+    return f"{short_title(task)} ({who})" if source.startswith("human") else short_title(task)
+
+
+def _ticks(ax: Axes, rows: Sequence[tuple[str, str]]) -> None:
+    ax.set_yticks(range(len(rows)), [row_title(task, source) for task, source in rows])
 
 
 def _bands(agreement: pd.Series) -> dict[str, pd.Series]:
@@ -94,7 +113,7 @@ def _bands(agreement: pd.Series) -> dict[str, pd.Series]:
 
 
 def plot_threshold_curve(curve: pd.DataFrame, fits: pd.DataFrame, title: str, ax: Axes) -> Axes:
-    """Accuracy of the items with at least some agreement, by regime, with the band that chance would give.
+    """Accuracy of the items with at least some agreement, by regime: points, fitted line, and the band of chance.
 
     `curve` and `fits` hold one task's, source's and classifier's rows of `curves_and_fits`.
     """
@@ -102,9 +121,14 @@ def plot_threshold_curve(curve: pd.DataFrame, fits: pd.DataFrame, title: str, ax
     for regime in (name for name in REGIME_TITLES if name in set(curve["regime"])):
         part = curve[curve["regime"] == regime]
         ax.fill_between(part["threshold"], part["null_low"], part["null_high"], color=COLOURS[regime], alpha=0.15, lw=0)
-        label = REGIME_TITLES[regime]
-        if found.loc[regime, "p"] == found.loc[regime, "p"]:
-            label += f", p = {found.loc[regime, 'p']:.3f}"
+        label, fit = REGIME_TITLES[regime], found.loc[regime]
+        if fit["slope"] == fit["slope"]:
+            label += f", R² = {fit['r2']:.2f}, rho = {fit['rho']:+.2f}".replace("-", "−")
+            slope, intercept = np.polyfit(part["threshold"], part["accuracy"], 1)
+            ends = part["threshold"].iloc[[0, -1]]
+            ax.plot(ends, slope * ends + intercept, color=COLOURS[regime], linewidth=0.9, linestyle="--")
+        if fit["p"] == fit["p"]:
+            label += f", {shown_p(float(fit['p']))}"
         line: dict[str, Any] = {"color": COLOURS[regime], "marker": MARKERS[regime], "markersize": 5, "linewidth": 1.5}
         ax.plot(part["threshold"], part["accuracy"], label=label, **line)
     counts = curve.drop_duplicates("threshold")
@@ -125,18 +149,22 @@ def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
     `models` has one classifier's rows of `agreement_models`; terms without a value are left out.
     """
     rows = models[models["odds_ratio"].notna()]
-    order = tasks_in_paper_order(rows["task"].unique())
+    order = task_sources(rows)
     terms = [term for term in TERM_TITLES if term in set(rows["term"])]
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
     for number, term in enumerate(terms):
-        part = rows[rows["term"] == term].set_index("task").reindex(order)
+        part = rows[rows["term"] == term].set_index(["task", "source"]).reindex(order)
         y = [place + 0.22 * (number - (len(terms) - 1) / 2) for place in range(len(order))]
         ax.hlines(y, part["low"], part["high"], color=TERM_COLOURS[term], linewidth=2)
         faces = [TERM_COLOURS[term] if p < 0.05 else "white" for p in part["p_holm"]]
         marks: dict[str, Any] = {"edgecolor": TERM_COLOURS[term], "s": 40, "linewidth": 1.6, "zorder": 3}
         ax.scatter(part["odds_ratio"], y, color=faces, label=TERM_TITLES[term], **marks)
-    task_ticks(ax, order)
+    _ticks(ax, order)
     ax.set(xscale="log", xlabel="odds ratio for 0.1 more agreement (log scale)", ylim=(len(order) - 0.5, -0.5))
+    low, high = ax.get_xlim()
+    ax.set_xticks([ratio for ratio in ODDS if low <= ratio <= high])
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     ax.set_title(title)
     ax.legend(
         title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,8 +206,11 @@ def paper_order(tasks: Sequence[str]) -> dict[str, int]:
 
 
 def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """Numbers as people read them, a dash for what is undefined."""
-    return frame.map(lambda value: _number(value, digits))
+    """Numbers as people read them, a dash for what is undefined; columns p and p_holm are p-values."""
+    shown = frame.map(lambda value: _number(value, digits))
+    for column in {"p", "p_holm"} & set(frame.columns):
+        shown[column] = shown[column].mask(frame[column] < 0.001, "< 0.001")
+    return shown
 
 
 def _number(value: Any, digits: int) -> str:
@@ -219,6 +222,14 @@ def _number(value: Any, digits: int) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ people or simulated
+
+
+def matching(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
+    """The rows that have these values in these columns."""
+    found = table
+    for column, value in key.items():
+        found = found[found[column] == value]
+    return found
 
 
 def by_kind(tidy: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RECOVERED = (
-    *("task", "classifier", "regime", "items", "human_lift", "human_low", "human_high"),
+    *("task", "source", "classifier", "regime", "items", "human_lift", "human_low", "human_high"),
     *("estimated_lift", "estimated_low", "estimated_high", "share", "share_low", "share_high", "note"),
 )
 FEWEST_ITEMS = 20  # for a fit that is worth printing
@@ -324,10 +324,12 @@ class Foresight:
     """Human and estimated agreement of the same items of one task.
 
     Attributes:
+        source: of the human agreement.
         items: index item_id; columns human, estimated.
     """
 
     task: str
+    source: str
     items: pd.DataFrame = field(repr=False)
 
 
@@ -337,7 +339,7 @@ def foresee(human: Source, estimated: Source) -> Foresight | None:
 
     columns = {"human": human.items["agreement"], "estimated": estimated.items["agreement"]}
     both = pd.concat(columns, axis=1, join="inner")
-    return Foresight(human.task, both) if len(both) >= 4 else None
+    return Foresight(human.task, human.name, both) if len(both) >= 4 else None
 
 
 def foresights(found: Sequence[Source]) -> list[Foresight]:
@@ -364,17 +366,18 @@ def what_foresight_can_show(found: Sequence[Foresight]) -> str:
 
 
 def foresight_table(found: Sequence[Foresight]) -> pd.DataFrame:
-    """Spearman's rho of estimated and human agreement: task, n, rho, low, high, p, detectable, note."""
+    """Spearman's rho of estimated and human agreement: task, source, n, rho, low, high, p, detectable, note."""
     import pandas as pd
 
     rows = []
     for one in found:
         try:
             rho = rank_correlation(one.items["human"].to_numpy(), one.items["estimated"].to_numpy())
-            rows.append({"task": one.task, **vars(rho), "note": ""})
+            rows.append({"task": one.task, "source": one.source, **vars(rho), "note": ""})
         except SynthgapError as error:
-            rows.append({"task": one.task, "n": len(one.items), "note": str(error)})
-    return pd.DataFrame(rows, columns=["task", "n", "rho", "low", "high", "p", "detectable", "note"])
+            rows.append({"task": one.task, "source": one.source, "n": len(one.items), "note": str(error)})
+    columns = ["task", "source", "n", "rho", "low", "high", "p", "detectable", "note"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def reliability(items: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
@@ -416,17 +419,18 @@ def recovered_table(
     """`recovered` for every pair of sources whose items were predicted."""
     import pandas as pd
 
-    human = {one.source.task: one for one in judged if one.source.human and one.source.own}
-    parts = [recovered(one, human[one.task], resamples, seed) for one in found if one.task in human]
+    human = {(one.source.task, one.source.name): one for one in judged}
+    pairs = [(one, human[(one.task, one.source)]) for one in found if (one.task, one.source) in human]
+    parts = [recovered(one, runs, resamples, seed) for one, runs in pairs]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(RECOVERED))
 
 
 def recovered(one: Foresight, judged: Judged, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """How much of the human curve's lift the LLM's estimates give on the same items.
 
-    Columns task, classifier, regime, items, human_lift, _low, _high, estimated_lift, _low, _high, share, share_low,
-    share_high, note; lifts in points of accuracy with 95 % bootstrap intervals over items. The share has no value
-    where the human lift cannot be told from 0.
+    Columns task, source, classifier, regime, items, human_lift, _low, _high, estimated_lift, _low, _high, share,
+    share_low, share_high, note; lifts in points of accuracy with 95 % bootstrap intervals over items. The share has no
+    value where the human lift cannot be told from 0.
     """
     import pandas as pd
 
@@ -437,7 +441,8 @@ def recovered(one: Foresight, judged: Judged, resamples: int = 2000, seed: int =
     rows = []
     for (classifier, regime), values in judged.correct.items():
         correct = values[place]
-        row: dict[str, Any] = {"task": one.task, "classifier": classifier, "regime": regime, "items": len(items)}
+        key = {"task": one.task, "source": one.source, "classifier": classifier, "regime": regime}
+        row: dict[str, Any] = {**key, "items": len(items)}
         draws = {}
         for name in ("human", "estimated"):
             agreement = items[name].to_numpy()
