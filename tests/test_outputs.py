@@ -41,8 +41,10 @@ def output_texts():
             frame = pd.read_parquet(path)
             columns = [column for column in frame.columns if frame[column].dtype.kind not in "iuf"]
             yield path, "\n".join("\n".join(frame[column].astype(str)) for column in columns)
-        elif path.suffix in {".json", ".csv", ".md", ".tex"}:
+        elif path.suffix in {".json", ".csv", ".md", ".tex", ".svg"}:
             yield path, path.read_text(encoding="utf-8")
+        elif path.suffix == ".html":
+            yield path, re.sub(r"<[^>]*>", "\n", path.read_text(encoding="utf-8"))
 
 
 @needs_real_data
@@ -76,10 +78,11 @@ def test_the_search_would_find_a_real_text():
 
 
 def test_predictions_hold_ids_labels_and_probabilities_alone():
-    for path in (RECORDED / "runs").glob("*.predictions.parquet"):
+    for path in (RECORDED / "runs").glob("*.parquet"):
         columns = pd.read_parquet(path).columns.tolist()
-        assert columns[:3] == ["id", "label", "predicted"]
-        assert all(column.startswith("p ") for column in columns[3:])
+        known = ["id", "label", "predicted"] if path.stem.endswith("predictions") else ["id", "predicted"]
+        assert columns[: len(known)] == known
+        assert all(column.startswith("p ") for column in columns[len(known) :])
 
 
 def test_outputs_name_no_path_of_a_machine():
@@ -94,17 +97,35 @@ def test_the_grid_is_whole():
         rows = index[index["classifier"] == classifier]
         assert len(rows) == len(PROFILE.tasks) * 3 * len(PROFILE.training.seeds_of(classifier))
     names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
-    assert names == {f"{run}{end}" for run in index["run"] for end in (".json", ".predictions.parquet")} | {"grid.csv"}
+    expected = {f"{run}{end}" for run in index["run"] for end in (".json", ".predictions.parquet")}
+    annotated = index[index["task"].isin(["tweet_irony", "sarcasm_news"])]["run"]
+    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {"grid.csv"}
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():
     manifest = json.loads((RECORDED / "manifest.json").read_text())
     assert manifest["profile"] == PROFILE.model_dump(mode="json")
-    assert len(manifest["data_sha256"]) == 10
+    assert len(manifest["data_sha256"]) == 12  # ten sets, and texts that people annotated for two of them
     assert list(manifest["notebooks"]) == list(STAGES)
     for entry in manifest["notebooks"].values():
         assert entry["success"]
         assert entry["git"]["dirty"] is False
+
+
+def test_what_people_said_and_what_was_simulated_is_all_there():
+    table = pd.read_csv(RECORDED / "tables" / "table_2.csv")
+    human = table[table["source"].str.startswith("human")].set_index("task")
+    assert set(human.index) == {"tweet_irony", "sarcasm_news", "financial_phrasebank"}
+    assert human["alpha"].isna().to_dict() == {
+        "tweet_irony": False,
+        "sarcasm_news": False,
+        "financial_phrasebank": True,
+    }
+    assert table["note"][table["alpha"].isna()].notna().all()
+    assert (table["source"].value_counts().filter(like="simulated") == len(PROFILE.tasks)).all()
+    curves = pd.read_csv(RECORDED / "tables" / "threshold_curves.csv")
+    assert set(curves["source"]) == set(table["source"])
+    assert set(curves["regime"]) == {"real", "zero_shot", "few_shot"}
 
 
 def test_table_1_covers_every_task_classifier_and_regime():

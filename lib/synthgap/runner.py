@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import re
 import sys
@@ -227,8 +228,10 @@ def _cell_error(stage: str, error: Any) -> str:
 
 
 def _keep(running: Path, target: Path) -> None:
-    """Write the executed copy to its place, without progress bars, timings and paths of this machine."""
+    """Write the executed copy to its place, without progress bars, timings and paths of this machine; pictures small."""
     import nbformat
+
+    from synthgap.figures import smaller_png
 
     try:
         notebook = nbformat.read(running, as_version=4)
@@ -244,6 +247,10 @@ def _keep(running: Path, target: Path) -> None:
                 for output in cell.outputs
                 if not (output.output_type == "stream" and output.name == "stderr" and _is_progress(output.text))
             ]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    picture = smaller_png(base64.b64decode(output.data["image/png"]))
+                    output.data["image/png"] = base64.b64encode(picture).decode()
     write_text(target, nbformat.writes(notebook) + "\n")
 
 
