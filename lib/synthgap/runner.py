@@ -228,7 +228,7 @@ def _cell_error(stage: str, error: Any) -> str:
 
 
 def _keep(running: Path, target: Path) -> None:
-    """Write the executed copy to its place, without progress bars, timings and paths of this machine; pictures small."""
+    """Write the executed copy to its place, without progress bars, timings and paths; pictures made small."""
     import nbformat
 
     from synthgap.figures import smaller_png
