@@ -5,7 +5,8 @@ import time
 import numpy as np
 
 from synthgap.classifiers import peak_memory_mb, reset_peak_memory
-from synthgap.diversity import spread, unit, vendi
+from synthgap.distances import spread, unit
+from synthgap.diversity import vendi
 
 N, DIMENSIONS = 100_000, 384
 

@@ -4,7 +4,7 @@ import numpy as np
 from common import alternate
 from sklearn.metrics import pairwise_distances
 
-from synthgap.diversity import spread, unit
+from synthgap.distances import spread, unit
 
 N, DIMENSIONS = 6000, 384
 

@@ -9,18 +9,8 @@ from hypothesis.extra import numpy as arrays
 from scipy.spatial.distance import cdist
 from sklearn.metrics import pairwise_distances
 
-from synthgap.diversity import (
-    Corpus,
-    bootstrap_spread,
-    distinct,
-    diversity_and_gap,
-    measure,
-    over_tasks,
-    rarefaction,
-    spread,
-    unit,
-    vendi,
-)
+from synthgap.distances import bootstrap_spread, spread, unit
+from synthgap.diversity import Corpus, distinct, diversity_and_gap, measure, over_tasks, rarefaction, vendi
 from synthgap.errors import SynthgapError
 
 

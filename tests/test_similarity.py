@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from synthgap.config import DiversitySettings
-from synthgap.diversity import Corpus, unit
+from synthgap.distances import unit
+from synthgap.diversity import Corpus
 from synthgap.errors import SynthgapError
 from synthgap.evaluation import Outcome
 from synthgap.similarity import (

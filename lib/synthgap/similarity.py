@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthgap.diversity import Corpus, unit
+from synthgap.distances import unit
+from synthgap.diversity import Corpus
 from synthgap.errors import SynthgapError
 from synthgap.evaluation import INTERVAL
 
