@@ -91,8 +91,8 @@ def _on_disagreement(models: pd.DataFrame) -> list[str]:
             for regime in ("zero_shot", "few_shot")
         ]
         found.append(
-            f"{classifier}, {rows['source'].nunique()} sources of human agreement (Holm-corrected p < 0.05): texts that "
-            f"people agree on are easier for the classifier trained on real texts in {more.get('agreement', 0)} and "
+            f"{classifier}, {rows['source'].nunique()} sources of human agreement (Holm-corrected p < 0.05): texts "
+            f"that people agree on are easier for the classifier trained on real texts in {more.get('agreement', 0)} and "
             f"harder in {less.get('agreement', 0)}; {'; '.join(synthetic)}."
         )
     return found
