@@ -92,8 +92,8 @@ def _on_disagreement(models: pd.DataFrame) -> list[str]:
         ]
         found.append(
             f"{classifier}, {rows['source'].nunique()} sources of human agreement (Holm-corrected p < 0.05): texts "
-            f"that people agree on are easier for the classifier trained on real texts in {more.get('agreement', 0)} and "
-            f"harder in {less.get('agreement', 0)}; {'; '.join(synthetic)}."
+            f"that people agree on are easier for the classifier trained on real texts in {more.get('agreement', 0)} "
+            f"and harder in {less.get('agreement', 0)}; {'; '.join(synthetic)}."
         )
     return found
 
