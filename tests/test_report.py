@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from conftest import synthgap
 
@@ -110,6 +111,24 @@ def test_no_number_is_missing_without_a_word(text):
     cells = re.findall(r"<td[^>]*>(.*?)</td>", text, re.DOTALL)
     assert len(cells) > 1000
     assert not [cell for cell in cells if cell.strip().lower() in {"nan", "<na>", "inf"}]
+
+
+def test_signs_are_shown_as_signs_and_markup_in_a_text_as_text(text, tmp_path):
+    from synthgap.report import _from_markdown
+    from synthgap.tables import to_markdown
+
+    assert "&amp;lt;" not in text
+    assert "&amp;amp;" not in text
+    evil = pd.DataFrame({"a": ["<script>x</script>", "1 & 2 < 3 &lt; 4", "*no* _emphasis_"]})
+    path = tmp_path / "evil.md"
+    path.write_text(to_markdown(evil, "A <b>caption</b>", ["note <i>"]))
+    table = _from_markdown(path)
+    assert "<script" not in table.html
+    assert "&lt;script&gt;x" in table.html
+    assert "1 &amp; 2 &lt; 3" in table.html
+    assert "*no* _emphasis_" in table.html
+    assert "<b>caption" not in table.html
+    assert table.rows == 3
 
 
 def test_every_figure_has_an_alternative_text_of_its_own(smoke):

@@ -176,7 +176,8 @@ def _from_markdown(path: Path) -> _Table:
     import mistune
     from markupsafe import Markup
 
-    text = str(mistune.create_markdown(escape=True, plugins=["table"])(path.read_text(encoding="utf-8")))
+    markdown = html.unescape(path.read_text(encoding="utf-8"))  # escaped there for readers that know HTML
+    text = str(mistune.create_markdown(escape=True, plugins=["table"])(markdown))
     found = CAPTION.search(text)
     title = html.unescape(re.sub("<.*?>", "", found[1])) if found else path.stem
     return _Table(path.stem, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes

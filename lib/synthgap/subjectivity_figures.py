@@ -26,7 +26,8 @@ TERM_TITLES = {
     "zero_shot x agreement": "more so in zero-shot",
     "few_shot x agreement": "more so in few-shot",
 }
-ODDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)  # ticks of odds ratios
+FINE_ODDS = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 1.75, 2)  # ticks of odds ratios
+COARSE_ODDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 MOST_COUNTS = 12  # thresholds beyond which item counts would run into each other
 
 
@@ -162,7 +163,8 @@ def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
     _ticks(ax, order)
     ax.set(xscale="log", xlabel="odds ratio for 0.1 more agreement (log scale)", ylim=(len(order) - 0.5, -0.5))
     low, high = ax.get_xlim()
-    ax.set_xticks([ratio for ratio in ODDS if low <= ratio <= high])
+    ticks = FINE_ODDS if high < 4 * low else COARSE_ODDS
+    ax.set_xticks([ratio for ratio in ticks if low <= ratio <= high])
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.set_title(title)
