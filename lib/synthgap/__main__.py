@@ -50,7 +50,7 @@ def _annotate(commands: Any) -> list[argparse.ArgumentParser]:
     steps = annotate.add_subparsers(dest="step", required=True, metavar="STEP")
     export = steps.add_parser("export", help="write items as CSV and for Label Studio")
     export.add_argument("what", metavar="TASK", help="a task's name, or 'pairs' to compare tasks with each other")
-    export.add_argument("--items", type=int, default=80, metavar="N", help="how many test texts (default: 80)")
+    export.add_argument("--items", type=int, metavar="N", help="how many test texts (default: 80, or all if fewer)")
     export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/annotations/export/)")
     read = steps.add_parser("import", help="read answers from CSV or Label Studio's JSON export")
     read.add_argument("file", metavar="FILE")

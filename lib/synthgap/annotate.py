@@ -42,8 +42,11 @@ def store(folder: Path, kind: str) -> Path:
 # ------------------------------------------------------------------------------------------------------------- export
 
 
-def items_for(task: Task, profile: Profile, n: int = ITEMS) -> list[Row]:
+def items_for(task: Task, profile: Profile, n: int | None = None) -> list[Row]:
     """Test texts for annotators, drawn always the same: item_id, task, text. Their labels stay behind.
+
+    Args:
+        n: how many; None for 80, or all where there are fewer.
 
     Raises:
         SynthgapError: the test split has fewer texts than asked for.
@@ -51,6 +54,7 @@ def items_for(task: Task, profile: Profile, n: int = ITEMS) -> list[Row]:
     from synthgap.data import draw, load_real
 
     test = load_real(task, profile).split("test")
+    n = min(ITEMS, len(test)) if n is None else n
     if not 1 <= n <= len(test):
         raise SynthgapError(f"task '{task.name}': {n} items asked for, and the test split has {len(test)}")
     chosen = draw(test, n, 0, "items for annotators")
@@ -62,7 +66,7 @@ def pairs_for(profile: Profile) -> list[Row]:
     return [{"task_a": first, "task_b": second} for first, second in combinations(sorted(profile.tasks), 2)]
 
 
-def export(what: str, profile: Profile, folder: Path, n: int = ITEMS) -> list[Path]:
+def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> list[Path]:
     """Write what annotators need: a CSV to fill in, Label Studio's tasks (JSON) and its labelling configuration (XML).
 
     Args:
@@ -313,7 +317,7 @@ def import_file(path: Path, folder: Path, skip_malformed: bool = False) -> str:
 # -------------------------------------------------------------------------------------------------------------- panel
 
 
-def panel(task: Task, profile: Profile, folder: Path, n: int = ITEMS) -> Any:
+def panel(task: Task, profile: Profile, folder: Path, n: int | None = None) -> Any:
     """A widget for a notebook in which one person labels a task's items; every click is saved at once.
 
     No text is shown before "Start" is pressed. After a restart of the kernel it goes on behind the last answer of
@@ -325,7 +329,7 @@ def panel(task: Task, profile: Profile, folder: Path, n: int = ITEMS) -> Any:
     import ipywidgets as widgets
 
     path = store(folder, "annotations")
-    items = items_for(task, profile, min(n, _test_size(task, profile)))
+    items = items_for(task, profile, n)
     name = widgets.Text(description="Your name", placeholder="e.g. ann")
     start = widgets.Button(description="Start", button_style="primary")
     buttons = [widgets.Button(description=label, layout=widgets.Layout(width="auto")) for label in task.labels]
@@ -363,12 +367,6 @@ def unanswered(items: Sequence[Row], answers: Sequence[Row], annotator: str) -> 
     """The items that a person has not answered yet, in their order."""
     done = {row["item_id"] for row in answers if row["annotator"] == annotator}
     return [item for item in items if item["item_id"] not in done]
-
-
-def _test_size(task: Task, profile: Profile) -> int:
-    from synthgap.data import load_real
-
-    return len(load_real(task, profile).split("test"))
 
 
 def load_pairs(folder: Path) -> pd.DataFrame | None:
