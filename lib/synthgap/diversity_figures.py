@@ -53,6 +53,7 @@ def plot_similarity(table: pd.DataFrame, task: str, ax: Axes) -> Axes:
     for regime in regimes:
         median = rows.loc[rows["regime"] == regime, "similarity"].median()
         ax.axvline(median, color=COLOURS[regime], linewidth=1, linestyle="--")
+    ax.tick_params(labelbottom=True)
     ax.set(title=short_title(task), xlabel="", ylabel="", yticks=[])
     return ax
 

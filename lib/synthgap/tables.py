@@ -209,7 +209,7 @@ def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """Numbers as people read them, a dash for what is undefined; columns p and p_holm are p-values."""
     shown = frame.map(lambda value: _number(value, digits))
     for column in {"p", "p_holm"} & set(frame.columns):
-        shown[column] = shown[column].mask(frame[column] < 0.001, "< 0.001")
+        shown[column] = shown[column].mask(frame[column] < 0.001, "<0.001")
     return shown
 
 
