@@ -15,7 +15,6 @@ from synthgap.generation import (
     generate,
     load_synthetic,
     normalised,
-    parse_numbered,
     provenance,
     rejects_by_reason,
     rejects_table,
@@ -39,44 +38,6 @@ def filtered(*turns: Turn, near_duplicate: float = 90):
     return filter_answers(SMS, list(turns), near_duplicate)
 
 
-# --------------------------------------------------------------------------------------------------- parser
-
-
-@given(st.lists(LINE), st.sampled_from([".", ")"]), st.sampled_from(["\n", "\n\n", " \n"]))
-def test_a_numbered_list_comes_back_as_it_was_written(texts, mark, newline):
-    answer = newline.join(f"{n}{mark} {text}" for n, text in enumerate(texts, start=1))
-    parsed, leftovers = parse_numbered(answer)
-    assert parsed == texts
-    assert leftovers == []
-
-
-@given(st.text())
-def test_every_line_is_a_text_or_a_leftover_and_nothing_is_invented(answer):
-    texts, leftovers = parse_numbered(answer)
-    lines = [line for line in answer.splitlines() if line.strip()]
-    assert len(texts) + len(leftovers) == len(lines)
-    for piece in (*texts, *leftovers):
-        assert any(piece in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("answer", "texts", "leftovers"),
-    [
-        ("1. one\n2. two", ["one", "two"], []),
-        ("Sure, here they are:\n\n1. one", ["one"], ["Sure, here they are:"]),
-        ("1. one\n  wrapped on", ["one"], ["wrapped on"]),
-        ("1.\n2. two", ["", "two"], []),
-        ("  10)  ten  ", ["ten"], []),
-        ("1. 2. Fast 2 Furious", ["2. Fast 2 Furious"], []),
-        ("3.14 is pi", [], ["3.14 is pi"]),
-        ("- a bullet", [], ["- a bullet"]),
-        ("", [], []),
-    ],
-)
-def test_known_answers(answer, texts, leftovers):
-    assert parse_numbered(answer) == (texts, leftovers)
-
-
 # ------------------------------------------------------------------------------------------------- filtering
 
 
@@ -91,6 +52,8 @@ def test_each_reason_for_turning_a_text_down():
             "1. CALL ME, when you are home.\n2. Call me when you are at home\n3. Something else entir", finish="length"
         ),
         answered("\n".join(f"{n}. text {w} {w * 3}" for n, w in enumerate("abcdefghijkl", 1)), label="ham"),
+        answered("I'm sorry, but I can't help with that."),
+        answered('["Bring the keys", "and the', finish="length"),
     ]
     texts, ledger = filtered(*turns)
     assert sorted(ledger["reason"]) == sorted(
@@ -100,8 +63,9 @@ def test_each_reason_for_turning_a_text_down():
             "copy_of_example",
             "exact_duplicate",
             "near_duplicate",
-            "truncated",
+            *["truncated"] * 2,
             *["more_than_asked"] * 2,
+            "refused",
         ]
     )
     assert set(ledger["reason"]) == set(REASONS)
@@ -110,7 +74,7 @@ def test_each_reason_for_turning_a_text_down():
     assert by_reason.loc["exact_duplicate", "similarity"] == 100
     assert by_reason.loc["near_duplicate", "matches"] == texts.loc[0, "id"]
     assert 90 <= by_reason.loc["near_duplicate", "similarity"] < 100
-    assert len(texts) == 11
+    assert len(texts) == 12
 
 
 @given(

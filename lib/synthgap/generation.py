@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,13 +13,15 @@ from synthgap.config import GenerationSettings
 from synthgap.data import RealData, draw
 from synthgap.files import digest, parquet_about, write_parquet
 from synthgap.llm import LLM, Answer, Conversation, Message
+from synthgap.parsing import parse
 from synthgap.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REASONS = {
-    "not_numbered": "a line outside the numbered list",
+    "refused": "the LLM declined to answer",
+    "not_numbered": "a line outside the list that was asked for",
     "empty": "a number without a text",
     "more_than_asked": "more texts than the turn asked for",
     "truncated": "the answer was cut off within this text",
@@ -30,7 +31,6 @@ REASONS = {
 }
 TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
 LEDGER_COLUMNS = ["task", "setting", "label", "turn", "position", "reason", "text", "matches", "similarity"]
-NUMBERED = re.compile(r"\s*\d{1,4}[.)](?:\s+(?P<text>\S.*?))?\s*")
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,6 @@ class Generated:
     ledger: pd.DataFrame
     turns: list[Turn]
     provenance: dict[str, Any]
-
-
-def parse_numbered(response: str) -> tuple[list[str], list[str]]:
-    """Split an answer into its numbered texts and the lines that are none.
-
-    A text is what follows a number and "." or ")" on its line; it is "" where nothing follows. Blank lines are no
-    leftovers. Nothing is joined, mended or invented: every other line is in one of the two lists, in order.
-    """
-    texts, leftovers = [], []
-    for line in response.splitlines():
-        if found := NUMBERED.fullmatch(line):
-            texts.append(found["text"] or "")
-        elif line.strip():
-            leftovers.append(line.strip())
-    return texts, leftovers
 
 
 def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, texts: int) -> Iterator[Turn]:
@@ -145,11 +130,14 @@ def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tupl
     for turn in turns:
         talk = turn.conversation
         shown[talk.label] |= {key: normalised(text) for key, text in turn.examples.items()}
-        texts, leftovers = parse_numbered(turn.answer.text)
-        cut_off = turn.answer.finish_reason == "length"
+        answer = parse(turn.answer.text)
+        texts, cut_off = answer.texts, turn.answer.finish_reason == "length" and not answer.torn
         place = {"task": talk.task, "setting": talk.setting, "label": talk.label, "turn": talk.turn}
-        for line in leftovers:
-            rejected.append({**place, "position": -1, "reason": "not_numbered", "text": line})
+        for line in answer.leftovers:
+            reason = "refused" if answer.refused else "not_numbered"
+            if answer.torn and line is answer.leftovers[-1]:
+                reason = "truncated"
+            rejected.append({**place, "position": -1, "reason": reason, "text": line})
         for position, text in enumerate(texts):
             entry = {**place, "position": position, "text": text}
             last = position == len(texts) - 1
