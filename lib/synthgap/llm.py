@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ class Conversation:
     Attributes:
         task, setting, label: what the texts are for.
         messages: context, then user and assistant in turns.
+        number: several conversations may be held for one label.
     """
 
     task: str
     setting: str
     label: str
     messages: tuple[Message, ...]
+    number: int = 0
 
     @property
     def turn(self) -> int:
@@ -40,7 +43,7 @@ class Conversation:
         return sum(message.role == "assistant" for message in self.messages)
 
     def then(self, role: Literal["user", "assistant"], content: str) -> Conversation:
-        return Conversation(self.task, self.setting, self.label, (*self.messages, Message(role, content)))
+        return dataclasses.replace(self, messages=(*self.messages, Message(role, content)))
 
 
 @dataclass(frozen=True)
