@@ -31,7 +31,7 @@ status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)
 
 test: setup lint ## style, types and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

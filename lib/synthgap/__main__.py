@@ -1,4 +1,4 @@
-"""The command line: `synthgap run`, `status`, `report`, `annotate export`, `annotate import` and `readme`."""
+"""The command line: `synthgap run`, `status`, `report`, `annotate`, `responses` and `readme`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     report = commands.add_parser("report", help="write outputs/<profile>/report.html anew from what was run")
     report.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    for command in (run, status, report, *_annotate(commands)):
+    for command in (run, status, report, *_annotate(commands), *_responses(commands)):
         command.add_argument("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
         command.add_argument("--output", metavar="DIR", help="where results go (default: outputs/)")
         command.add_argument(
@@ -57,6 +57,18 @@ def _annotate(commands: Any) -> list[argparse.ArgumentParser]:
     read.add_argument("--skip-malformed", action="store_true", help="store the well-formed rows of a faulty file")
     for step in (export, read):
         step.add_argument("--profile", default="demo", metavar="PROFILE", help="whose texts (default: demo)")
+    return [export, read]
+
+
+def _responses(commands: Any) -> list[argparse.ArgumentParser]:
+    responses = commands.add_parser("responses", help="a live LLM's answers: out as a recording, back into the log")
+    steps = responses.add_subparsers(dest="step", required=True, metavar="STEP")
+    export = steps.add_parser("export", help="write the answers that were used as JSON Lines")
+    export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/recording/)")
+    read = steps.add_parser("import", help="read exported answers: what is there is not asked for again")
+    read.add_argument("files", nargs="+", metavar="FILE")
+    for step in (export, read):
+        step.add_argument("--profile", required=True, metavar="PROFILE", help="whose answers")
     return [export, read]
 
 
@@ -128,6 +140,8 @@ def _carry_out(given: argparse.Namespace) -> int:
         return 0
     if given.command == "annotate":
         return _carry_out_annotate(given, profile)
+    if given.command == "responses":
+        return _carry_out_responses(given, profile)
     runner.run(given.profile, given.stages, given.sets, given.force)
     return 0
 
@@ -144,6 +158,22 @@ def _carry_out_annotate(given: argparse.Namespace, profile: Profile) -> int:
     target = Path(given.to) if given.to else folder / "annotations" / "export"
     for path in annotate.export(given.what, profile, target, given.items):
         print(shown_path(path))
+    return 0
+
+
+def _carry_out_responses(given: argparse.Namespace, profile: Profile) -> int:
+    from synthgap.responses import ResponseLog, export_recording, import_recording, log_file
+    from synthgap.runner import shown_path
+    from synthgap.stages import outputs_folder
+
+    folder = outputs_folder(profile)
+    with ResponseLog(log_file(folder)) as log:
+        if given.step == "import":
+            new, known = import_recording(log, [Path(name) for name in given.files])
+            print(f"{new} new answers, {known} already known")
+            return 0
+        for path in export_recording(log, Path(given.to) if given.to else folder / "recording"):
+            print(shown_path(path))
     return 0
 
 

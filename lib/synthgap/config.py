@@ -29,15 +29,51 @@ class DataSettings(Settings):
 
 
 class LLMSettings(Settings):
-    """Who answers the conversations."""
+    """The bundled recording answers the conversations."""
 
     backend: Literal["recorded"] = "recorded"
+
+
+class OpenAISettings(Settings):
+    """An endpoint that speaks OpenAI's chat completions answers: a provider, vLLM, Ollama, llama.cpp, ...
+
+    The key is read from the environment alone; prices are those of the provider, none are built in.
+    """
+
+    backend: Literal["openai"]
+    model: str = Field(min_length=1)
+    base_url: str | None = Field(None, pattern=r"^https?://", description="null: OpenAI's own")
+    key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="where the key is")
+    temperature: float | None = Field(None, ge=0, le=2, description="null: the endpoint's default")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
+    seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
+    timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
+    attempts: int = Field(6, ge=1, description="how often one request is tried")
+    concurrency: int = Field(64, ge=1, description="requests at a time at the most; fewer where the endpoint slows")
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    input_price: float | None = Field(None, ge=0, description="per million tokens, in the currency of the budget")
+    output_price: float | None = Field(None, ge=0, description="per million tokens")
+    budget: float | None = Field(None, ge=0, description="no request is sent that could cross it; needs both prices")
+
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> OpenAISettings:
+        if self.budget is not None and (self.input_price is None or self.output_price is None):
+            raise SynthgapError("llm.budget needs llm.input_price and llm.output_price, or it could not be kept")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        return self.base_url or "https://api.openai.com/v1"
 
 
 class GenerationSettings(Settings):
     settings: tuple[Setting, ...] = ("zero_shot", "few_shot")
     texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
     near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
+    conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
+    turns: int = Field(60, ge=1, description="most requests of one conversation; live LLMs only")
 
 
 class TfidfSettings(Settings):
@@ -111,7 +147,7 @@ class Profile(Settings):
     title: str
     tasks: tuple[str, ...] = Field(min_length=1)
     data: DataSettings
-    llm: LLMSettings = LLMSettings()
+    llm: Annotated[LLMSettings | OpenAISettings, Field(discriminator="backend")] = LLMSettings()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -222,6 +258,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     loc = first["loc"]
     if loc[:2] == ("training", "classifiers"):
         loc = (*loc[:3], *loc[4:])  # without the kind, which pydantic adds after the classifier's name
+    if loc[:1] == ("llm",) and len(loc) > 1:
+        loc = (loc[0], *loc[2:])  # and without the backend
     key = ".".join(map(str, loc))
     if first["type"] == "extra_forbidden":
         parent = _model_at(model, first["loc"][:-1])
@@ -233,7 +271,10 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    kinds: dict[Any, type[BaseModel]] = {"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings}
+    kinds: dict[Any, type[BaseModel]] = {
+        **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
+        **{"recorded": LLMSettings, "openai": OpenAISettings},
+    }
     for part in loc:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else kinds.get(part)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ class Turn:
     drawn: bool = True
 
 
+NO_ANSWER = Answer("", "", None, "")  # of a turn that waits for it
+
+
 @dataclass(frozen=True)
 class Generated:
     """The synthetic texts of one task and setting.
@@ -66,23 +70,35 @@ class Generated:
     provenance: dict[str, Any]
 
 
-def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, texts: int) -> Iterator[Turn]:
-    """Hold the paper's conversation for one label until `texts` texts were asked for.
+def talk(
+    task: Task, setting: str, label: str, data: RealData, llm: LLM, number: int = 0
+) -> Generator[Turn, Answer, None]:
+    """The paper's conversation for one label, without an end: yields a turn without its answer, is sent the answer.
+
+    What `send` gives back is the whole turn; `next` then gives the following one.
 
     Context and first request; then, with the history so far, the diversity prompt and the request again, few-shot
     with fresh examples in every turn.
     """
-    conversation = Conversation(task.name, setting, label, (Message("system", task.prompts.context),))
-    for number in range(turns_needed(task, texts)):
+    conversation = Conversation(task.name, setting, label, (Message("system", task.prompts.context),), number)
+    for turn in count():
         examples: dict[str, str] = {}
         drawn = True
         if setting == "few_shot":
             examples, drawn = few_shot_examples(task, label, data, llm, conversation)
         shown = list(examples.values()) if setting == "few_shot" else None
-        conversation = conversation.then("user", task.request(label, number, shown))
-        answer = llm.answer(conversation)
+        conversation = conversation.then("user", task.request(label, turn, shown))
+        answer = yield Turn(conversation, NO_ANSWER, examples, drawn)
         yield Turn(conversation, answer, examples, drawn)
         conversation = conversation.then("assistant", answer.text)
+
+
+def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, texts: int) -> Iterator[Turn]:
+    """Hold the conversation for one label until `texts` texts were asked for."""
+    conversation = talk(task, setting, label, data, llm)
+    for _ in range(turns_needed(task, texts)):
+        request = next(conversation)
+        yield conversation.send(llm.answer(request.conversation))
 
 
 def turns_needed(task: Task, texts: int | None) -> int:
@@ -103,7 +119,8 @@ def few_shot_examples(
     if named and set(named) <= set(train.index):
         return {key: task.shown_example(train[key]) for key in named}, False
     pool = data.few_shot_pool(label)
-    chosen = draw(pool, task.few_shot.examples_per_turn, conversation.turn, f"examples {label}")
+    purpose = f"examples {label}" + (f" {conversation.number}" if conversation.number else "")
+    chosen = draw(pool, task.few_shot.examples_per_turn, conversation.turn, purpose)
     return {row.id: task.shown_example(row.text) for row in chosen.itertuples()}, True
 
 
@@ -111,6 +128,13 @@ def generate(task: Task, setting: str, data: RealData, llm: LLM, settings: Gener
     """All conversations of a task in one setting, one a label, filtered."""
     asked = settings.texts_per_label or task.texts_per_label
     turns = [turn for label in task.labels for turn in converse(task, setting, label, data, llm, asked)]
+    return filtered(task, setting, data, llm, settings, turns)
+
+
+def filtered(
+    task: Task, setting: str, data: RealData, llm: LLM, settings: GenerationSettings, turns: list[Turn]
+) -> Generated:
+    """The texts of all turns of a task and setting, with their ledger and provenance."""
     texts, ledger = filter_answers(task, turns, settings.near_duplicate)
     return Generated(texts, ledger, turns, _provenance(task, setting, data, llm, settings, turns, texts, ledger))
 
@@ -154,7 +178,8 @@ def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tupl
                 reason = "exact_duplicate" if match[1] == 100 else "near_duplicate"
                 rejected.append({**entry, "reason": reason, "matches": match[0], "similarity": match[1]})
             else:
-                key = f"{talk.task}-{talk.setting}-{talk.label}-{talk.turn}-{position}"
+                number = f"{talk.number}." if talk.number else ""
+                key = f"{talk.task}-{talk.setting}-{talk.label}-{number}{talk.turn}-{position}"
                 kept[key] = plain
                 accepted.append({"id": key, **entry})
     unmatched = {"matches": "", "similarity": float("nan")}

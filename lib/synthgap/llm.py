@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from synthgap.config import LLMSettings
+from synthgap.config import LLMSettings, OpenAISettings
 from synthgap.data import bundled
 from synthgap.errors import SynthgapError
 from synthgap.files import digest, file_digest
@@ -156,5 +156,12 @@ def _read_recording(path: Path) -> dict[str, dict[int, dict]]:
 
 
 def connect(settings: LLMSettings) -> LLM:
-    """The LLM that a profile names."""
+    """The LLM that the bundled recording is of."""
     return RecordedLLM(bundled("recordings"))
+
+
+def model_of(settings: LLMSettings | OpenAISettings) -> str:
+    """The model that a profile names, as results name it."""
+    if isinstance(settings, OpenAISettings):
+        return f"{settings.model} at {settings.endpoint}"
+    return RECORDED_MODEL

@@ -44,6 +44,11 @@ COLUMNS = (
 )
 
 
+def log_file(folder: Path) -> Path:
+    """Where the log is; `folder` is outputs/<profile>."""
+    return folder / "responses.sqlite"
+
+
 @dataclass(frozen=True)
 class Request:
     """What an answer belongs to.
@@ -101,7 +106,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             # the change to write-ahead logging does not wait for other processes by itself
             with FileLock(path.with_suffix(".lock"), timeout=120):
                 self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
                 self._connection.execute(TABLE)
                 self._connection.execute(ONE_SERVED)
         except (OSError, sqlite3.DatabaseError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthgap.config import Profile, load_profile, parse_overrides, root
+from synthgap.config import OpenAISettings, Profile, load_profile, parse_overrides, root
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import read_json, write_text
 from synthgap.manifest import record
@@ -84,11 +84,16 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict
 
 
 def check_turns(profile: Profile) -> None:
-    """Refuse a profile that asks the LLM for more than it can answer."""
+    """Refuse a profile that asks the LLM for more than it can answer, or a live LLM without its key."""
     from synthgap.generation import turns_needed
     from synthgap.llm import connect
     from synthgap.tasks import load_task
 
+    if isinstance(profile.llm, OpenAISettings):
+        from synthgap.live import check_before_asking
+
+        check_before_asking(profile.llm)
+        return
     llm = connect(profile.llm)
     for task in map(load_task, profile.tasks):
         for setting in profile.generation.settings:

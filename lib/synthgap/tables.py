@@ -68,10 +68,9 @@ def unescape_csv(text: str) -> str:
 
 def footer(profile: Profile) -> str:
     """What every table, figure and report of a profile has to say about its own evidence."""
-    from synthgap.llm import connect
+    from synthgap.llm import model_of
 
-    model = connect(profile.llm).model
-    parts = [f"Synthetic texts: {model}."]
+    parts = [f"Synthetic texts: {model_of(profile.llm)}."]
     if profile.stand_in:
         parts.insert(
             0,

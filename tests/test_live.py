@@ -1,0 +1,459 @@
+"""Live LLMs against an endpoint in a process of its own, well-behaved and not: exact counts, nothing paid for twice."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, synthgap
+
+from synthgap.config import GenerationSettings, OpenAISettings, build_profile, load_profile, read_yaml
+from synthgap.data import load_real
+from synthgap.errors import SynthgapError
+from synthgap.generation import filter_answers
+from synthgap.live import LiveLLM, api_key, generate_live, most_tokens, refuse_failures
+from synthgap.llm import Conversation, Message, RecordedLLM, Usage
+from synthgap.parsing import parse
+from synthgap.responses import ResponseLog
+from synthgap.tasks import load_task
+from synthgap.traffic import BudgetReached, Money, Traffic
+
+PROFILE = load_profile("demo")
+TASKS = {"humor": load_task("humor"), "ag_news": load_task("ag_news")}
+WANTED = GenerationSettings(texts_per_label=40, conversations=2)
+LABELS = [(task, setting, label) for task in TASKS for setting in WANTED.settings for label in TASKS[task].labels]
+
+
+@pytest.fixture(scope="module")
+def real():
+    return {name: load_real(task, PROFILE) for name, task in TASKS.items()}
+
+
+class Endpoint:
+    def __init__(self, script: str) -> None:
+        command = [sys.executable, str(ROOT / "tests" / "llm_server.py"), script]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
+
+    def counts(self) -> dict:
+        with urllib.request.urlopen(f"{self.url}/counts") as answer:  # noqa: S310  our own server
+            return json.loads(answer.read())
+
+
+@pytest.fixture
+def endpoint(request):
+    found = Endpoint(request.param)
+    yield found
+    found.process.kill()
+    found.process.wait()
+
+
+def settings(endpoint: Endpoint, **changes) -> OpenAISettings:
+    return OpenAISettings(
+        **{
+            "backend": "openai",
+            "model": "a model",
+            "base_url": endpoint.url,
+            "timeout": 20,
+            "max_tokens": 200,
+            "seed": 0,
+            **changes,
+        }
+    )
+
+
+def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
+    with ResponseLog(folder / "responses.sqlite") as log:
+        llm = LiveLLM(settings(endpoint, **changes), log)
+        made, shortfalls = generate_live(real, llm, wanted, lambda line: None)
+        rows = list(log.rows())
+    return made, shortfalls, llm, rows
+
+
+def as_table(made) -> dict:
+    return {place: result.texts.to_dict("records") for place, result in made.items()}
+
+
+# ---------------------------------------------------------------------------------------------- a well-behaved endpoint
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_every_label_gets_its_texts_and_every_answer_is_asked_for_once(endpoint, tmp_path, real):
+    made, shortfalls, llm, rows = run(endpoint, tmp_path, real)
+    assert shortfalls == []
+    for task, setting, label in LABELS:
+        result = made[(task, setting)]
+        assert (result.texts["label"] == label).sum() == 40
+        assert result.texts["id"].is_unique
+    assert len(rows) == llm.asked == 4 * len(LABELS)
+    assert set(endpoint.counts()["answered"].values()) == {1}
+    again, _, llm, rows = run(endpoint, tmp_path, real)
+    assert llm.asked == 0
+    assert as_table(again) == as_table(made)
+    assert endpoint.counts()["requests"] == len(rows)
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_a_raised_number_of_texts_pays_for_what_is_missing_only(endpoint, tmp_path, real):
+    _, _, first, _ = run(endpoint, tmp_path, real)
+    more = WANTED.model_copy(update={"texts_per_label": 60})
+    made, shortfalls, second, _ = run(endpoint, tmp_path, real, more)
+    assert shortfalls == []
+    assert (made[("humor", "few_shot")].texts["label"].value_counts() == 60).all()
+    assert (first.asked, second.asked) == (4 * len(LABELS), 2 * len(LABELS))
+
+
+@pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
+def test_the_result_does_not_depend_on_how_many_are_asked_at_once(endpoint, tmp_path, real):
+    one = run(endpoint, tmp_path / "one", real, concurrency=1)[0]
+    many = run(endpoint, tmp_path / "many", real, concurrency=50)[0]
+    assert as_table(one) == as_table(many)
+
+
+# ------------------------------------------------------------------------------------------ endpoints that misbehave
+
+
+@pytest.mark.parametrize("endpoint", ["storm", "storm_retry_after", "errors", "torn"], indirect=True)
+def test_a_bad_day_of_the_endpoint_costs_time_and_no_text(endpoint, tmp_path, real):
+    made, shortfalls, llm, rows = run(endpoint, tmp_path, real, attempts=12)
+    assert shortfalls == []
+    for task, setting, label in LABELS:
+        assert (made[(task, setting)].texts["label"] == label).sum() == 40
+    answered = endpoint.counts()["answered"]
+    assert set(answered.values()) == {1}
+    assert len(rows) == len(answered) == 4 * len(LABELS)
+    assert {row["fault"] for row in rows} == {""}
+    assert llm.asked == endpoint.counts()["requests"] > len(rows)
+
+
+@pytest.mark.parametrize("endpoint", ["stalls"], indirect=True)
+def test_a_hung_request_ends_by_its_timeout(endpoint, tmp_path, real):
+    started = time.monotonic()
+    made, shortfalls, _, _ = run(endpoint, tmp_path, {"humor": real["humor"]}, timeout=1.0)
+    assert time.monotonic() - started < 25
+    assert shortfalls == []
+    assert (made[("humor", "zero_shot")].texts["label"].value_counts() == 40).all()
+
+
+@pytest.mark.parametrize("endpoint", ["refusals"], indirect=True)
+def test_unusable_answers_are_kept_counted_and_asked_for_again(endpoint, tmp_path, real):
+    made, shortfalls, _, rows = run(endpoint, tmp_path, real)
+    assert shortfalls == []
+    faults = {row["fault"] for row in rows}
+    assert faults == {"", "refused", "empty", "truncated"}
+    served = [row for row in rows if not row["fault"]]
+    assert len(served) == len({row["key"] for row in rows})
+    received = sum(len(result.texts) + len(result.ledger) for result in made.values())
+    assert received == 10 * len(served)
+
+
+@pytest.mark.parametrize("endpoint", ["garbage"], indirect=True)
+def test_garbage_is_in_the_ledger_and_the_conversations_go_on_until_there_is_enough(endpoint, tmp_path, real):
+    made, shortfalls, _, rows = run(endpoint, tmp_path, real)
+    assert shortfalls == []
+    for (task, setting), result in made.items():
+        for label in TASKS[task].labels:
+            assert (result.texts["label"] == label).sum() >= 40
+        pieces = sum(
+            len(row["response"].splitlines()) for row in rows if (row["task"], row["setting"]) == (task, setting)
+        )
+        assert len(result.texts) + len(result.ledger) == pieces
+        assert {"empty", "not_numbered"} <= set(result.ledger["reason"])
+
+
+@pytest.mark.parametrize("endpoint", ["forbidden"], indirect=True)
+def test_what_the_endpoint_forbids_ends_one_conversation_and_is_listed(endpoint, tmp_path, real):
+    _, shortfalls, llm, rows = run(endpoint, tmp_path, real, WANTED.model_copy(update={"conversations": 3}))
+    assert shortfalls
+    assert len(rows) > len(LABELS)
+    with pytest.raises(SynthgapError) as error:
+        refuse_failures(shortfalls, "synthgap run x")
+    text = str(error.value)
+    assert "the endpoint answered 403" in text
+    assert "sk-secret123" not in text
+    assert "to go on: synthgap run x" in text
+    assert llm.asked == endpoint.counts()["requests"]
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_the_limit_of_turns_is_reported_with_the_shortfall_and_is_no_failure(endpoint, tmp_path, real):
+    wanted = GenerationSettings(texts_per_label=40, turns=2)
+    made, shortfalls, _, _ = run(endpoint, tmp_path, {"humor": real["humor"]}, wanted)
+    assert len(shortfalls) == 4
+    assert all((short.accepted, short.wanted) == (20, 40) for short in shortfalls)
+    assert "the limit of 2 turns is reached" in str(shortfalls[0])
+    refuse_failures(shortfalls, "x")
+    assert len(made[("humor", "zero_shot")].texts) == 40
+
+
+# --------------------------------------------------------------------------------------------------------------- money
+
+
+@pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
+def test_the_budget_is_never_crossed_and_a_raised_one_goes_on(endpoint, tmp_path, real):
+    prices = {"input_price": 10.0, "output_price": 20.0}
+    _, shortfalls, llm, rows = run(endpoint, tmp_path, real, budget=0.1, **prices)
+    paid = sum(llm.money.cost(row["prompt_tokens"], row["completion_tokens"]) for row in rows)
+    assert llm.money.spent == pytest.approx(paid)
+    assert 0 < paid <= 0.1
+    assert llm.money.reserved == pytest.approx(0)
+    assert any("the budget of 0.1 is reached" in str(short) for short in shortfalls)
+    with pytest.raises(SynthgapError, match="the budget of 0"):
+        refuse_failures(shortfalls, "x")
+    _, shortfalls, _, rows = run(endpoint, tmp_path, real, budget=10.0, **prices)
+    assert shortfalls == []
+    assert len(rows) == 4 * len(LABELS)
+    assert set(endpoint.counts()["answered"].values()) == {1}
+
+
+def test_money_in_flight_counts_at_its_worst():
+    money = Money(1.0, 2.0, budget=10e-6)
+    first = money.reserve(2, 3)
+    assert first == pytest.approx(8e-6)
+    with pytest.raises(BudgetReached, match=r"raise llm\.budget to go on"):
+        money.reserve(1, 1)
+    money.settle(first, Usage(1, 1))
+    assert money.spent == pytest.approx(3e-6)
+    second = money.reserve(1, 1)
+    money.settle(second, None)
+    assert money.spent == pytest.approx(6e-6)
+    third = money.reserve(1, 1)
+    money.release(third)
+    assert (money.reserved, money.spent) == (pytest.approx(0), pytest.approx(6e-6))
+
+
+def test_a_token_is_a_byte_at_least():
+    talk = Conversation("humor", "zero_shot", "x", (Message("user", "aé😊"),))
+    assert most_tokens(talk) >= 1 + 2 + 4
+
+
+# ------------------------------------------------------------------------------------------------------------- traffic
+
+
+def test_concurrency_rises_by_one_a_round_and_halves_once_for_what_was_under_way():
+    async def story() -> None:
+        traffic = Traffic(100)
+        traffic.limit = 10.0
+        for _ in range(10):
+            traffic.went_well()
+        assert 10.9 < traffic.limit < 11.1
+        started = time.monotonic()
+        for _ in range(5):
+            traffic.overloaded(started)
+        assert 5.4 < traffic.limit < 5.6
+        await asyncio.sleep(0.01)
+        traffic.overloaded(time.monotonic())
+        assert traffic.limit < 2.8
+        for _ in range(20):
+            traffic.overloaded(time.monotonic() + 1)
+        assert traffic.limit == 1
+        traffic.limit = 99.9
+        for _ in range(500):
+            traffic.went_well()
+        assert traffic.limit == 100
+
+    asyncio.run(story())
+
+
+def test_no_more_run_at_once_than_the_limit_says():
+    async def story() -> int:
+        traffic, most = Traffic(5), 0
+
+        async def one() -> None:
+            nonlocal most
+            async with traffic.slot(1):
+                most = max(most, traffic.under_way)
+                await asyncio.sleep(0.005)
+
+        await asyncio.gather(*(one() for _ in range(40)))
+        assert traffic.under_way == 0
+        return most
+
+    assert asyncio.run(story()) == 5
+
+
+@pytest.mark.parametrize("limits", [{"requests_per_minute": 1200}, {"tokens_per_minute": 12000}])
+def test_requests_keep_the_pace_that_was_set(limits):
+    async def story() -> float:
+        traffic = Traffic(50, **limits)
+
+        async def one() -> None:
+            async with traffic.slot(10):
+                pass
+
+        start = time.monotonic()
+        await asyncio.gather(*(one() for _ in range(11)))
+        return time.monotonic() - start
+
+    assert 0.45 < asyncio.run(story()) < 5
+
+
+# ------------------------------------------------------------------------------------------------------ keys, settings
+
+
+def test_the_key_comes_from_the_environment_alone_and_is_in_no_file(tmp_path, real, monkeypatch):
+    canary = "sk-canary-0123456789"
+    monkeypatch.setenv("MY_KEY", canary)
+    endpoint = Endpoint("good")
+    try:
+        run(endpoint, tmp_path, {"humor": real["humor"]}, key_variable="MY_KEY")
+    finally:
+        endpoint.process.kill()
+        endpoint.process.wait()
+    for path in tmp_path.rglob("*"):
+        assert canary.encode() not in path.read_bytes()
+    assert canary not in repr(settings(endpoint, key_variable="MY_KEY"))
+
+
+def test_a_missing_key_is_named_before_the_first_request(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    chosen = OpenAISettings(backend="openai", model="m", key_variable="NO_SUCH_KEY")
+    with pytest.raises(SynthgapError, match="set the variable NO_SUCH_KEY"):
+        api_key(chosen)
+    assert api_key(chosen.model_copy(update={"base_url": "http://localhost:8000/v1"})) == "none"
+
+
+@pytest.mark.parametrize(
+    ("llm", "message"),
+    [
+        ({"backend": "openai"}, "'llm.model'"),
+        ({"backend": "openai", "model": "m", "modle": 1}, "key 'llm.modle' is unknown"),
+        ({"backend": "openai", "model": "m", "budget": 5}, "llm.budget needs llm.input_price"),
+        ({"backend": "openai", "model": "m", "base_url": "localhost"}, "'llm.base_url'"),
+        ({"backend": "magic"}, "'recorded', 'openai'"),
+    ],
+)
+def test_a_faulty_llm_is_refused_with_its_key(llm, message):
+    values = read_yaml(ROOT / "configs" / "demo.yaml") | {"llm": llm}
+    with pytest.raises(SynthgapError) as error:
+        build_profile(values, {})
+    assert message in str(error.value)
+
+
+# --------------------------------------------------------------------------------------------------------------- kills
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_live
+class Known: url = {url!r}
+real = {{name: test_live.load_real(task, test_live.PROFILE) for name, task in test_live.TASKS.items()}}
+test_live.run(Known, Path({folder!r}), real, concurrency=3)
+"""
+
+
+@pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
+def test_kills_at_any_moment_cost_what_was_under_way_and_change_nothing(endpoint, tmp_path, real):
+    undisturbed = run(endpoint, tmp_path / "undisturbed", real)[0]
+    before = endpoint.counts()["requests"]
+    code = KILLED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path / "killed"))
+    random.seed(0)
+    killed = 0
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        deadline = time.monotonic() + 30
+        asked = endpoint.counts()["requests"]
+        while endpoint.counts()["requests"] == asked and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(random.random() * 0.15)
+        if process.poll() is None:
+            killed += 1
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert killed >= 5
+    made, shortfalls, _, rows = run(endpoint, tmp_path / "killed", real)
+    assert shortfalls == []
+    assert as_table(made) == as_table(undisturbed)
+    assert len({row["key"] for row in rows if not row["fault"]}) == 4 * len(LABELS)
+    asked_again = endpoint.counts()["requests"] - before - 4 * len(LABELS)
+    assert 0 <= asked_again <= 10 * 3
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_a_changed_filter_asks_for_nothing_again(endpoint, tmp_path, real):
+    made, _, _, _ = run(endpoint, tmp_path, {"humor": real["humor"]})
+    turns = made[("humor", "zero_shot")].turns
+    strict, _ = filter_answers(TASKS["humor"], turns, 50)
+    assert len(strict) <= len(made[("humor", "zero_shot")].texts)
+    assert dataclasses.asdict(turns[0].answer)["text"].startswith("1. ")
+
+
+# -------------------------------------------------------------------------------------------------- from end to end
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_a_live_run_from_the_command_line_leaves_texts_costs_and_no_key(endpoint, tmp_path):
+    canary = "sk-canary-9876543210"
+    llm = {
+        "backend": "openai",
+        "model": "a model",
+        "base_url": endpoint.url,
+        "seed": 0,
+        "max_tokens": 200,
+        "input_price": 1.0,
+        "output_price": 2.0,
+        "budget": 1.0,
+        "key_variable": "CANARY_KEY",
+    }
+    sets = ("--set", f"llm={json.dumps(llm)}", "--set", "tasks=[humor]")
+    arguments = ("run", "smoke", "01", "02", "03", "--output", str(tmp_path), *sets)
+    done = synthgap(*arguments, CANARY_KEY=canary)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = tmp_path / "smoke"
+    costs = pd.read_csv(folder / "tables" / "generation_costs.csv")
+    assert costs["accepted"].tolist() == [20] * 4
+    assert costs["cost"].tolist() == pytest.approx([2 * (50 * 1.0 + 100 * 2.0) / 1e6] * 4)
+    assert (costs["cost_per_text"] * 20).tolist() == pytest.approx(costs["cost"].tolist())
+    assert f"a model at {endpoint.url}" in (folder / "tables" / "table_1_tfidf_macro_f1.md").read_text()
+    requests = endpoint.counts()["requests"]
+    assert requests == 8
+    done = synthgap("run", "smoke", "01", "--force", "--output", str(tmp_path), *sets, CANARY_KEY=canary)
+    assert done.returncode == 0
+    assert endpoint.counts()["requests"] == requests
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or canary.encode() not in path.read_bytes(), path.name
+    assert canary not in done.stdout + done.stderr
+
+    done = synthgap("responses", "export", "--profile", "smoke", "--output", str(tmp_path), *sets)
+    assert done.returncode == 0, done.stderr
+    recording = RecordedLLM(folder / "recording")
+    texts = pd.read_parquet(folder / "synthetic" / "humor.zero_shot.parquet")
+    talk = Conversation("humor", "zero_shot", "humorous", (Message("user", "x"),))
+    assert parse(recording.answer(talk).text).texts == texts.loc[texts["label"] == "humorous", "text"].head(10).tolist()
+    files = [str(path) for path in (folder / "recording").rglob("*.jsonl")]
+    done = synthgap("responses", "import", *files, "--profile", "smoke", "--output", str(tmp_path / "other"), *sets)
+    assert "8 new answers, 0 already known" in done.stdout
+
+
+def test_a_live_run_that_may_cost_money_needs_a_budget_and_a_key(tmp_path):
+    llm = '{"backend": "openai", "model": "m", "base_url": "https://llm.example.org/v1", "key_variable": "NO_KEY_HERE"}'
+    arguments = ("run", "smoke", "--output", str(tmp_path), "--set", f"llm={llm}")
+    done = synthgap(*arguments)
+    assert done.returncode == 2
+    assert "set the variable NO_KEY_HERE" in done.stderr
+    done = synthgap(*arguments, NO_KEY_HERE="x")
+    assert done.returncode == 2
+    assert "may cost money, and llm.budget is not set" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("endpoint", ["forbidden"], indirect=True)
+def test_a_failed_generation_is_one_sentence_a_label_and_can_go_on(endpoint, tmp_path):
+    llm = json.dumps({"backend": "openai", "model": "m", "base_url": endpoint.url})
+    done = synthgap("run", "smoke", "01", "--output", str(tmp_path), "--set", f"llm={llm}", "--set", "tasks=[ag_news]")
+    assert done.returncode == 1
+    assert "labels are short of texts" in done.stderr
+    assert "the endpoint answered 403" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "smoke" / "responses.sqlite").is_file()
