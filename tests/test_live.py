@@ -282,6 +282,18 @@ def test_no_more_run_at_once_than_the_limit_says():
     assert asyncio.run(story()) == 5
 
 
+def test_tokens_that_were_not_used_are_given_back_to_the_pace():
+    async def story() -> float:
+        traffic = Traffic(50, tokens_per_minute=6000)
+        start = time.monotonic()
+        for _ in range(20):
+            async with traffic.slot(100):
+                traffic.give_back(99)
+        return time.monotonic() - start
+
+    assert asyncio.run(story()) < 5  # 20 x 100 tokens would take 20 seconds
+
+
 @pytest.mark.parametrize("limits", [{"requests_per_minute": 1200}, {"tokens_per_minute": 12000}])
 def test_requests_keep_the_pace_that_was_set(limits):
     async def story() -> float:
@@ -378,6 +390,28 @@ def test_kills_at_any_moment_cost_what_was_under_way_and_change_nothing(endpoint
     assert len({row["key"] for row in rows if not row["fault"]}) == 4 * len(LABELS)
     asked_again = endpoint.counts()["requests"] - before - 4 * len(LABELS)
     assert 0 <= asked_again <= 10 * 3
+
+
+@pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
+def test_ctrl_c_stops_asking(endpoint, tmp_path):
+    code = KILLED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + code],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while endpoint.counts()["requests"] < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in stderr
+    asked = endpoint.counts()["requests"]
+    assert 6 <= asked < 4 * len(LABELS)
+    time.sleep(0.5)
+    assert endpoint.counts()["requests"] == asked
+    with ResponseLog(tmp_path / "responses.sqlite") as log:
+        assert asked - 4 <= len(log) <= asked
 
 
 @pytest.mark.parametrize("endpoint", ["good"], indirect=True)

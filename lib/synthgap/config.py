@@ -47,6 +47,7 @@ class OpenAISettings(Settings):
     temperature: float | None = Field(None, ge=0, le=2, description="null: the endpoint's default")
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
+    length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
     timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
     attempts: int = Field(6, ge=1, description="how often one request is tried")

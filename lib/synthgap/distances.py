@@ -91,10 +91,12 @@ def _over_pairs(
     blocks = [slice(at, min(at + block, len(rows))) for at in range(0, len(rows), block)]
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(blocks))
 
-    def work(worker: int) -> tuple[np.ndarray, np.ndarray]:
+    stripes = iter(range(len(blocks)))  # shared: whoever is free takes the next, the long ones come first
+
+    def work(_: int) -> tuple[np.ndarray, np.ndarray]:
         nearest, total = np.full(len(rows), start, dtype=np.float32), np.zeros(len(rows))
         buffer = np.empty((block, block), dtype=np.float32)
-        for place in range(worker, len(blocks), workers):
+        for place in stripes:
             for second in blocks[place:]:
                 first = blocks[place]
                 products = buffer[: first.stop - first.start, : second.stop - second.start]

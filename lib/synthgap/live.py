@@ -77,7 +77,7 @@ class LiveLLM:
         """Parameters of every request; what is not set is left to the endpoint."""
         chosen = {"temperature": self.settings.temperature, "top_p": self.settings.top_p}
         known = {name: value for name, value in chosen.items() if value is not None}
-        return {**known, "max_tokens": self.settings.max_tokens}
+        return {**known, self.settings.length_parameter: self.settings.max_tokens}
 
     def request(self, turn: Turn, asked: int) -> Request:
         seed = self.settings.seed
@@ -154,6 +154,9 @@ class LiveLLM:
             else:
                 self.money.settle(worst, answer.usage)
                 self.traffic.went_well()
+                if answer.usage:
+                    used = answer.usage.prompt_tokens + answer.usage.completion_tokens
+                    self.traffic.give_back(prompt + self.settings.max_tokens - used)
                 return answer
         await asyncio.sleep(wait)
         return reason
@@ -469,18 +472,28 @@ def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
 
 
 def in_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end on an event loop in a thread of its own."""
+    """Run a coroutine on an event loop in a thread of its own; an interrupt cancels it, so that no more is asked."""
     box: dict[str, Any] = {}
+
+    async def main() -> Result:
+        box["loop"], box["task"] = asyncio.get_running_loop(), asyncio.current_task()
+        return await work
 
     def run() -> None:
         try:
-            box["result"] = asyncio.run(work)
+            box["result"] = asyncio.run(main())
         except BaseException as error:
             box["error"] = error
 
     thread = threading.Thread(target=run, name="live LLM")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:
+        if "task" in box and thread.is_alive():
+            box["loop"].call_soon_threadsafe(box["task"].cancel)
+        thread.join()
+        raise
     if "error" in box:
         raise box["error"]
     return box["result"]

@@ -67,6 +67,11 @@ class Traffic:
         while (wait := max(due, self._pause_until) - time.monotonic()) > 0:
             await asyncio.sleep(wait)
 
+    def give_back(self, tokens: int) -> None:
+        """Tokens that a request was expected to take and did not; the next one may start so much earlier."""
+        if self.tokens_per_minute:
+            self._tokens_due -= 60 * tokens / self.tokens_per_minute
+
     def went_well(self) -> None:
         self.limit = min(self.most, self.limit + 1 / max(self.limit, 1))
 
