@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
 
-from synthgap.config import GenerationSettings, OpenAISettings, build_profile, load_profile, read_yaml
+from synthgap.config import GenerationSettings, OpenAISettings, build_profile, load_profile, parse_overrides, read_yaml
 from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.generation import filter_answers
@@ -194,6 +194,27 @@ def test_the_limit_of_turns_is_reported_with_the_shortfall_and_is_no_failure(end
     assert "the limit of 2 turns is reached" in str(shortfalls[0])
     refuse_failures(shortfalls, "x")
     assert len(made[("humor", "zero_shot")].texts) == 40
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_pool_number_of_examples_and_diversity_prompt_are_settings(endpoint, tmp_path, real):
+    changed = {"pool_share": 0.5, "examples_per_turn": 3, "diversity_prompt": "Now something else entirely."}
+    made, shortfalls, _, rows = run(endpoint, tmp_path, {"humor": real["humor"]}, WANTED.model_copy(update=changed))
+    assert shortfalls == []
+    turns = made[("humor", "few_shot")].turns
+    assert {len(turn.examples) for turn in turns} == {3}
+    assert {len(json.loads(row["example_ids"])) for row in rows if row["setting"] == "few_shot"} == {3}
+    pool = {key for turn in turns if turn.conversation.label == "humorous" for key in turn.examples}
+    assert 3 < len(pool) <= 18  # half of 36 train texts
+    later = [turn for turn in turns if turn.conversation.turn]
+    assert all("Now something else entirely." in turn.conversation.messages[-1].content for turn in later)
+    assert made[("humor", "few_shot")].provenance["prompts"]["diversity"] == "Now something else entirely."
+
+
+@pytest.mark.parametrize("key", ["pool_share=0.2", "examples_per_turn=3", "diversity_prompt=More!"])
+def test_a_recording_cannot_be_asked_otherwise(key):
+    with pytest.raises(SynthgapError, match="cannot change what was recorded"):
+        load_profile("demo", parse_overrides([f"generation.{key}"]))
 
 
 # --------------------------------------------------------------------------------------------------------------- money

@@ -1,4 +1,4 @@
-"""The command line: `synthgap run`, `status`, `report`, `annotate`, `responses` and `readme`."""
+"""The command line: `synthgap run`, `status`, `report`, `annotate`, `responses`, `publish` and `readme`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     report = commands.add_parser("report", help="write outputs/<profile>/report.html anew from what was run")
     report.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    for command in (run, status, report, *_annotate(commands), *_responses(commands)):
+    publish = commands.add_parser("publish", help="write the synthetic texts as a data set with its card")
+    publish.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
+    publish.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/dataset/)")
+    publish.add_argument("--licence", default="unknown", metavar="NAME", help="the card's licence, as the Hub names it")
+    publish.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub")
+    for command in (run, status, report, publish, *_annotate(commands), *_responses(commands)):
         command.add_argument("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
         command.add_argument("--output", metavar="DIR", help="where results go (default: outputs/)")
         command.add_argument(
@@ -140,6 +145,8 @@ def _carry_out(given: argparse.Namespace) -> int:
         return 0
     if given.command == "annotate":
         return _carry_out_annotate(given, profile)
+    if given.command == "publish":
+        return _carry_out_publish(given, profile)
     if given.command == "responses":
         return _carry_out_responses(given, profile)
     runner.run(given.profile, given.stages, given.sets, given.force)
@@ -158,6 +165,19 @@ def _carry_out_annotate(given: argparse.Namespace, profile: Profile) -> int:
     target = Path(given.to) if given.to else folder / "annotations" / "export"
     for path in annotate.export(given.what, profile, target, given.items):
         print(shown_path(path))
+    return 0
+
+
+def _carry_out_publish(given: argparse.Namespace, profile: Profile) -> int:
+    from synthgap.publish import publish, push
+    from synthgap.runner import shown_path
+    from synthgap.stages import outputs_folder
+
+    folder = Path(given.to) if given.to else outputs_folder(profile) / "dataset"
+    for path in publish(profile, folder, given.licence):
+        print(shown_path(path))
+    if given.push:
+        print(push(folder, given.push))
     return 0
 
 

@@ -75,6 +75,11 @@ class GenerationSettings(Settings):
     near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
     conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
     turns: int = Field(60, ge=1, description="most requests of one conversation; live LLMs only")
+    pool_share: float | None = Field(
+        None, gt=0, le=1, description="few-shot pool's share of the train split; live only"
+    )
+    examples_per_turn: int | None = Field(None, ge=1, description="few-shot examples of a turn; live LLMs only")
+    diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
 
 
 class TfidfSettings(Settings):
@@ -172,6 +177,13 @@ class Profile(Settings):
                 raise SynthgapError(
                     f"profile '{self.name}': '{name}' names something twice: {', '.join(map(str, values))}"
                 )
+        asked = self.generation.model_dump(include={"pool_share", "examples_per_turn", "diversity_prompt"})
+        if isinstance(self.llm, LLMSettings) and (
+            changed := [name for name, value in asked.items() if value is not None]
+        ):
+            raise SynthgapError(
+                f"profile '{self.name}': generation.{changed[0]} cannot change what was recorded; it needs a live LLM"
+            )
         missing = set(self.training.regimes) - {"real"} - set(self.generation.settings)
         if missing:
             raise SynthgapError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -68,6 +68,19 @@ class Generated:
     ledger: pd.DataFrame
     turns: list[Turn]
     provenance: dict[str, Any]
+
+
+def as_asked(task: Task, data: RealData, settings: GenerationSettings) -> tuple[Task, RealData]:
+    """The task and its data with the few-shot pool, number of examples and diversity prompt that the settings name."""
+    few_shot = {"pool_share": settings.pool_share, "examples_per_turn": settings.examples_per_turn}
+    prompts = {"diversity": settings.diversity_prompt}
+    changed = task.model_copy(
+        update={
+            name: getattr(task, name).model_copy(update={key: value for key, value in new.items() if value is not None})
+            for name, new in (("few_shot", few_shot), ("prompts", prompts))
+        }
+    )
+    return changed, replace(data, task=changed)
 
 
 def talk(

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from synthgap.config import GenerationSettings, OpenAISettings, Profile
 from synthgap.errors import SynthgapError
 from synthgap.files import digest
-from synthgap.generation import Generated, Turn, filtered, talk
+from synthgap.generation import Generated, Turn, as_asked, filtered, talk
 from synthgap.llm import Answer, Conversation, Usage
 from synthgap.parsing import parse
 from synthgap.responses import Request, ResponseLog
@@ -318,6 +318,7 @@ async def hold(
     The result depends on the answers alone, not on the order in which they came: conversations take their turns in
     rounds, and texts are filtered in the order of label, turn and conversation.
     """
+    task, data = as_asked(task, data, settings)
     wanted = settings.texts_per_label or task.texts_per_label
     labels = [
         _Label(task, setting, label, wanted, _begun(task, setting, label, data, llm, settings.conversations))
