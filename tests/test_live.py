@@ -231,6 +231,11 @@ def test_the_budget_is_never_crossed_and_a_raised_one_goes_on(endpoint, tmp_path
     assert any("the budget of 0.1 is reached" in str(short) for short in shortfalls)
     with pytest.raises(SynthgapError, match="the budget of 0"):
         refuse_failures(shortfalls, "x")
+    _, _, llm, rows = run(endpoint, tmp_path, real, budget=0.1, **prices)  # what an earlier run spent is spent
+    assert llm.money.spent == pytest.approx(
+        sum(llm.money.cost(r["prompt_tokens"], r["completion_tokens"]) for r in rows)
+    )
+    assert llm.money.spent <= 0.1
     _, shortfalls, _, rows = run(endpoint, tmp_path, real, budget=10.0, **prices)
     assert shortfalls == []
     assert len(rows) == 4 * len(LABELS)

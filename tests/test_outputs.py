@@ -36,6 +36,7 @@ def output_texts():
         if path.suffix == ".ipynb":
             notebook = nbformat.read(path, as_version=4)
             parts = [json.dumps(cell.get("outputs", ""), ensure_ascii=False) for cell in notebook.cells]
+            parts.append(json.dumps(notebook.metadata, ensure_ascii=False))  # the state of widgets
             yield path, "\n".join([*parts, *(cell.source for cell in notebook.cells)]).replace("\\n", "\n")
         elif path.suffix == ".parquet":
             frame = pd.read_parquet(path)

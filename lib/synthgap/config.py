@@ -56,7 +56,7 @@ class OpenAISettings(Settings):
     tokens_per_minute: float | None = Field(None, gt=0)
     input_price: float | None = Field(None, ge=0, description="per million tokens, in the currency of the budget")
     output_price: float | None = Field(None, ge=0, description="per million tokens")
-    budget: float | None = Field(None, ge=0, description="no request is sent that could cross it; needs both prices")
+    budget: float | None = Field(None, ge=0, description="for all runs of one response log together; needs both prices")
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> OpenAISettings:

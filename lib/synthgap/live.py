@@ -63,6 +63,8 @@ class LiveLLM:
         chosen = self.settings
         self.traffic = Traffic(chosen.concurrency, chosen.requests_per_minute, chosen.tokens_per_minute)
         self.money = Money(chosen.input_price, chosen.output_price, chosen.budget)
+        paid = self.log.spent()  # the budget holds for all runs of a log together
+        self.money.spent = sum(self.money.cost(row["prompt_tokens"], row["completion_tokens"]) for row in paid)
 
     @property
     def model(self) -> str:
@@ -197,8 +199,8 @@ class LiveLLM:
         return self._client
 
     def account(self) -> str:
-        """What was asked and paid in this run, in a line."""
-        cost = "" if self.settings.input_price is None else f", {self.money.spent:.4g} spent"
+        """What was asked in this run and paid in all, in a line."""
+        cost = f", {self.money.spent:.4g} spent in all" if self.money.priced else ""
         return f"{self.model}: {self.asked} requests, {self.traffic.under_way} under way{cost}"
 
     async def close(self) -> None:
