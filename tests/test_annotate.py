@@ -77,7 +77,7 @@ def test_questions_and_labels_are_escaped_in_label_studios_configuration():
 
 def test_a_text_that_a_spreadsheet_would_compute_comes_back_as_it_was(tmp_path):
     path = tmp_path / "x.csv"
-    path.write_text(annotate._csv([{"item_id": "=1+1", "task": "humor", "annotator": "ann", "label": LABELS[0]}]))
+    path.write_text(annotate._safe_csv([{"item_id": "=1+1", "task": "humor", "annotator": "ann", "label": LABELS[0]}]))
     assert "'=1+1" in path.read_text()
     _, rows, faults = annotate.read_answers(path)
     assert rows[0]["item_id"] == "=1+1"

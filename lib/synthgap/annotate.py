@@ -11,7 +11,7 @@ import csv
 import html
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PAIRS = "pairs"
 ANNOTATION_COLUMNS = ("item_id", "task", "annotator", "label")
+COLUMNS = {PAIRS: PAIR_COLUMNS, "annotations": ANNOTATION_COLUMNS}
 ITEMS = 80
 CHOICE = "answer"  # name of the question in Label Studio
 PAIR_QUESTION = "Which of the two tasks is more objective, so that people would agree more on its answers?"
@@ -88,7 +89,7 @@ def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> l
     if not filled:
         raise SynthgapError(f"profile '{profile.name}' has one task, so there are no pairs to compare")
     return [
-        write_text(folder / f"{what}.csv", _csv(filled)),
+        write_text(folder / f"{what}.csv", _safe_csv(filled)),
         write_json(folder / f"{what}.label_studio.json", tasks),
         write_text(folder / f"{what}.label_studio.xml", configuration),
     ]
@@ -114,14 +115,19 @@ def _csv(rows: Sequence[Mapping[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{name: escape_csv(value) for name, value in row.items()} for row in rows])
+    writer.writerows(rows)
     return text.getvalue()
+
+
+def _safe_csv(rows: Sequence[Mapping[str, str]]) -> str:
+    """For spreadsheets, which would compute some texts."""
+    return _csv([{name: escape_csv(value) for name, value in row.items()} for row in rows])
 
 
 # ------------------------------------------------------------------------------------------------------------- import
 
 
-def read_answers(path: Path, task_of: Callable[[str], Task] = load_task) -> tuple[str, list[Row], list[str]]:
+def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
     """Answers of annotators from a CSV file or Label Studio's JSON export.
 
     Returns:
@@ -142,9 +148,8 @@ def read_answers(path: Path, task_of: Callable[[str], Task] = load_task) -> tupl
     good, faults = [], []
     given: dict[Any, str] = {}
     for number, row in numbered:
-        fault = row.get("fault") or _fault(kind, row, task_of)
-        columns = PAIR_COLUMNS if kind == PAIRS else ANNOTATION_COLUMNS
-        clean = {name: row.get(name, "").strip() for name in columns}
+        fault = row.get("fault") or _fault(kind, row)
+        clean = {name: row.get(name, "").strip() for name in COLUMNS[kind]}
         if not fault:
             fault = _contradiction(kind, clean, given)
         if fault:
@@ -154,15 +159,14 @@ def read_answers(path: Path, task_of: Callable[[str], Task] = load_task) -> tupl
     return kind, good, faults
 
 
-def _fault(kind: str, row: Mapping[str, str], task_of: Callable[[str], Task]) -> str | None:
-    columns = PAIR_COLUMNS if kind == PAIRS else ANNOTATION_COLUMNS
-    for name in columns:
+def _fault(kind: str, row: Mapping[str, str]) -> str | None:
+    for name in COLUMNS[kind]:
         if not row.get(name, "").strip():
             return f"'{name}' is empty"
     if kind == PAIRS:
         return pair_fault(dict(row))
     try:
-        labels = task_of(row["task"].strip()).labels
+        labels = load_task(row["task"].strip()).labels
     except SynthgapError as error:
         return str(error)
     if row["label"].strip() not in labels:
@@ -261,7 +265,6 @@ def add_answers(path: Path, kind: str, rows: Sequence[Row]) -> tuple[int, int, l
 
 
 def _add(path: Path, kind: str, rows: Sequence[Row]) -> tuple[int, int, list[str]]:
-    columns = PAIR_COLUMNS if kind == PAIRS else ANNOTATION_COLUMNS
     stored = stored_answers(path)
     given: dict[Any, str] = {}
     for row in stored:
@@ -277,11 +280,7 @@ def _add(path: Path, kind: str, rows: Sequence[Row]) -> tuple[int, int, list[str
             known.add(tuple(row.items()))
             new.append(row)
     if new:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*stored, *new])
-        write_text(path, text.getvalue())
+        write_text(path, _csv([*stored, *new]))
     return len(new), repeats, conflicts
 
 

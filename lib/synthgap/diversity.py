@@ -151,7 +151,7 @@ def measure(corpora: Sequence[Corpus], distance: str, resamples: int, seed: int)
     columns = ["task", "regime", "label", "metric"]
     table = pd.DataFrame(rows, columns=[*columns, "n", "value", "low", "high"])
     gaps = pd.DataFrame(differences, columns=[*columns, "difference", "low", "high"])
-    return table, gaps.sort_values(columns, key=lambda names: names, kind="stable").reset_index(drop=True)
+    return table, gaps.sort_values(columns).reset_index(drop=True)
 
 
 def _measured(

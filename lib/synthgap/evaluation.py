@@ -272,14 +272,15 @@ def _gap_row(
     }
 
 
-def holm_corrected(gaps: pd.DataFrame) -> pd.DataFrame:
-    """Add p_holm (Holm 1979): corrected over the tasks within classifier, comparison and metric."""
+def holm_corrected(
+    tests: pd.DataFrame, family: Sequence[str] = ("classifier", "regime", "baseline", "metric")
+) -> pd.DataFrame:
+    """Add p_holm (Holm 1979): corrected over the rows that agree in the columns of `family`; none where p has none."""
     from statsmodels.stats.multitest import multipletests
 
-    family = ["classifier", "regime", "baseline", "metric"]
-    corrected = gaps.assign(p_holm=np.nan)
-    for _, rows in gaps.groupby(family, sort=False):
-        corrected.loc[rows.index, "p_holm"] = multipletests(rows["p"].to_numpy(), method="holm")[1]
+    corrected = tests.assign(p_holm=np.nan)
+    for _, rows in tests[tests["p"].notna()].groupby(list(family), sort=False):
+        corrected.loc[rows.index, "p_holm"] = multipletests(rows["p"].to_numpy(float), method="holm")[1]
     return corrected
 
 

@@ -7,7 +7,6 @@ colours of a light or a dark page.
 from __future__ import annotations
 
 import html
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from synthgap.config import Profile
 from synthgap.errors import SynthgapError
 from synthgap.files import read_json, write_text
-from synthgap.stages import STAGES, marker_file, outputs_folder, stage_state
+from synthgap.stages import STAGES, marker_file, outputs_folder, shown_setting, stage_state
 from synthgap.tables import footer, rounded
 
 if TYPE_CHECKING:
@@ -241,7 +240,7 @@ def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         + (" with changes" if entry.get("git", {}).get("dirty") else "")
         for name, entry in manifest["notebooks"].items()
     }
-    settings = {name: _short(value) for name, value in manifest["profile"].items()}
+    settings = {name: shown_setting(value) for name, value in manifest["profile"].items()}
     data = {"real texts": manifest["real_texts"]} | {
         task: f"fingerprint {value[:16]}" for task, value in manifest["data_fingerprints"].items()
     }
@@ -252,7 +251,3 @@ def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         ("Versions", manifest["versions"]),
         ("Machine", {name: "none" if value is None else value for name, value in manifest["machine"].items()}),
     ]
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")

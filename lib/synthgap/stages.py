@@ -92,11 +92,12 @@ class Stage:
         from synthgap.runs import versions
         from synthgap.show import facts
 
-        settings = {key: _short(value) for key, value in self.profile.model_dump(mode="json").items()}
+        settings = {key: shown_setting(value) for key, value in self.profile.model_dump(mode="json").items()}
         return facts(f"Profile {self.profile.name}", settings) + facts("Versions", versions())
 
 
-def _short(value: Any) -> str:
+def shown_setting(value: Any) -> str:
+    """A value of a profile as people read it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")
 
 

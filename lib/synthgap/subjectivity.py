@@ -45,11 +45,8 @@ class Comparisons:
     def of_judges(self, judges: Sequence[str], source: str) -> Comparisons:
         """The same for some of the judges, as a source of its own."""
         places = [self.judges.index(judge) for judge in judges]
-        repeated, contradicted = (tuple(counts[place] for place in places) for counts in self._counts())
+        repeated, contradicted = (tuple(counts[at] for at in places) for counts in (self.repeated, self.contradicted))
         return Comparisons(source, self.tasks, tuple(judges), self.answers[places], repeated, contradicted)
-
-    def _counts(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return self.repeated, self.contradicted
 
 
 def compare(pairs: pd.DataFrame, tasks: Sequence[str], source: str) -> Comparisons:

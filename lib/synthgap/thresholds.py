@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthgap.errors import SynthgapError
-from synthgap.evaluation import BLOCK, INTERVAL
+from synthgap.evaluation import BLOCK, INTERVAL, holm_corrected
 from synthgap.sources import Source, kind_of
 
 if TYPE_CHECKING:
@@ -218,11 +218,7 @@ def _why_no_fit(fit: Fit, curve: pd.DataFrame) -> str:
 
 def _holm(rows: pd.DataFrame, family: list[str]) -> pd.DataFrame:
     """Add p_holm over the rows of a kind of source ("human", or one simulated source) within `family`."""
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = rows.assign(p_holm=np.nan, _kind=rows["source"].map(kind_of))
-    for _, part in corrected[corrected["p"].notna()].groupby(["_kind", *family], sort=False):
-        corrected.loc[part.index, "p_holm"] = multipletests(part["p"].to_numpy(float), method="holm")[1]
+    corrected = holm_corrected(rows.assign(_kind=rows["source"].map(kind_of)), ["_kind", *family])
     return corrected.drop(columns="_kind")
 
 
