@@ -20,10 +20,11 @@ from synthgap.config import GenerationSettings, OpenAISettings, build_profile, l
 from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.generation import filter_answers
-from synthgap.live import LiveLLM, api_key, generate_live, most_tokens, refuse_failures
-from synthgap.llm import Conversation, Message, RecordedLLM, Usage
+from synthgap.endpoint import EndpointLLM, api_key, most_tokens
+from synthgap.live import generate_live, refuse_failures
+from synthgap.llm import Answer, Conversation, Message, RecordedLLM, Usage
 from synthgap.parsing import parse
-from synthgap.responses import ResponseLog
+from synthgap.responses import Request, ResponseLog
 from synthgap.tasks import load_task
 from synthgap.traffic import BudgetReached, Money, Traffic
 
@@ -74,8 +75,8 @@ def settings(endpoint: Endpoint, **changes) -> OpenAISettings:
 
 def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
     with ResponseLog(folder / "responses.sqlite") as log:
-        llm = LiveLLM(settings(endpoint, **changes), log)
-        made, shortfalls = generate_live(real, llm, wanted, lambda line: None)
+        llm = EndpointLLM(settings(endpoint, **changes), log)
+        made, shortfalls = generate_live(real, llm, wanted, shown=False)
         rows = list(log.rows())
     return made, shortfalls, llm, rows
 
@@ -225,37 +226,43 @@ def test_the_budget_is_never_crossed_and_a_raised_one_goes_on(endpoint, tmp_path
     prices = {"input_price": 10.0, "output_price": 20.0}
     _, shortfalls, llm, rows = run(endpoint, tmp_path, real, budget=0.1, **prices)
     paid = sum(llm.money.cost(row["prompt_tokens"], row["completion_tokens"]) for row in rows)
-    assert llm.money.spent == pytest.approx(paid)
     assert 0 < paid <= 0.1
-    assert llm.money.reserved == pytest.approx(0)
+    with ResponseLog(tmp_path / "responses.sqlite") as log:
+        assert llm.money.cost(*log.paid_tokens()) == pytest.approx(paid)
+        assert log.pending_tokens() == (0, 0)
     assert any("the budget of 0.1 is reached" in str(short) for short in shortfalls)
     with pytest.raises(SynthgapError, match="the budget of 0"):
         refuse_failures(shortfalls, "x")
     _, _, llm, rows = run(endpoint, tmp_path, real, budget=0.1, **prices)  # what an earlier run spent is spent
-    assert llm.money.spent == pytest.approx(
-        sum(llm.money.cost(r["prompt_tokens"], r["completion_tokens"]) for r in rows)
-    )
-    assert llm.money.spent <= 0.1
+    assert sum(llm.money.cost(r["prompt_tokens"], r["completion_tokens"]) for r in rows) <= 0.1
     _, shortfalls, _, rows = run(endpoint, tmp_path, real, budget=10.0, **prices)
     assert shortfalls == []
     assert len(rows) == 4 * len(LABELS)
     assert set(endpoint.counts()["answered"].values()) == {1}
 
 
-def test_money_in_flight_counts_at_its_worst():
+def asked_once(number: int = 0) -> Request:
+    talk = Conversation("humor", "zero_shot", "humorous", (Message("user", "x"),), number)
+    return Request(talk, 10, (), "http://localhost/v1", "m", {})
+
+
+def test_what_was_sent_counts_at_its_worst_until_its_answer_is_here(tmp_path):
     money = Money(1.0, 2.0, budget=10e-6)
-    first = money.reserve(2, 3)
-    assert first == pytest.approx(8e-6)
-    with pytest.raises(BudgetReached, match=r"raise llm\.budget to go on"):
-        money.reserve(1, 1)
-    money.settle(first, Usage(1, 1))
-    assert money.spent == pytest.approx(3e-6)
-    second = money.reserve(1, 1)
-    money.settle(second, None)
-    assert money.spent == pytest.approx(6e-6)
-    third = money.reserve(1, 1)
-    money.release(third)
-    assert (money.reserved, money.spent) == (pytest.approx(0), pytest.approx(6e-6))
+    with ResponseLog(tmp_path / "log.sqlite") as log, ResponseLog(tmp_path / "log.sqlite") as other:
+        note = log.send(asked_once(), (2, 3), money)
+        for one in (log, other):  # also for another process
+            with pytest.raises(BudgetReached, match=r"8e-06 at the worst .*raise llm\.budget to go on"):
+                one.send(asked_once(1), (1, 1), money)
+        log.put(asked_once(), Answer("1. a", "stop", Usage(1, 1), "m"), note)
+        assert (other.paid_tokens(), other.pending_tokens()) == ((1, 1), (0, 0))
+        turned_away = other.send(asked_once(1), (1, 1), money)
+        other.turned_away(turned_away)
+        assert log.pending_tokens() == (0, 0)
+        uncounted = other.send(asked_once(1), (1, 2), money)
+        other.put(asked_once(1), Answer("1. b", "stop", None, "m"), uncounted)
+        assert (log.paid_tokens(), log.pending_tokens()) == ((1, 1), (1, 2))
+    with ResponseLog(tmp_path / "log.sqlite") as log, pytest.raises(BudgetReached):
+        log.send(asked_once(2), (0, 2), money)  # 3e-6 paid, 5e-6 maybe, and 4e-6 more
 
 
 def test_a_token_is_a_byte_at_least():

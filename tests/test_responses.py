@@ -109,6 +109,9 @@ def test_a_second_answer_to_one_request_is_counted_and_not_served(log):
             "served": 1,
             "prompt_tokens": 20,
             "completion_tokens": 40,
+            "unanswered": 0,
+            "unanswered_prompt": 0,
+            "unanswered_completion": 0,
         }
     ]
 

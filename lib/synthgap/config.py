@@ -48,10 +48,12 @@ class OpenAISettings(Settings):
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
     length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    context_window: int | None = Field(None, ge=1, description="tokens of prompt and answer together; null: unknown")
+    structured: bool = Field(False, description="ask for JSON by a schema, where the endpoint supports it")
     seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
     timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
     attempts: int = Field(6, ge=1, description="how often one request is tried")
-    concurrency: int = Field(64, ge=1, description="requests at a time at the most; fewer where the endpoint slows")
+    concurrency: int = Field(64, ge=1, le=1000, description="most requests at a time; fewer where it slows")
     requests_per_minute: float | None = Field(None, gt=0)
     tokens_per_minute: float | None = Field(None, gt=0)
     input_price: float | None = Field(None, ge=0, description="per million tokens, in the currency of the budget")
@@ -69,17 +71,36 @@ class OpenAISettings(Settings):
         return self.base_url or "https://api.openai.com/v1"
 
 
+class LocalSettings(Settings):
+    """A causal language model in transformers answers, on this machine, through its chat template."""
+
+    backend: Literal["transformers"]
+    model: str = Field(min_length=1, description="a folder, or a name on the hub (name@revision pins it)")
+    device: str | None = Field(None, description="for example cpu or cuda:0; null: a GPU where there is one")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(8, ge=1, description="conversations answered at once")
+    temperature: float = Field(1.0, ge=0, le=2, description="0: always the most probable token")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
+    seed: int = Field(0, ge=0)
+    attempts: int = Field(3, ge=1, description="how often one request is tried")
+
+
+LiveSettings = OpenAISettings | LocalSettings
+
+
 class GenerationSettings(Settings):
     settings: tuple[Setting, ...] = ("zero_shot", "few_shot")
     texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
     near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
     conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
-    turns: int = Field(60, ge=1, description="most requests of one conversation; live LLMs only")
+    turns: int = Field(60, ge=1, description="most turns of a label's conversations; live LLMs only")
     pool_share: float | None = Field(
         None, gt=0, le=1, description="few-shot pool's share of the train split; live only"
     )
     examples_per_turn: int | None = Field(None, ge=1, description="few-shot examples of a turn; live LLMs only")
     diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
+    compare_with: tuple[Name, ...] = Field((), description="profiles that were run, whose LLMs 01 sets beside this one")
 
 
 class TfidfSettings(Settings):
@@ -153,7 +174,7 @@ class Profile(Settings):
     title: str
     tasks: tuple[str, ...] = Field(min_length=1)
     data: DataSettings
-    llm: Annotated[LLMSettings | OpenAISettings, Field(discriminator="backend")] = LLMSettings()
+    llm: Annotated[LLMSettings | OpenAISettings | LocalSettings, Field(discriminator="backend")] = LLMSettings()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -286,7 +307,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
     kinds: dict[Any, type[BaseModel]] = {
         **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
-        **{"recorded": LLMSettings, "openai": OpenAISettings},
+        **{"recorded": LLMSettings, "openai": OpenAISettings, "transformers": LocalSettings},
     }
     for part in loc:
         field = model.model_fields.get(str(part))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,22 @@ class RealData:
                 "few-shot examples of a turn; add texts or leave few_shot out of generation.settings"
             )
         return draw(train, max(needed, self.task.pool_size(len(train))), seed, "few-shot pool")
+
+    @functools.cached_property
+    def train_texts(self) -> dict[str, str]:
+        """{id: text} of the train split."""
+        train = self.split("train")
+        return dict(zip(train["id"], train["text"], strict=True))
+
+    def pool_ids(self, label: str) -> list[str]:
+        """Ids of the label's few-shot pool."""
+        if label not in self._pools:
+            self._pools[label] = self.few_shot_pool(label)["id"].tolist()
+        return self._pools[label]
+
+    @functools.cached_property
+    def _pools(self) -> dict[str, list[str]]:
+        return {}
 
 
 def data_folder() -> Path:
@@ -205,15 +222,19 @@ def fingerprint(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame, n: int, seed: int, purpose: str) -> pd.DataFrame:
-    """Draw `n` rows by id: the rows with the smallest hash of (seed, purpose, id).
+    """Draw `n` rows by id; see `draw_places`."""
+    return frame.iloc[draw_places(frame["id"].tolist(), n, seed, purpose)]
 
-    The draw does not depend on the order of the rows, and a smaller draw is part of a larger one.
+
+def draw_places(ids: Sequence[str], n: int, seed: int, purpose: str) -> list[int]:
+    """The places of `n` of the ids: those with the smallest hash of (seed, purpose, id).
+
+    The draw does not depend on the order of the ids, and a smaller draw is part of a larger one.
     """
-    if n > len(frame):
-        raise SynthgapError(f"cannot draw {n} texts from {len(frame)} ({purpose})")
-    keys = [hashlib.sha256(f"{seed}|{purpose}|{key}".encode()).digest() for key in frame["id"]]
-    chosen = sorted(range(len(frame)), key=keys.__getitem__)[:n]
-    return frame.iloc[chosen]
+    if n > len(ids):
+        raise SynthgapError(f"cannot draw {n} texts from {len(ids)} ({purpose})")
+    keys = [hashlib.sha256(f"{seed}|{purpose}|{key}".encode()).digest() for key in ids]
+    return sorted(range(len(ids)), key=keys.__getitem__)[:n]
 
 
 def equal_sizes(counts: Mapping[str, Mapping[str, int]], cap: int | None = None) -> dict[str, int]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthgap.config import GenerationSettings
-from synthgap.data import RealData, draw
+from synthgap.data import RealData, draw_places
 from synthgap.files import digest, parquet_about, write_parquet
-from synthgap.llm import LLM, Answer, Conversation, Message
+from synthgap.llm import LLM, Answer, AnswersAtOnce, Conversation, Message
 from synthgap.parsing import parse
 from synthgap.tasks import Task
 
@@ -70,10 +70,16 @@ class Generated:
     provenance: dict[str, Any]
 
 
-def as_asked(task: Task, data: RealData, settings: GenerationSettings) -> tuple[Task, RealData]:
-    """The task and its data with the few-shot pool, number of examples and diversity prompt that the settings name."""
+def as_asked(
+    task: Task, data: RealData, settings: GenerationSettings, answer_format: str | None = None
+) -> tuple[Task, RealData]:
+    """The task and its data with the few-shot pool, number of examples and prompts that the settings name.
+
+    Args:
+        answer_format: in place of the task's own `format`; for structured output.
+    """
     few_shot = {"pool_share": settings.pool_share, "examples_per_turn": settings.examples_per_turn}
-    prompts = {"diversity": settings.diversity_prompt}
+    prompts = {"diversity": settings.diversity_prompt, "format": answer_format}
     changed = task.model_copy(
         update={
             name: getattr(task, name).model_copy(update={key: value for key, value in new.items() if value is not None})
@@ -106,7 +112,7 @@ def talk(
         conversation = conversation.then("assistant", answer.text)
 
 
-def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, texts: int) -> Iterator[Turn]:
+def converse(task: Task, setting: str, label: str, data: RealData, llm: AnswersAtOnce, texts: int) -> Iterator[Turn]:
     """Hold the conversation for one label until `texts` texts were asked for."""
     conversation = talk(task, setting, label, data, llm)
     for _ in range(turns_needed(task, texts)):
@@ -114,9 +120,14 @@ def converse(task: Task, setting: str, label: str, data: RealData, llm: LLM, tex
         yield conversation.send(llm.answer(request.conversation))
 
 
-def turns_needed(task: Task, texts: int | None) -> int:
-    """Requests of one conversation that asks for `texts` texts (None: the task's own number)."""
-    return ceil((texts or task.texts_per_label) / task.texts_per_turn)
+def texts_wanted(task: Task, settings: GenerationSettings) -> int:
+    """How many texts of each label are asked for."""
+    return settings.texts_per_label or task.texts_per_label
+
+
+def turns_needed(task: Task, texts: int) -> int:
+    """Requests of one conversation that asks for `texts` texts."""
+    return ceil(texts / task.texts_per_turn)
 
 
 def few_shot_examples(
@@ -127,19 +138,19 @@ def few_shot_examples(
     A recording names the examples it was answered to. Where these data do not have them (the stand-in does not),
     examples are drawn from the label's pool, afresh for every turn.
     """
-    train = data.split("train").set_index("id")["text"]
+    train = data.train_texts
     named = llm.example_ids(conversation)
-    if named and set(named) <= set(train.index):
+    if named and all(key in train for key in named):
         return {key: task.shown_example(train[key]) for key in named}, False
-    pool = data.few_shot_pool(label)
+    pool = data.pool_ids(label)
     purpose = f"examples {label}" + (f" {conversation.number}" if conversation.number else "")
-    chosen = draw(pool, task.few_shot.examples_per_turn, conversation.turn, purpose)
-    return {row.id: task.shown_example(row.text) for row in chosen.itertuples()}, True
+    chosen = draw_places(pool, task.few_shot.examples_per_turn, conversation.turn, purpose)
+    return {pool[place]: task.shown_example(train[pool[place]]) for place in chosen}, True
 
 
-def generate(task: Task, setting: str, data: RealData, llm: LLM, settings: GenerationSettings) -> Generated:
+def generate(task: Task, setting: str, data: RealData, llm: AnswersAtOnce, settings: GenerationSettings) -> Generated:
     """All conversations of a task in one setting, one a label, filtered."""
-    asked = settings.texts_per_label or task.texts_per_label
+    asked = texts_wanted(task, settings)
     turns = [turn for label in task.labels for turn in converse(task, setting, label, data, llm, asked)]
     return filtered(task, setting, data, llm, settings, turns)
 

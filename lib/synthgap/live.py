@@ -1,40 +1,36 @@
-"""Live LLMs behind the interface of the recording: an OpenAI-compatible endpoint, asked once for each answer.
+"""Live LLMs behind the interface of the recording: conversations side by side, each answer asked for once.
 
-Every answer goes to the response log before it is used. Conversations run side by side on one event loop; one that
-fails ends alone. Keys are read from the environment and are in no file, message or hash.
+Every answer goes to the response log before it is used. Conversations share one event loop; one that fails ends alone.
+Who answers is an endpoint (endpoint.py) or a model on this machine (local.py).
 """
 
 from __future__ import annotations
 
+import abc
 import asyncio
-import os
-import random
+import gc
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
-from synthgap.config import GenerationSettings, OpenAISettings, Profile
+from synthgap.config import GenerationSettings, LiveSettings, LLMSettings, LocalSettings, Profile
 from synthgap.errors import SynthgapError
 from synthgap.files import digest
-from synthgap.generation import Generated, Turn, as_asked, filtered, talk
+from synthgap.generation import Generated, Turn, as_asked, filtered, normalised, talk, texts_wanted
 from synthgap.llm import Answer, Conversation, Usage
 from synthgap.parsing import parse
-from synthgap.responses import Request, ResponseLog
-from synthgap.traffic import BudgetReached, Money, Traffic
+from synthgap.responses import FAULTS, SPENT, Request, ResponseLog
+from synthgap.traffic import BudgetReached, Money
 
 if TYPE_CHECKING:
     import pandas as pd
-    from openai import AsyncOpenAI
 
     from synthgap.data import RealData
     from synthgap.tasks import Task
 
 UNUSABLE = 3  # refused, truncated or empty answers to one request before its conversation ends
-LONGEST_WAIT = 60.0  # seconds between two attempts
-RETRIED_STATUS = {408, 409, 425, 429}
 Result = TypeVar("Result")
 
 
@@ -43,28 +39,23 @@ class RequestFailed(SynthgapError):
 
 
 @dataclass
-class LiveLLM:
-    """An OpenAI-compatible endpoint with its log, traffic and money; to be used within one event loop.
+class LiveLLM(abc.ABC):
+    """What live LLMs share: the response log, and an answer from there or else from the model.
 
     Attributes:
-        asked: requests that were sent, retries included.
-        exhausted: why no more is sent, once the budget is reached.
+        asked: requests that were sent, repeated ones included.
+        money: prices and budget; nothing where nothing is paid.
+        at_once: requests under way at the most.
+        answer_format: what the request says on the answer's form; None for the task's own words.
     """
 
-    settings: OpenAISettings
+    settings: LiveSettings
     log: ResponseLog
-    traffic: Traffic = field(init=False)
-    money: Money = field(init=False)
-    asked: int = 0
-    exhausted: str = ""
-    _client: AsyncOpenAI | None = None
-
-    def __post_init__(self) -> None:
-        chosen = self.settings
-        self.traffic = Traffic(chosen.concurrency, chosen.requests_per_minute, chosen.tokens_per_minute)
-        self.money = Money(chosen.input_price, chosen.output_price, chosen.budget)
-        paid = self.log.spent()  # the budget holds for all runs of a log together
-        self.money.spent = sum(self.money.cost(row["prompt_tokens"], row["completion_tokens"]) for row in paid)
+    asked: int = field(default=0, init=False)
+    money: Money = field(default=Money(), init=False)
+    at_once: int = field(default=1, init=False)
+    answer_format: str | None = field(default=None, init=False)
+    checked: bool = field(default=False, init=False)
 
     @property
     def model(self) -> str:
@@ -72,202 +63,107 @@ class LiveLLM:
 
     @property
     def fingerprint(self) -> str:
-        return digest({"endpoint": self.settings.endpoint, "model": self.model, "sampling": self.sampling})
+        return digest({"endpoint": self.endpoint, "model": self.model, "sampling": self.sampling})
 
     @property
+    @abc.abstractmethod
+    def endpoint(self) -> str:
+        """Where the model is, as a part of every request's key."""
+
+    @property
+    @abc.abstractmethod
     def sampling(self) -> dict[str, Any]:
-        """Parameters of every request; what is not set is left to the endpoint."""
-        chosen = {"temperature": self.settings.temperature, "top_p": self.settings.top_p}
-        known = {name: value for name, value in chosen.items() if value is not None}
-        return {**known, self.settings.length_parameter: self.settings.max_tokens}
+        """Parameters that every request is sent with."""
+
+    @property
+    @abc.abstractmethod
+    def context_window(self) -> int | None:
+        """Tokens of prompt and answer together; None where it is not known."""
+
+    @abc.abstractmethod
+    def prompt_tokens(self, conversation: Conversation, before: Usage | None) -> int:
+        """At most so many tokens has the next request, given how many the one before it and its answer had."""
+
+    @abc.abstractmethod
+    async def _try(self, request: Request, attempt: int) -> str:
+        """Ask once and store the answer; "" where it is of use, else why there is none and another try is worth it.
+
+        Raises:
+            RequestFailed: another try would end the same way.
+            BudgetReached: it could cross the budget.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None: ...
 
     def request(self, turn: Turn, asked: int) -> Request:
         seed = self.settings.seed
         seeded = {} if seed is None else {"seed": seed + turn.conversation.number}
         sampling = {**self.sampling, **seeded}
-        return Request(turn.conversation, asked, tuple(turn.examples), self.settings.endpoint, self.model, sampling)
+        return Request(turn.conversation, asked, tuple(turn.examples), self.endpoint, self.model, sampling)
 
-    def answer(self, conversation: Conversation) -> Answer:
-        raise NotImplementedError("a live LLM is asked through `ask`")
+    def spent(self) -> float:
+        """What all answers in the log cost, of this run and of those before."""
+        return self.money.cost(*self.log.paid_tokens())
 
     def example_ids(self, conversation: Conversation) -> None:
         return None
 
-    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
-        """Any number of turns can be had, where there is a key and a budget."""
-        check_before_asking(self.settings)
+    def fits(self, conversation: Conversation, before: Usage | None) -> bool:
+        """Whether the next request and the longest answer to it stay within the context window."""
+        window = self.context_window
+        return window is None or self.prompt_tokens(conversation, before) + self.settings.max_tokens <= window
 
     async def ask(self, request: Request) -> Answer:
-        """The answer to a request: from the log, or from the endpoint and then in the log.
+        """The answer to a request: from the log, or from the model and then in the log.
 
         Raises:
-            RequestFailed: no usable answer in `attempts` tries, or the endpoint refuses the request itself.
+            RequestFailed: no usable answer in `attempts` tries, or the model refuses the request itself.
             BudgetReached: the next try could cross the budget.
         """
-        unusable, reason = 0, ""
-        for attempt in range(self.settings.attempts):
-            if (known := self.log.get(request.key)) is not None:
-                return known
-            outcome = await self._try(request, attempt)
-            if isinstance(outcome, Answer):
-                fault = self.log.put(request, outcome)
-                unusable += bool(fault) and fault != "late"
-                reason = f"{unusable} answers were not usable, the last one {fault}"
-                if unusable == UNUSABLE:
-                    break
-            else:
-                reason = outcome
         if (known := self.log.get(request.key)) is not None:
             return known
+        unusable, reason = 0, ""
+        for attempt in range(self.settings.attempts):
+            if not self.checked:
+                check_before_asking(self.settings)
+                self.checked = True
+            reason = await self._try(request, attempt)
+            if (known := self.log.get(request.key)) is not None:
+                return known
+            if reason in FAULTS:
+                unusable += 1
+                reason = f"{unusable} answers were not usable, the last one {reason}"
+            if unusable == UNUSABLE:
+                break
         raise RequestFailed(reason)
 
-    async def _try(self, request: Request, attempt: int) -> Answer | str:
-        """One try: an answer, or why there is none and it is worth another try.
 
-        Raises:
-            RequestFailed: another try would end the same way.
-        """
-        import openai
-
-        prompt = most_tokens(request.conversation)
-        async with self.traffic.slot(prompt + self.settings.max_tokens) as started:
-            worst = self._reserve(prompt)
-            self.asked += 1
-            try:
-                answer = await asyncio.wait_for(self._send(request), self.settings.timeout)
-            except openai.APIStatusError as error:
-                self.money.release(worst)
-                if error.status_code not in RETRIED_STATUS and error.status_code < 500:
-                    raise RequestFailed(f"the endpoint answered {error.status_code}: {_said(error)}") from None
-                pause = _retry_after(error)
-                if error.status_code in {429, 503}:
-                    self.traffic.overloaded(started, pause)
-                reason, wait = f"the endpoint answered {error.status_code}", max(pause, _backoff(attempt))
-            except (TimeoutError, openai.APITimeoutError):
-                self.money.settle(worst, None)  # it may have been answered and billed
-                self.traffic.overloaded(started)
-                reason, wait = f"no answer within {self.settings.timeout:g} s", _backoff(attempt)
-            except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError, OSError) as error:
-                self.money.settle(worst, None)
-                reason, wait = f"no whole answer ({type(error).__name__})", _backoff(attempt)
-            except BaseException:
-                self.money.settle(worst, None)
-                raise
-            else:
-                self.money.settle(worst, answer.usage)
-                self.traffic.went_well()
-                if answer.usage:
-                    used = answer.usage.prompt_tokens + answer.usage.completion_tokens
-                    self.traffic.give_back(prompt + self.settings.max_tokens - used)
-                return answer
-        await asyncio.sleep(wait)
-        return reason
-
-    def _reserve(self, prompt: int) -> float:
-        """Set the worst case aside; once the budget is reached nothing more is sent, smaller requests neither."""
-        if self.exhausted:
-            raise BudgetReached(self.exhausted)
-        try:
-            return self.money.reserve(prompt, self.settings.max_tokens)
-        except BudgetReached as error:
-            self.exhausted = str(error)
-            raise
-
-    async def _send(self, request: Request) -> Answer:
-        messages: Any = [
-            {"role": message.role, "content": message.content} for message in request.conversation.messages
-        ]
-        create: Any = self._connected().chat.completions.create
-        completion = await create(model=self.model, messages=messages, **request.sampling)
-        choice, usage = completion.choices[0], completion.usage
-        counted = Usage(int(usage.prompt_tokens), int(usage.completion_tokens)) if usage else None
-        if not isinstance(choice.message.content, str | None):
-            raise ValueError("the answer holds no text")
-        return Answer(choice.message.content or "", str(choice.finish_reason or "stop"), counted, self.model)
-
-    def _connected(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
-        if self._client is None:
-            self._client = AsyncOpenAI(
-                api_key=api_key(self.settings),
-                base_url=self.settings.endpoint,
-                timeout=self.settings.timeout,
-                max_retries=0,
-                http_client=DefaultAioHttpClient(),
-            )
-        return self._client
-
-    def account(self) -> str:
-        """What was asked in this run and paid in all, in a line."""
-        cost = f", {self.money.spent:.4g} spent in all" if self.money.priced else ""
-        return f"{self.model}: {self.asked} requests, {self.traffic.under_way} under way{cost}"
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
-
-def check_before_asking(settings: OpenAISettings) -> None:
-    """Refuse an endpoint without its key, or one that may cost money without a budget.
+def check_before_asking(settings: LiveSettings) -> None:
+    """Refuse what must not or cannot be asked, without asking it: no key, no budget, no such model, no chat template.
 
     Raises:
         SynthgapError: naming what to set.
     """
-    api_key(settings)
-    if settings.budget is None and not _on_this_machine(settings):
-        raise SynthgapError(
-            f"{settings.endpoint} may cost money, and llm.budget is not set: set llm.input_price and llm.output_price "
-            "(per million tokens, 0 where it is free) and llm.budget"
-        )
+    if isinstance(settings, LocalSettings):
+        from synthgap.local import check_model
+
+        check_model(settings)
+    else:
+        from synthgap.endpoint import check_endpoint
+
+        check_endpoint(settings)
 
 
-def api_key(settings: OpenAISettings) -> str:
-    """The key in the environment; an endpoint on this machine needs none.
+def live_llm(settings: LiveSettings, log: ResponseLog) -> LiveLLM:
+    """The LLM that a profile names; it is checked before its first request, so that a full log can do without it."""
+    if isinstance(settings, LocalSettings):
+        from synthgap.local import LocalLLM
 
-    Raises:
-        SynthgapError: there is none.
-    """
-    key = os.environ.get(settings.key_variable)
-    if key:
-        return key
-    if _on_this_machine(settings):
-        return "none"
-    raise SynthgapError(
-        f"no key for {settings.endpoint}: set the variable {settings.key_variable} in the environment "
-        "(keys are read from nowhere else)"
-    )
+        return LocalLLM(settings, log)
+    from synthgap.endpoint import EndpointLLM
 
-
-def _on_this_machine(settings: OpenAISettings) -> bool:
-    return urlsplit(settings.endpoint).hostname in {"localhost", "127.0.0.1", "::1"}
-
-
-def most_tokens(conversation: Conversation) -> int:
-    """At most so many tokens: a token is a byte at least, and a message costs a few of its own."""
-    return sum(len(message.content.encode("utf-8", "surrogatepass")) + 16 for message in conversation.messages)
-
-
-def _backoff(attempt: int) -> float:
-    """Seconds to wait, twice as long each time, with jitter so that requests do not come back all at once."""
-    return min(LONGEST_WAIT, 0.5 * 2**attempt) * (0.5 + random.random())
-
-
-def _retry_after(error: Any) -> float:
-    """Seconds that the endpoint asks to wait; 0 where it does not say."""
-    try:
-        return min(max(float(error.response.headers.get("retry-after", 0)), 0.0), LONGEST_WAIT)
-    except ValueError:  # a date: the backoff will do
-        return 0.0
-
-
-def _said(error: Any) -> str:
-    """What the endpoint said, on one line, short, and without anything that looks like a key."""
-    words = " ".join(str(error.body if isinstance(error.body, str) else getattr(error, "message", "")).split())
-    return " ".join(
-        "[hidden]" if word.strip("'\".,:;").startswith(("sk-", "Bearer")) else word for word in words.split()
-    )[:200]
+    return EndpointLLM(settings, log)
 
 
 # ------------------------------------------------------------------------------------------------------ conversations
@@ -296,41 +192,82 @@ class _Label:
     task: Task
     setting: str
     label: str
+    data: RealData
     wanted: int
-    open: dict[int, Any]
+    open: dict[int, Any] = field(default_factory=dict)
+    begun: int = 0
     turns: list[Turn] = field(default_factory=list)
     rounds: int = 0
     reasons: list[str] = field(default_factory=list)
     different: set[str] = field(default_factory=set)  # texts but for exact repeats: never fewer than will be accepted
+    tokens: list[int] = field(default_factory=lambda: [0, 0])
+    used: dict[int, Usage | None] = field(default_factory=dict)  # of each conversation's last request
 
-    def add(self, turns: Iterable[Turn]) -> None:
-        from synthgap.generation import normalised
+    def begin(self, llm: LiveLLM) -> int:
+        """Open a further conversation; its number."""
+        number, self.begun = self.begun, self.begun + 1
+        self.open[number] = talk(self.task, self.setting, self.label, self.data, llm, number)
+        return number
 
-        for turn in turns:
-            self.turns.append(turn)
-            texts = parse(turn.answer.text).texts[: self.task.texts_per_turn]
-            self.different |= {normalised(text) for text in texts} - {""}
+    def add(self, turn: Turn) -> None:
+        texts = parse(turn.answer.text).texts[: self.task.texts_per_turn]
+        self.different |= {normalised(text) for text in texts} - {""}
+        self.used[turn.conversation.number] = turn.answer.usage
+        if usage := turn.answer.usage:
+            self.tokens[0] += usage.prompt_tokens
+            self.tokens[1] += usage.completion_tokens
+
+    def told(self, money: Money) -> str:
+        """How far it is and what it took, for the progress bar."""
+        texts, tokens = min(len(self.different), self.wanted), sum(self.tokens)
+        cost = money.cost(*self.tokens)
+        price = f", {cost:.4g} ({cost / texts:.2g} a text)" if money.priced and texts else ""
+        return f"{self.task.name}/{self.setting}/{self.label}: {texts} texts, {tokens} tokens{price}"
+
+
+class _Progress:
+    """A bar over the texts of all labels; says what the label that was answered last took, and what all took."""
+
+    def __init__(self, llm: LiveLLM, wanted: int, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self.llm = llm
+        self.bar = tqdm(total=wanted, desc="texts", unit="text", mininterval=2, disable=not shown)
+
+    def answered(self, label: _Label, before: int) -> None:
+        self.bar.update(min(len(label.different), label.wanted) - min(before, label.wanted))
+        spent = f"; {self.llm.spent():.4g} spent in all" if self.llm.money.priced else ""
+        self.bar.set_postfix_str(f"{label.told(self.llm.money)}{spent}", refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 async def hold(
-    task: Task, setting: str, data: RealData, llm: LiveLLM, settings: GenerationSettings
+    task: Task,
+    setting: str,
+    data: RealData,
+    llm: LiveLLM,
+    settings: GenerationSettings,
+    progress: _Progress | None = None,
 ) -> tuple[Generated, list[Shortfall]]:
     """All conversations of a task in one setting, side by side, until every label has its texts.
 
     The result depends on the answers alone, not on the order in which they came: conversations take their turns in
-    rounds, and texts are filtered in the order of label, turn and conversation.
+    rounds, and texts are filtered in the order of label, turn and conversation. A conversation that would overflow the
+    context window ends, and a fresh one takes its place.
     """
-    task, data = as_asked(task, data, settings)
-    wanted = settings.texts_per_label or task.texts_per_label
-    labels = [
-        _Label(task, setting, label, wanted, _begun(task, setting, label, data, llm, settings.conversations))
-        for label in task.labels
-    ]
+    task, data = as_asked(task, data, settings, llm.answer_format)
+    wanted = texts_wanted(task, settings)
+    labels = [_Label(task, setting, label, data, wanted) for label in task.labels]
+    for one in labels:
+        for _ in range(settings.conversations):
+            one.begin(llm)
     goals = {one.label: wanted for one in labels}
     while True:
-        await asyncio.gather(*(_reach(one, goals[one.label], llm, settings.turns) for one in labels))
+        await asyncio.gather(*(_reach(one, goals[one.label], llm, settings.turns, progress) for one in labels))
         turns = [turn for one in labels for turn in one.turns]
-        result = filtered(task, setting, data, llm, settings, turns)
+        result = await asyncio.to_thread(filtered, task, setting, data, llm, settings, turns)
         accepted = {one.label: int((result.texts["label"] == one.label).sum()) for one in labels}
         short = [one for one in labels if accepted[one.label] < wanted]
         going_on = [one for one in short if one.open and one.rounds < settings.turns]
@@ -341,28 +278,42 @@ async def hold(
     return result, [_shortfall(one, accepted[one.label], settings.turns) for one in short]
 
 
-def _begun(task: Task, setting: str, label: str, data: RealData, llm: LiveLLM, conversations: int) -> dict[int, Any]:
-    return {number: talk(task, setting, label, data, llm, number) for number in range(conversations)}
-
-
-async def _reach(one: _Label, goal: int, llm: LiveLLM, most_rounds: int) -> None:
+async def _reach(one: _Label, goal: int, llm: LiveLLM, most_rounds: int, progress: _Progress | None) -> None:
     while one.open and one.rounds < most_rounds and len(one.different) < goal:
         one.rounds += 1
-        found = await asyncio.gather(*(_turn(one, number, llm) for number in sorted(one.open)))
-        one.add(turn for turn in found if turn is not None)
+        found = await asyncio.gather(*(_turn(one, number, llm, progress) for number in sorted(one.open)))
+        one.turns += [turn for turn in found if turn is not None]
 
 
-async def _turn(one: _Label, number: int, llm: LiveLLM) -> Turn | None:
-    """The next turn of one conversation; a conversation that fails is closed with its reason."""
-    conversation = one.open[number]
-    waiting = next(conversation)
+async def _turn(one: _Label, number: int, llm: LiveLLM, progress: _Progress | None) -> Turn | None:
+    """The next turn of one conversation; one that fails is closed with its reason."""
+    number, waiting = _next_request(one, number, llm)
+    conversation, turn = one.open[number], waiting.conversation.turn + 1
     try:
+        if turn == 1 and not llm.fits(waiting.conversation, None):
+            raise RequestFailed(f"the request does not fit the context window of {llm.context_window} tokens")
         answer = await llm.ask(llm.request(waiting, one.task.texts_per_turn))
     except (RequestFailed, BudgetReached) as error:
-        one.reasons.append(f"turn {waiting.conversation.turn + 1}: {error}")
+        one.reasons.append(f"turn {turn}: {error}")
         del one.open[number]
         return None
-    return conversation.send(answer)
+    answered: Turn = conversation.send(answer)
+    before = len(one.different)
+    one.add(answered)
+    if progress:
+        progress.answered(one, before)
+    return answered
+
+
+def _next_request(one: _Label, number: int, llm: LiveLLM) -> tuple[int, Turn]:
+    """A conversation's next request, or, where it would overflow the context window, the first of a fresh one."""
+    waiting: Turn = next(one.open[number])
+    before = waiting.conversation
+    if before.turn and not llm.fits(before, one.used.get(number)):
+        del one.open[number]
+        number = one.begin(llm)
+        waiting = next(one.open[number])
+    return number, waiting
 
 
 def _shortfall(one: _Label, accepted: int, most_rounds: int) -> Shortfall:
@@ -373,34 +324,31 @@ def _shortfall(one: _Label, accepted: int, most_rounds: int) -> Shortfall:
 
 
 def generate_live(
-    real: Mapping[str, RealData], llm: LiveLLM, settings: GenerationSettings, progress: Callable[[str], None] = print
+    real: Mapping[str, RealData], llm: LiveLLM, settings: GenerationSettings, shown: bool = True
 ) -> tuple[dict[tuple[str, str], Generated], list[Shortfall]]:
     """All tasks and settings at once; works where an event loop is running already, as in a notebook.
 
     Args:
         real: {task: its real texts}.
-        progress: told now and then how far it is and what it cost.
+        shown: whether a progress bar says how far it is and what it cost.
     """
     places = [(name, str(setting)) for name in real for setting in settings.settings]
+    wanted = sum(
+        (settings.texts_per_label or real[name].task.texts_per_label) * len(real[name].task.labels)
+        for name, _ in places
+    )
 
     async def everything() -> list[tuple[Generated, list[Shortfall]]]:
-        teller = asyncio.create_task(_tell(llm, progress))
+        progress = _Progress(llm, wanted, shown)
         try:
-            return await asyncio.gather(*(hold(real[n].task, s, real[n], llm, settings) for n, s in places))
+            return await asyncio.gather(*(hold(real[n].task, s, real[n], llm, settings, progress) for n, s in places))
         finally:
-            teller.cancel()
-            progress(llm.account())
+            progress.close()
             await llm.close()
 
     done = in_own_loop(everything())
     results = {place: result for place, (result, _) in zip(places, done, strict=True)}
     return results, [short for _, shortfalls in done for short in shortfalls]
-
-
-async def _tell(llm: LiveLLM, progress: Callable[[str], None], seconds: float = 10) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        progress(llm.account())
 
 
 def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path) -> dict[tuple[str, str], Generated]:
@@ -418,16 +366,15 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
     from synthgap.llm import connect
 
     settings = profile.generation
-    if not isinstance(profile.llm, OpenAISettings):
+    if isinstance(profile.llm, LLMSettings):
         recorded = connect(profile.llm)
         return {
             (name, setting): generate(texts.task, setting, texts, recorded, settings)
             for name, texts in tqdm(real.items(), desc="tasks", mininterval=2)
             for setting in settings.settings
         }
-    check_before_asking(profile.llm)
     with ResponseLog(log_file) as log:
-        made, shortfalls = generate_live(real, LiveLLM(profile.llm, log), settings, tqdm.write)
+        made, shortfalls = generate_live(real, live_llm(profile.llm, log), settings)
     for short in shortfalls:
         tqdm.write(f"short: {short}")
     refuse_failures(shortfalls, f"synthgap run {profile.name}")
@@ -438,26 +385,27 @@ def costs(profile: Profile, made: Mapping[tuple[str, str], Generated], log_file:
     """What live answers took, all runs of the log together; no rows for the recording.
 
     Columns task, setting, label, answers, served, prompt_tokens, completion_tokens, accepted, tokens_per_text, cost,
-    cost_per_text. Costs are in the currency of the profile's prices and missing where it has none; a request that was
-    given up may have been billed and is not in them.
+    cost_per_text, unanswered, unanswered_cost. Costs are in the currency of the profile's prices and missing where it
+    has none. Requests whose answer never came, or came without a count of its tokens, may have been billed: they are
+    `unanswered` and cost at most `unanswered_cost`, which is not in `cost`.
     """
     import pandas as pd
 
-    names = ["task", "setting", "label", "answers", "served", "prompt_tokens", "completion_tokens", "accepted"]
-    columns = [*names, "tokens_per_text", "cost", "cost_per_text"]
-    if not isinstance(profile.llm, OpenAISettings) or not log_file.is_file():
+    columns = [*SPENT[:7], "accepted", "tokens_per_text", "cost", "cost_per_text", "unanswered", "unanswered_cost"]
+    if isinstance(profile.llm, LLMSettings) or not log_file.is_file():
         return pd.DataFrame(columns=columns)
-    money = Money(profile.llm.input_price, profile.llm.output_price)
     with ResponseLog(log_file) as log:
-        spent = [row for row in log.spent() if (row["task"], row["setting"]) in made]
-    for row in spent:
-        labels = made[(row["task"], row["setting"])].texts["label"]
-        row["accepted"] = int((labels == row["label"]).sum())
-        row["cost"] = money.cost(row["prompt_tokens"], row["completion_tokens"]) if money.priced else None
-    table = pd.DataFrame(spent, columns=[*names, "cost"]).astype({"cost": float})
-    texts = table["accepted"].where(table["accepted"] > 0)
-    tokens = table["prompt_tokens"] + table["completion_tokens"]
-    return table.assign(tokens_per_text=tokens / texts, cost_per_text=table["cost"] / texts)[columns]
+        money = live_llm(profile.llm, log).money
+        table = pd.DataFrame(log.spent(), columns=list(SPENT))
+    table = table[[place in made for place in zip(table["task"], table["setting"], strict=True)]]
+    labels = [made[row.task, row.setting].texts["label"] == row.label for row in table.itertuples()]
+    texts = pd.Series([int(chosen.sum()) for chosen in labels], index=table.index, dtype=int)
+    price = 1.0 if money.priced else float("nan")
+    cost = price * money.cost(table["prompt_tokens"], table["completion_tokens"])
+    at_worst = price * money.cost(table["unanswered_prompt"], table["unanswered_completion"])
+    tokens, divisor = table["prompt_tokens"] + table["completion_tokens"], texts.where(texts > 0)
+    table = table.assign(accepted=texts, tokens_per_text=tokens / divisor, cost=cost, cost_per_text=cost / divisor)
+    return table.assign(unanswered_cost=at_worst)[columns]
 
 
 def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
@@ -489,6 +437,7 @@ def in_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
             box["error"] = error
 
     thread = threading.Thread(target=run, name="live LLM")
+    gc.freeze()  # what was made before (libraries, data) is not searched for garbage after every few answers
     thread.start()
     try:
         thread.join()
@@ -497,6 +446,8 @@ def in_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
             box["loop"].call_soon_threadsafe(box["task"].cancel)
         thread.join()
         raise
+    finally:
+        gc.unfreeze()
     if "error" in box:
         raise box["error"]
     return box["result"]

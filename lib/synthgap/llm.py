@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from synthgap.config import LLMSettings, OpenAISettings
+from synthgap.config import LiveSettings, LLMSettings, LocalSettings, OpenAISettings
 from synthgap.data import bundled
 from synthgap.errors import SynthgapError
 from synthgap.files import digest, file_digest
@@ -59,16 +59,18 @@ class Answer:
     Attributes:
         finish_reason: "stop" for a whole answer, "length" for one cut off by the token limit.
         usage: tokens as the endpoint counted them; None where nobody counted (recordings).
+        seconds: how long the answer took; None where nobody measured.
     """
 
     text: str
     finish_reason: str
     usage: Usage | None
     model: str
+    seconds: float | None = None
 
 
 class LLM(Protocol):
-    """Anything that answers conversations."""
+    """Anything that writes the assistant's part of conversations."""
 
     @property
     def model(self) -> str: ...
@@ -76,15 +78,15 @@ class LLM(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def answer(self, conversation: Conversation) -> Answer: ...
-
     def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
         """Ids of the few-shot examples that the next request has to show; None: the caller draws them."""
         ...
 
-    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
-        """Raise SynthgapError where a conversation of so many turns cannot be had; costs nothing."""
-        ...
+
+class AnswersAtOnce(LLM, Protocol):
+    """An LLM that needs no waiting for; see live.py for those that do."""
+
+    def answer(self, conversation: Conversation) -> Answer: ...
 
 
 RECORDED_MODEL = "Claude (Anthropic), recorded 2026-11-20"
@@ -122,6 +124,7 @@ class RecordedLLM:
         return tuple(row["example_ids"]) if row else None
 
     def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
+        """Raise SynthgapError where a conversation of so many turns was not recorded."""
         have = len(self._turns(Conversation(task, setting, label, ())))
         if turns > have:
             raise SynthgapError(
@@ -155,13 +158,15 @@ def _read_recording(path: Path) -> dict[str, dict[int, dict]]:
     return conversations
 
 
-def connect(settings: LLMSettings) -> LLM:
+def connect(settings: LLMSettings) -> RecordedLLM:
     """The LLM that the bundled recording is of."""
     return RecordedLLM(bundled("recordings"))
 
 
-def model_of(settings: LLMSettings | OpenAISettings) -> str:
+def model_of(settings: LLMSettings | LiveSettings) -> str:
     """The model that a profile names, as results name it."""
     if isinstance(settings, OpenAISettings):
         return f"{settings.model} at {settings.endpoint}"
+    if isinstance(settings, LocalSettings):
+        return f"{Path(settings.model).name} in transformers"
     return RECORDED_MODEL

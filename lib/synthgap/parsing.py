@@ -7,6 +7,7 @@ leftovers.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ PLAIN_NUMBER = re.compile(r"\s*(?P<number>\d{1,4})[.)](?:\s+(?P<text>\S.*?))?\s*
 INNER_NUMBER = re.compile(r"\s(?P<number>\d{1,4})[.)]\s+(?=\S)")
 BULLET = re.compile(r"\s*[-*•‣◦–](?:\s+(?P<text>\S.*?))?\s*")
 MARKERS = (PLAIN_NUMBER, NUMBER, BULLET)
+BRACKET = re.compile(r"[\[{]")
+LIST_START = re.compile(r"[\[{]\s*[\"'\[{]")
 FENCE = re.compile(r"\s*(?:```|~~~)\s*[\w-]*\s*")
 QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "`": "`"}
 REFUSAL = re.compile(
@@ -46,8 +49,9 @@ class Parsed:
     refused: bool = False
 
 
+@functools.lru_cache(maxsize=4096)  # an answer is looked at when it comes, and again when its texts are filtered
 def parse(response: str) -> Parsed:
-    """Split an answer into its texts and what is left over."""
+    """Split an answer into its texts and what is left over; the result is shared, so it must not be changed."""
     lines = response.removeprefix("\ufeff").splitlines()
     inside, outside = _fenced(lines)
     found = _json(inside) or _listed(inside)
@@ -80,8 +84,8 @@ def _fenced(lines: list[str]) -> tuple[list[str], list[str]]:
 def _json(lines: list[str]) -> Parsed | None:
     """The strings of a JSON list, also within an object or behind a preamble; None where there is none."""
     text = "\n".join(lines)
-    start = next((place for place, sign in enumerate(text) if sign in "[{"), None)
-    if start is None or re.match(r"[\[{]\s*[\"'\[{]", text[start:]) is None:
+    opening = BRACKET.search(text)
+    if opening is None or LIST_START.match(text, start := opening.start()) is None:
         return None
     before = [line.strip() for line in text[:start].splitlines() if line.strip()]
     try:
@@ -161,9 +165,15 @@ def _listed(lines: list[str]) -> Parsed:
 
 def _marker(lines: list[str]) -> re.Pattern[str] | None:
     """The kind of mark that most lines begin with; plain numbers first, and None where no line has one."""
-    counts = [(sum(marker.fullmatch(line) is not None for line in lines), marker) for marker in MARKERS]
-    most = max(counts, key=lambda counted: counted[0])
-    return most[1] if most[0] else None
+    filled = sum(bool(line.strip()) for line in lines)
+    best, most = None, 0
+    for marker in MARKERS:
+        count = sum(marker.fullmatch(line) is not None for line in lines)
+        if count > most:
+            best, most = marker, count
+        if count == filled:
+            break
+    return best
 
 
 def _several_on_a_line(lines: list[str], marker: re.Pattern[str], texts: list[str]) -> list[str]:

@@ -1,12 +1,15 @@
 """The response log: every answer of a live LLM, stored raw the moment it arrives, so that nothing is paid for twice.
 
 One SQLite file (write-ahead logging), keyed by a hash of what was asked. Answers that are cut off, refused or empty are
-kept for the record and never served. Whole logs go out as the JSON Lines of a recording, and recordings come in.
+kept for the record and never served. A request is noted at its worst case before it is sent and until its answer is
+here, so that a budget holds under kills and for several processes. Whole logs go out as the JSON Lines of a recording,
+and recordings come in.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +21,9 @@ from synthgap.errors import SynthgapError
 from synthgap.files import digest, write_text
 from synthgap.llm import Answer, Conversation, Usage
 from synthgap.parsing import parse
+from synthgap.traffic import Money, Tokens
 
+FAULTS = ("empty", "truncated", "refused", "filtered")  # why an answer is not served
 KEY_VERSION = 1  # raised whenever the same request would have to be asked anew
 TABLE = """
 CREATE TABLE IF NOT EXISTS response (
@@ -31,16 +36,33 @@ CREATE TABLE IF NOT EXISTS response (
     model TEXT NOT NULL,
     response TEXT NOT NULL, finish_reason TEXT NOT NULL,
     prompt_tokens INTEGER, completion_tokens INTEGER,
+    seconds REAL,
+    paid INTEGER NOT NULL,
     fault TEXT NOT NULL
 )
 """
+SENT = """
+CREATE TABLE IF NOT EXISTS sent (
+    number INTEGER PRIMARY KEY,
+    task TEXT NOT NULL, setting TEXT NOT NULL, label TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL
+)
+"""
 ONE_SERVED = "CREATE UNIQUE INDEX IF NOT EXISTS served ON response (key) WHERE fault = ''"
+BY_KEY = "CREATE INDEX IF NOT EXISTS by_key ON response (key)"
+ADDED = {"seconds": "REAL", "paid": "INTEGER NOT NULL DEFAULT 1"}  # columns that the first logs did not have
 SERVED = (
     "SELECT response, finish_reason, prompt_tokens, completion_tokens, model FROM response WHERE key = ? AND fault = ''"
 )
 COLUMNS = (
     *("key", "task", "setting", "label", "conversation", "turn", "asked", "example_ids", "model", "response"),
-    *("finish_reason", "prompt_tokens", "completion_tokens", "fault"),
+    *("finish_reason", "prompt_tokens", "completion_tokens", "seconds", "paid", "fault"),
+)
+INSERT = f"INSERT INTO response ({', '.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"  # noqa: S608
+
+SPENT = (
+    *("task", "setting", "label", "answers", "served", "prompt_tokens", "completion_tokens", "unanswered"),
+    *("unanswered_prompt", "unanswered_completion"),
 )
 
 
@@ -66,7 +88,7 @@ class Request:
     model: str
     sampling: Mapping[str, Any]
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """SHA-256 over all that determines the answer; conversations of one label differ by their number."""
         talk = self.conversation
@@ -83,7 +105,7 @@ class Request:
 
 
 def fault_of(answer: Answer) -> str:
-    """Why an answer is not served: "empty", "truncated", "refused", "filtered"; "" where it is."""
+    """Why an answer is not served, one of FAULTS; "" where it is."""
     if answer.finish_reason == "length":
         return "truncated"
     if answer.finish_reason not in {"stop", ""}:
@@ -100,6 +122,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         from filelock import FileLock
 
         self.path = path
+        self._counted, self._paid = 0, (0, 0)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=120, isolation_level=None, check_same_thread=False)
@@ -107,13 +130,20 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             with FileLock(path.with_suffix(".lock"), timeout=120):
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
-                self._connection.execute(TABLE)
+                for statement in (TABLE, SENT, BY_KEY):
+                    self._connection.execute(statement)
+                self._bring_up_to_date()
                 self._connection.execute(ONE_SERVED)
         except (OSError, sqlite3.DatabaseError) as error:
             raise SynthgapError(
                 f"the response log '{path.name}' cannot be opened ({error}); it holds answers that were paid for: "
                 "restore it from a copy, or move it away to begin anew"
             ) from error
+
+    def _bring_up_to_date(self) -> None:
+        there = {row[1] for row in self._connection.execute("PRAGMA table_info(response)")}
+        for column in sorted(set(ADDED) - there):
+            self._connection.execute(f"ALTER TABLE response ADD COLUMN {column} {ADDED[column]}")
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
@@ -127,36 +157,89 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         usage = None if prompt_tokens is None else Usage(prompt_tokens, completion_tokens)
         return Answer(text, finish_reason, usage, model)
 
-    def put(self, request: Request, answer: Answer) -> str:
+    def send(self, request: Request, tokens: Tokens, money: Money) -> int:
+        """Note a request before it is sent; the number of the note, which `put` or `turned_away` takes away.
+
+        Args:
+            tokens: of its prompt and its answer at the worst.
+
+        Raises:
+            BudgetReached: it could cross the budget, with all that this log (of any process) has paid and sent.
+        """
+        talk = request.conversation
+        with self._transaction():
+            if money.budget is not None:
+                money.check(self.paid_tokens(), self.pending_tokens(), tokens)
+            noted = self._connection.execute(
+                "INSERT INTO sent (task, setting, label, prompt_tokens, completion_tokens) VALUES (?,?,?,?,?)",
+                (talk.task, talk.setting, talk.label, *tokens),
+            )
+            return int(noted.lastrowid or 0)
+
+    def turned_away(self, note: int) -> None:
+        """The endpoint refused the request, so nothing was paid."""
+        self._connection.execute("DELETE FROM sent WHERE number = ?", (note,))
+
+    def put(self, request: Request, answer: Answer, note: int | None = None) -> str:
         """Store an answer at once; returns its fault, "" where it will be served.
 
         A second served answer to the same request (of another process) is kept as "late", so that what was paid for
-        adds up.
+        adds up. Where the endpoint counted no tokens, the note of the request stays, at its worst case.
         """
         fault = fault_of(answer)
-        try:
-            self._insert(request, answer, fault)
-        except sqlite3.IntegrityError:
-            fault = "late"
-            self._insert(request, answer, fault)
+        with self._transaction():
+            if not fault and self._connection.execute(SERVED, (request.key,)).fetchone():
+                fault = "late"
+            self._connection.execute(INSERT, _row(request, answer, fault))
+            if note is not None and answer.usage:
+                self.turned_away(note)
         return fault
 
-    def _insert(self, request: Request, answer: Answer, fault: str) -> None:
-        talk, usage = request.conversation, answer.usage
-        values = (
-            *(request.key, talk.task, talk.setting, talk.label, talk.number, talk.turn, request.asked),
-            *(json.dumps(request.example_ids), answer.model, answer.text, answer.finish_reason),
-            *((usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)),
-            fault,
-        )
-        marks = ",".join("?" * len(COLUMNS))
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, and nobody else's writing in between."""
         try:
-            self._connection.execute(f"INSERT INTO response ({', '.join(COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
         except sqlite3.OperationalError as error:
             raise SynthgapError(
                 f"the response log '{self.path.name}' cannot be written ({error}); make room, then run again: "
                 "what it holds is not asked for again"
             ) from error
+
+    def paid_tokens(self) -> Tokens:
+        """Tokens of prompts and of answers that were paid for, faulty ones included; reads what is new only."""
+        row = self._connection.execute(
+            "SELECT COALESCE(MAX(number), 0), TOTAL(prompt_tokens * paid), TOTAL(completion_tokens * paid) "
+            "FROM response WHERE number > ?",
+            (self._counted,),
+        ).fetchone()
+        self._counted = max(self._counted, row[0])
+        self._paid = (self._paid[0] + int(row[1]), self._paid[1] + int(row[2]))
+        return self._paid
+
+    def pending_tokens(self) -> Tokens:
+        """Tokens at the worst of requests without a (counted) answer: under way, or given up and maybe billed."""
+        row = self._connection.execute("SELECT TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM sent").fetchone()
+        return int(row[0]), int(row[1])
+
+    def tries(self, key: str) -> int:
+        """How many answers a request has had, unusable ones included."""
+        return int(self._connection.execute("SELECT COUNT(*) FROM response WHERE key = ?", (key,)).fetchone()[0])
+
+    @staticmethod
+    def holds_answers(path: Path) -> bool:
+        """Whether there is a log with answers in it; does not make one."""
+        if not path.is_file():
+            return False
+        with ResponseLog(path) as log:
+            return len(log) > 0
 
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT COUNT(*) FROM response").fetchone()[0])
@@ -169,13 +252,33 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             yield dict(zip(COLUMNS, row, strict=True))
 
     def spent(self) -> list[dict[str, Any]]:
-        """What was paid for: task, setting, label, answers, served, prompt_tokens, completion_tokens."""
+        """What was asked for each label, in keys as in SPENT.
+
+        Tokens are those of answers that this log paid for (imported ones cost nothing); `unanswered` requests may have
+        been billed and are counted at the worst in `unanswered_prompt` and `unanswered_completion`.
+        """
         rows = self._connection.execute(
-            "SELECT task, setting, label, COUNT(*), SUM(fault = ''), TOTAL(prompt_tokens), TOTAL(completion_tokens) "
-            "FROM response GROUP BY task, setting, label ORDER BY task, setting, label"
+            "SELECT task, setting, label, SUM(answers), SUM(served), SUM(prompt), SUM(completion), SUM(open), "
+            "SUM(open_prompt), SUM(open_completion) FROM ("
+            "SELECT task, setting, label, 1 AS answers, fault = '' AS served, "
+            "COALESCE(prompt_tokens, 0) * paid AS prompt, COALESCE(completion_tokens, 0) * paid AS completion, "
+            "0 AS open, 0 AS open_prompt, 0 AS open_completion "
+            "FROM response UNION ALL "
+            "SELECT task, setting, label, 0, 0, 0, 0, 1, prompt_tokens, completion_tokens FROM sent"
+            ") GROUP BY task, setting, label ORDER BY task, setting, label"
         )
-        names = ("task", "setting", "label", "answers", "served", "prompt_tokens", "completion_tokens")
-        return [dict(zip(names, row[:5] + tuple(map(int, row[5:])), strict=True)) for row in rows]
+        return [dict(zip(SPENT, row, strict=True)) for row in rows]
+
+
+def _row(request: Request, answer: Answer, fault: str) -> tuple[Any, ...]:
+    """A row of the table, in the order of COLUMNS."""
+    talk, usage = request.conversation, answer.usage
+    return (
+        *(request.key, talk.task, talk.setting, talk.label, talk.number, talk.turn, request.asked),
+        *(json.dumps(request.example_ids), answer.model, answer.text, answer.finish_reason),
+        *((usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)),
+        *(answer.seconds, 1, fault),
+    )
 
 
 # ------------------------------------------------------------------------------------------------- out and back
@@ -230,18 +333,10 @@ def import_recording(log: ResponseLog, files: Sequence[Path]) -> tuple[int, int]
         SynthgapError: a line is no exported answer; nothing of any file was stored.
     """
     rows = [_imported(path, number, line) for path in files for number, line in _lines(path)]
-    known = {row["key"] for row in log.rows() if not row["fault"]}
-    new = [row for row in {row["key"]: row for row in rows}.values() if row["key"] not in known]
-    marks = ",".join("?" * len(COLUMNS))
-    connection = log._connection
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        statement = f"INSERT OR IGNORE INTO response ({', '.join(COLUMNS)}) VALUES ({marks})"  # noqa: S608
-        connection.executemany(statement, [tuple(row[name] for name in COLUMNS) for row in new])
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    unique = {row["key"]: row for row in rows}.values()
+    with log._transaction():
+        new = [row for row in unique if log.get(row["key"]) is None]
+        log._connection.executemany(INSERT, [tuple(row[name] for name in COLUMNS) for row in new])
     return len(new), len(rows) - len(new)
 
 
@@ -265,6 +360,8 @@ def _imported(path: Path, number: int, line: str) -> dict[str, Any]:
             "finish_reason": str(row["finish_reason"]),
             "prompt_tokens": tokens[0],
             "completion_tokens": tokens[1],
+            "seconds": None,
+            "paid": 0,
             "fault": "",
         }
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:

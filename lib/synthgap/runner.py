@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthgap.config import OpenAISettings, Profile, load_profile, parse_overrides, root
+from synthgap.config import LLMSettings, Profile, load_profile, parse_overrides, root
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import read_json, write_text
 from synthgap.manifest import record
@@ -79,26 +79,32 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict
                 f"stage {stages[-1]} reads what {stage} writes, and that has to run first ({state}); "
                 f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : len(needed)], stages[-1]])}"
             )
-    check_turns(profile)
+    if STAGES[0] in stages:
+        check_llm(profile)
     return {} if profile.data.source == "hub" else check_data(profile)
 
 
-def check_turns(profile: Profile) -> None:
-    """Refuse a profile that asks the LLM for more than it can answer, or a live LLM without its key."""
-    from synthgap.generation import turns_needed
+def check_llm(profile: Profile) -> None:
+    """Refuse a recording that is too short, or a live LLM that nobody may ask (no key, no budget, no such model).
+
+    A live LLM whose answers are in the response log already is checked only once an answer is missing there.
+    """
+    from synthgap.generation import texts_wanted, turns_needed
     from synthgap.llm import connect
+    from synthgap.responses import ResponseLog, log_file
     from synthgap.tasks import load_task
 
-    if isinstance(profile.llm, OpenAISettings):
+    if not isinstance(profile.llm, LLMSettings):
         from synthgap.live import check_before_asking
 
-        check_before_asking(profile.llm)
+        if not ResponseLog.holds_answers(log_file(outputs_folder(profile))):
+            check_before_asking(profile.llm)
         return
     llm = connect(profile.llm)
     for task in map(load_task, profile.tasks):
         for setting in profile.generation.settings:
             for label in task.labels:
-                llm.check_turns(task.name, setting, label, turns_needed(task, profile.generation.texts_per_label))
+                llm.check_turns(task.name, setting, label, turns_needed(task, texts_wanted(task, profile.generation)))
 
 
 def check_data(profile: Profile) -> dict[str, str]:

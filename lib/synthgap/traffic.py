@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from synthgap.errors import SynthgapError
-from synthgap.llm import Usage
 
+Tokens = tuple[int, int]  # of prompts, of answers
 FIRST = 8.0  # requests at a time to begin with
 
 
@@ -23,7 +24,8 @@ class Traffic:
     """Concurrency that adapts, and a pace for requests and tokens; for one event loop.
 
     Every good answer adds 1 / limit to the limit (one more a round), every sign of overload halves it, at most once
-    for the requests that were under way (additive increase, multiplicative decrease; Chiu and Jain 1989).
+    for the requests that were under way (additive increase, multiplicative decrease; Chiu and Jain 1989). Before the
+    first overload every good answer adds 1, which doubles the limit each round (slow start; Jacobson 1988).
     """
 
     most: int
@@ -31,7 +33,7 @@ class Traffic:
     tokens_per_minute: float | None = None
     limit: float = field(init=False)
     under_way: int = 0
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque, init=False)
     _pause_until: float = 0.0
     _request_due: float = 0.0
     _tokens_due: float = 0.0
@@ -43,16 +45,38 @@ class Traffic:
     @contextlib.asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[float]:
         """Wait for a free place and the pace, then hold the place; gives the time of the start."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.under_way < max(1, int(self.limit)))
-            self.under_way += 1
+        await self._place()
         try:
             await self._keep_pace(tokens)
             yield time.monotonic()
         finally:
             self.under_way -= 1
-            async with self._changed:
-                self._changed.notify_all()
+            self._call_next()
+
+    async def _place(self) -> None:
+        """Take a place; whoever waits longest is next, and wakes alone."""
+        if not self._waiting and self._free():
+            self.under_way += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place was given and is not taken
+                self.under_way -= 1
+                self._call_next()
+            raise
+
+    def _free(self) -> bool:
+        return self.under_way < max(1, int(self.limit))
+
+    def _call_next(self) -> None:
+        while self._waiting and self._free():
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.under_way += 1
+                turn.set_result(None)
 
     async def _keep_pace(self, tokens: int) -> None:
         """Requests start evenly spaced, and after a pause that was asked for."""
@@ -73,7 +97,7 @@ class Traffic:
             self._tokens_due -= 60 * tokens / self.tokens_per_minute
 
     def went_well(self) -> None:
-        self.limit = min(self.most, self.limit + 1 / max(self.limit, 1))
+        self.limit = min(self.most, self.limit + (1 / max(self.limit, 1) if self._halved_at else 1))
 
     def overloaded(self, started: float, pause: float = 0.0) -> None:
         """A request that started then was refused or not answered in time; `pause` seconds were asked for."""
@@ -84,9 +108,9 @@ class Traffic:
             self._halved_at = now
 
 
-@dataclass
+@dataclass(frozen=True)
 class Money:
-    """What was spent and what requests under way could still cost; in the currency of the prices.
+    """Prices and budget; in the currency of the prices.
 
     Attributes:
         input_price, output_price: per million tokens; None where unknown, and then nothing is counted.
@@ -96,36 +120,30 @@ class Money:
     input_price: float | None = None
     output_price: float | None = None
     budget: float | None = None
-    spent: float = 0.0
-    reserved: float = 0.0
 
     @property
     def priced(self) -> bool:
         return self.input_price is not None and self.output_price is not None
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         return (prompt_tokens * (self.input_price or 0) + completion_tokens * (self.output_price or 0)) / 1e6
 
-    def reserve(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Set the worst case of a request aside.
+    def check(self, paid: Tokens, pending: Tokens, request: Tokens) -> None:
+        """Let a request be sent only where no outcome of those already sent could carry it over the budget.
+
+        Args:
+            paid: tokens of all answers.
+            pending: tokens, at the worst, of requests whose answer never came: under way, or given up and maybe billed.
+            request: tokens, at the worst, of the next one.
 
         Raises:
-            BudgetReached: it could cross the budget, with what is spent and under way; nothing was set aside.
+            BudgetReached: it could cross the budget.
         """
-        worst = self.cost(prompt_tokens, completion_tokens)
-        if self.budget is not None and self.spent + self.reserved + worst > self.budget:
+        if self.budget is None:
+            return
+        spent, open_, worst = self.cost(*paid), self.cost(*pending), self.cost(*request)
+        if spent + open_ + worst > self.budget:
             raise BudgetReached(
-                f"the budget of {self.budget:g} is reached: {self.spent:.4g} spent, {self.reserved:.4g} under way at "
-                f"the worst, and the next request could cost {worst:.4g}; raise llm.budget to go on"
+                f"the budget of {self.budget:g} is reached: {spent:.4g} spent, {open_:.4g} at the worst for requests "
+                f"without an answer, and the next request could cost {worst:.4g}; raise llm.budget to go on"
             )
-        self.reserved += worst
-        return worst
-
-    def settle(self, worst: float, usage: Usage | None) -> None:
-        """Turn what was set aside into what was paid: by the answer's tokens, or all of it where nobody counted."""
-        self.reserved -= worst
-        self.spent += worst if usage is None else self.cost(usage.prompt_tokens, usage.completion_tokens)
-
-    def release(self, worst: float) -> None:
-        """Nothing was paid: the endpoint turned the request away."""
-        self.reserved -= worst
