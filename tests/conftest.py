@@ -67,6 +67,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def endpoint(request: pytest.FixtureRequest):
+    """An endpoint that behaves as the script in the parameter says; see llm_server.py."""
+    from endpoints import Endpoint
+
+    found = Endpoint(request.param)
+    yield found
+    found.end()
+
+
+@pytest.fixture
 def texts() -> pd.DataFrame:
     """Sound data of the task sms_spam: 12 train, 2 validation and 4 test texts a label."""
     rows = [

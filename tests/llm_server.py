@@ -12,6 +12,7 @@ import json
 import sys
 from collections import Counter
 
+USAGE = {"prompt_tokens": 50, "completion_tokens": 100, "total_tokens": 150}
 PAUSES = {"slow": 0.02, "slower": 0.15}
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdglmnrst"]
 
@@ -28,6 +29,10 @@ def texts_for(seed: str, n: int = 10, garbage: bool = False) -> str:
     if garbage:
         lines.insert(0, "Sure! Here are the texts:")
     return "\n".join(lines)
+
+
+def tokens_of(request: dict) -> int:
+    return sum(len(message["content"]) // 4 + 4 for message in request["messages"])
 
 
 class Server:
@@ -73,7 +78,17 @@ class Server:
             return await self.reply(send, 403, '{"error": {"message": "key sk-secret123 may not do this"}}')
         if self.script in PAUSES:
             await asyncio.sleep(PAUSES[self.script])
+        if self.script == "out_of_order":
+            await asyncio.sleep(0.02 * luck)
         text = texts_for(key, garbage=self.script == "garbage")
+        if self.script == "duplicates" and luck < 4:
+            text = texts_for(f"the same for {luck}")
+        if "response_format" in request:
+            lines = [line.partition(". ")[2] for line in text.splitlines()]
+            text = json.dumps({"texts": lines})
+        if self.script == "window" and tokens_of(request) > 1500:
+            return await self.reply(send, 400, '{"error": {"message": "maximum context length exceeded"}}')
+        used = {"prompt_tokens": tokens_of(request), "completion_tokens": len(text) // 4}
         finish = "stop"
         if self.script == "refusals" and first and luck < 4:
             text = ["I'm sorry, but I can't help with that.", "", text][luck % 3]
@@ -85,7 +100,7 @@ class Server:
                 "created": 0,
                 "model": request["model"],
                 "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}],
-                "usage": {"prompt_tokens": 50, "completion_tokens": 100, "total_tokens": 150},
+                **({} if self.script == "uncounted" else {"usage": used if self.script == "window" else USAGE}),
             }
         )
         if self.script == "torn" and first and luck < 6:
@@ -95,7 +110,8 @@ class Server:
                 return await self.reply(send, 200, "<html>a proxy has something to say</html>", kind="text/html")
             return await self.reply(send, 200, answer[:50], length=len(answer))  # and the connection breaks
         self.answered[key] += 1
-        return await self.reply(send, 200, answer)
+        kind = "text/plain" if self.script == "out_of_order" else "application/json"
+        return await self.reply(send, 200, answer, kind=kind)
 
     async def reply(self, send, status, text, headers=None, kind="application/json", length=None) -> None:
         fields = {"content-type": kind, "content-length": str(length or len(text.encode())), **(headers or {})}

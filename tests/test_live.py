@@ -9,80 +9,26 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
+from endpoints import LABELS, TASKS, WANTED, Endpoint, as_table, real_texts, run, settings
 
 from synthgap.config import GenerationSettings, OpenAISettings, build_profile, load_profile, parse_overrides, read_yaml
-from synthgap.data import load_real
+from synthgap.endpoint import api_key, most_tokens
 from synthgap.errors import SynthgapError
 from synthgap.generation import filter_answers
-from synthgap.endpoint import EndpointLLM, api_key, most_tokens
-from synthgap.live import generate_live, refuse_failures
+from synthgap.live import refuse_failures
 from synthgap.llm import Answer, Conversation, Message, RecordedLLM, Usage
 from synthgap.parsing import parse
 from synthgap.responses import Request, ResponseLog
-from synthgap.tasks import load_task
 from synthgap.traffic import BudgetReached, Money, Traffic
-
-PROFILE = load_profile("demo")
-TASKS = {"humor": load_task("humor"), "ag_news": load_task("ag_news")}
-WANTED = GenerationSettings(texts_per_label=40, conversations=2)
-LABELS = [(task, setting, label) for task in TASKS for setting in WANTED.settings for label in TASKS[task].labels]
 
 
 @pytest.fixture(scope="module")
 def real():
-    return {name: load_real(task, PROFILE) for name, task in TASKS.items()}
-
-
-class Endpoint:
-    def __init__(self, script: str) -> None:
-        command = [sys.executable, str(ROOT / "tests" / "llm_server.py"), script]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
-
-    def counts(self) -> dict:
-        with urllib.request.urlopen(f"{self.url}/counts") as answer:  # noqa: S310  our own server
-            return json.loads(answer.read())
-
-
-@pytest.fixture
-def endpoint(request):
-    found = Endpoint(request.param)
-    yield found
-    found.process.kill()
-    found.process.wait()
-
-
-def settings(endpoint: Endpoint, **changes) -> OpenAISettings:
-    return OpenAISettings(
-        **{
-            "backend": "openai",
-            "model": "a model",
-            "base_url": endpoint.url,
-            "timeout": 20,
-            "max_tokens": 200,
-            "seed": 0,
-            **changes,
-        }
-    )
-
-
-def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
-    with ResponseLog(folder / "responses.sqlite") as log:
-        llm = EndpointLLM(settings(endpoint, **changes), log)
-        made, shortfalls = generate_live(real, llm, wanted, shown=False)
-        rows = list(log.rows())
-    return made, shortfalls, llm, rows
-
-
-def as_table(made) -> dict:
-    return {place: result.texts.to_dict("records") for place, result in made.items()}
+    return real_texts()
 
 
 # ---------------------------------------------------------------------------------------------- a well-behaved endpoint
@@ -391,10 +337,9 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import test_live
+import endpoints
 class Known: url = {url!r}
-real = {{name: test_live.load_real(task, test_live.PROFILE) for name, task in test_live.TASKS.items()}}
-test_live.run(Known, Path({folder!r}), real, concurrency=3)
+endpoints.run(Known, Path({folder!r}), endpoints.real_texts(), concurrency=3)
 """
 
 

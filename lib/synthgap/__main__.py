@@ -1,4 +1,4 @@
-"""The command line: `synthgap run`, `status`, `report`, `annotate`, `responses`, `publish` and `readme`."""
+"""The command line: `synthgap run`, `plan`, `status`, `report`, `annotate`, `responses`, `publish` and `readme`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
+    plan = commands.add_parser("plan", help="estimate what a live LLM will take, from a pilot of a few answers")
+    plan.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     status = commands.add_parser("status", help="say what of a profile is done and what is missing")
     status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     report = commands.add_parser("report", help="write outputs/<profile>/report.html anew from what was run")
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     publish.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/dataset/)")
     publish.add_argument("--licence", default="unknown", metavar="NAME", help="the card's licence, as the Hub names it")
     publish.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub")
-    for command in (run, status, report, publish, *_annotate(commands), *_responses(commands)):
+    for command in (run, plan, status, report, publish, *_annotate(commands), *_responses(commands)):
         command.add_argument("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
         command.add_argument("--output", metavar="DIR", help="where results go (default: outputs/)")
         command.add_argument(
@@ -137,6 +139,9 @@ def _carry_out(given: argparse.Namespace) -> int:
             os.environ[variable] = str(Path(folder).absolute())
     if given.command == "status":
         runner.status(given.profile, given.sets)
+        return 0
+    if given.command == "plan":
+        print(runner.plan(profile, tables=True))
         return 0
     if given.command == "report":
         from synthgap.report import write_report

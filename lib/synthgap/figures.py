@@ -89,6 +89,34 @@ def plot_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
     return _regimes_on_log_axis(ax, counts)
 
 
+def plot_llms(table: pd.DataFrame, setting: str, measure: str, ax: Axes) -> Axes:
+    """One measure of several LLMs by task, with 95 % intervals.
+
+    Args:
+        table: columns profile, task, setting, the measure, and it with `_low` and `_high`.
+        measure: "yield" or "words".
+    """
+    import seaborn as sns
+
+    chosen = table[table["setting"] == setting]
+    tasks, names = tasks_in_paper_order(chosen["task"].unique()), list(dict.fromkeys(table["profile"]))
+    colours = sns.color_palette("colorblind", len(names))
+    for number, name in enumerate(names):
+        rows = chosen[chosen["profile"] == name].set_index("task").reindex(tasks)
+        places = [place + (number - (len(names) - 1) / 2) * 0.6 / len(names) for place in range(len(tasks))]
+        low, high = (rows[measure] - rows[f"{measure}_low"]).abs(), (rows[f"{measure}_high"] - rows[measure]).abs()
+        label = f"{table.loc[table['profile'] == name, 'llm'].iloc[0]}\n(profile {name})"
+        ax.errorbar(rows[measure], places, xerr=[low, high], fmt="o", color=colours[number], label=label, markersize=5)
+    task_ticks(ax, tasks)
+    label = {"yield": "share of use (accepted of received)", "words": "words of an accepted text"}[measure]
+    ax.set(xlabel=label, title=REGIME_TITLES[setting], ylim=(len(tasks) - 0.5, -0.5))
+    if measure == "yield":
+        ax.set_xlim(min(0.89, ax.get_xlim()[0]), 1.01)
+    if (place := ax.get_subplotspec()) is None or place.is_last_col():
+        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
 def _by_task_and_regime(data: pd.DataFrame) -> dict[str, Any]:
     return {
         "data": data,

@@ -47,6 +47,7 @@ class LiveLLM(abc.ABC):
         money: prices and budget; nothing where nothing is paid.
         at_once: requests under way at the most.
         answer_format: what the request says on the answer's form; None for the task's own words.
+        offline: whether only the log answers.
     """
 
     settings: LiveSettings
@@ -56,6 +57,7 @@ class LiveLLM(abc.ABC):
     at_once: int = field(default=1, init=False)
     answer_format: str | None = field(default=None, init=False)
     checked: bool = field(default=False, init=False)
+    offline: bool = False
 
     @property
     def model(self) -> str:
@@ -123,6 +125,8 @@ class LiveLLM(abc.ABC):
         """
         if (known := self.log.get(request.key)) is not None:
             return known
+        if self.offline:
+            raise RequestFailed("not asked yet")
         unusable, reason = 0, ""
         for attempt in range(self.settings.attempts):
             if not self.checked:

@@ -150,12 +150,16 @@ def drawing(settings: LocalSettings, seeds: list[str]) -> Any:
 
     class Draw(LogitsProcessor):
         def __init__(self) -> None:
-            self.sources = [torch.Generator().manual_seed(_number(seed)) for seed in seeds]
+            self.sources: list[torch.Generator] = []
 
         def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-            noise = [torch.rand(scores.shape[1], generator=source, dtype=torch.float64) for source in self.sources]
-            gumbel = -torch.log(-torch.log(torch.stack(noise).clamp(1e-300, 1 - 1e-16)))
-            return scores.float() + gumbel.to(scores.device, torch.float32)  # type: ignore[return-value]
+            if not self.sources:
+                self.sources = [torch.Generator(scores.device).manual_seed(_number(seed)) for seed in seeds]
+            noise = torch.empty(scores.shape, dtype=torch.float64, device=scores.device)
+            for row, source in zip(noise, self.sources, strict=True):
+                row.uniform_(generator=source)
+            gumbel = -torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
+            return (scores.double() + gumbel).float()  # type: ignore[return-value]
 
     if not settings.temperature:
         return LogitsProcessorList()

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+# Marks at the beginning of a stripped line.
 NUMBER = re.compile(
-    r"\s*(?:\*\*|__|#{1,4}\s+)?(?:[A-Za-z]{1,10}\s+)?[(#\[]?(?P<number>\d{1,4})(?P<end>[.):\]]+)(?:\*\*|__)?(?:\s+(?P<text>\S.*?))?\s*"
+    r"(?:\*\*|__|#{1,4}\s+)?(?:[A-Za-z]{1,10}\s+)?[(#\[]?(?P<number>\d{1,4})(?P<end>[.):\]]+)(?:\*\*|__)?"
+    r"(?:\s+(?P<text>\S.*))?"
 )
-PLAIN_NUMBER = re.compile(r"\s*(?P<number>\d{1,4})[.)](?:\s+(?P<text>\S.*?))?\s*")
+PLAIN_NUMBER = re.compile(r"(?P<number>\d{1,4})[.)](?:\s+(?P<text>\S.*))?")
 INNER_NUMBER = re.compile(r"\s(?P<number>\d{1,4})[.)]\s+(?=\S)")
-BULLET = re.compile(r"\s*[-*•‣◦–](?:\s+(?P<text>\S.*?))?\s*")
+BULLET = re.compile(r"[-*•‣◦–](?:\s+(?P<text>\S.*))?")
 MARKERS = (PLAIN_NUMBER, NUMBER, BULLET)
 BRACKET = re.compile(r"[\[{]")
 LIST_START = re.compile(r"[\[{]\s*[\"'\[{]")
@@ -136,49 +138,49 @@ def _torn_list(text: str, start: int, before: list[str]) -> Parsed | None:
 
 def _listed(lines: list[str]) -> Parsed:
     """Numbered lines, or bullets where nothing is numbered; indented lines go on with the text above."""
-    marker = _marker(lines)
+    marker, marks = _marks(lines)
     texts: list[str] = []
     leftovers: list[str] = []
     begun = False  # whether the line above belongs to a text
-    for line in lines:
-        found = marker.fullmatch(line) if marker else None
+    for line, found in zip(lines, marks, strict=True):
         if found:
             texts.append(found["text"] or "")
             begun = True
         elif not line.strip():
             begun = False
-        elif (
-            begun
-            and texts[-1]
-            and line[:2].isspace()
-            and len(line) - len(line.lstrip()) >= 2
-            and not BULLET.fullmatch(line)
-        ):
+        elif begun and texts[-1] and _indented(line) and not BULLET.fullmatch(line.strip()):
             texts[-1] = f"{texts[-1]} {line.strip()}"
         else:
             leftovers.append(line.strip())
             begun = False
     if marker is not None and marker is not BULLET:
-        texts = _several_on_a_line(lines, marker, texts)
+        texts = _several_on_a_line([int(found["number"]) for found in marks if found], texts)
     return Parsed(_without_quotes(texts), leftovers)
 
 
-def _marker(lines: list[str]) -> re.Pattern[str] | None:
-    """The kind of mark that most lines begin with; plain numbers first, and None where no line has one."""
-    filled = sum(bool(line.strip()) for line in lines)
-    best, most = None, 0
+def _indented(line: str) -> bool:
+    return line[:2].isspace() and len(line) - len(line.lstrip()) >= 2
+
+
+def _marks(lines: list[str]) -> tuple[re.Pattern[str] | None, list[re.Match[str] | None]]:
+    """The kind of mark that most lines begin with, and each line's; plain numbers first, None where there is none."""
+    stripped = [line.strip() for line in lines]
+    filled = sum(map(bool, stripped))
+    best: re.Pattern[str] | None = None
+    marks: list[re.Match[str] | None] = [None] * len(lines)
+    most = 0
     for marker in MARKERS:
-        count = sum(marker.fullmatch(line) is not None for line in lines)
+        found = [marker.fullmatch(line) for line in stripped]
+        count = len(found) - found.count(None)
         if count > most:
-            best, most = marker, count
+            best, marks, most = marker, found, count
         if count == filled:
             break
-    return best
+    return best, marks
 
 
-def _several_on_a_line(lines: list[str], marker: re.Pattern[str], texts: list[str]) -> list[str]:
+def _several_on_a_line(numbers: list[int], texts: list[str]) -> list[str]:
     """Split "one 2. two 3. three" where the numbers go on with the line's own and no other line begins with them."""
-    numbers = [int(found["number"]) for line in lines if (found := marker.fullmatch(line))]
     split = []
     for number, text in zip(numbers, texts, strict=True):
         start, following = 0, number + 1

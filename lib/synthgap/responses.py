@@ -49,10 +49,10 @@ CREATE TABLE IF NOT EXISTS sent (
 )
 """
 ONE_SERVED = "CREATE UNIQUE INDEX IF NOT EXISTS served ON response (key) WHERE fault = ''"
-BY_KEY = "CREATE INDEX IF NOT EXISTS by_key ON response (key)"
 ADDED = {"seconds": "REAL", "paid": "INTEGER NOT NULL DEFAULT 1"}  # columns that the first logs did not have
 SERVED = (
-    "SELECT response, finish_reason, prompt_tokens, completion_tokens, model FROM response WHERE key = ? AND fault = ''"
+    "SELECT response, finish_reason, prompt_tokens, completion_tokens, model, seconds FROM response "
+    "WHERE key = ? AND fault = ''"
 )
 COLUMNS = (
     *("key", "task", "setting", "label", "conversation", "turn", "asked", "example_ids", "model", "response"),
@@ -130,7 +130,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             with FileLock(path.with_suffix(".lock"), timeout=120):
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
-                for statement in (TABLE, SENT, BY_KEY):
+                for statement in (TABLE, SENT):
                     self._connection.execute(statement)
                 self._bring_up_to_date()
                 self._connection.execute(ONE_SERVED)
@@ -153,9 +153,9 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         row = self._connection.execute(SERVED, (key,)).fetchone()
         if row is None:
             return None
-        text, finish_reason, prompt_tokens, completion_tokens, model = row
+        text, finish_reason, prompt_tokens, completion_tokens, model, seconds = row
         usage = None if prompt_tokens is None else Usage(prompt_tokens, completion_tokens)
-        return Answer(text, finish_reason, usage, model)
+        return Answer(text, finish_reason, usage, model, seconds)
 
     def send(self, request: Request, tokens: Tokens, money: Money) -> int:
         """Note a request before it is sent; the number of the note, which `put` or `turned_away` takes away.

@@ -56,6 +56,8 @@ def run(profile_name: str, stages: Sequence[str], sets: Sequence[str] = (), forc
             print(f"{place}: done already, nothing changed", flush=True)
             continue
         print(f"{place}: running ({'forced' if state == 'done' else state})", flush=True)
+        if stage == STAGES[0] and not isinstance(profile.llm, LLMSettings):
+            print(plan(profile), flush=True)
         seconds = run_stage(stage, profile, parameters, fingerprints)
         print(f"{place}: finished in {seconds:.0f} s", flush=True)
         report.unlink(missing_ok=True)
@@ -89,11 +91,14 @@ def check_llm(profile: Profile) -> None:
 
     A live LLM whose answers are in the response log already is checked only once an answer is missing there.
     """
+    from synthgap.comparison import check_compared
     from synthgap.generation import texts_wanted, turns_needed
     from synthgap.llm import connect
     from synthgap.responses import ResponseLog, log_file
     from synthgap.tasks import load_task
 
+    for name in profile.generation.compare_with:
+        check_compared(outputs_folder(profile).parent, name)
     if not isinstance(profile.llm, LLMSettings):
         from synthgap.live import check_before_asking
 
@@ -105,6 +110,24 @@ def check_llm(profile: Profile) -> None:
         for setting in profile.generation.settings:
             for label in task.labels:
                 llm.check_turns(task.name, setting, label, turns_needed(task, texts_wanted(task, profile.generation)))
+
+
+def plan(profile: Profile, tables: bool = False) -> str:
+    """What generation will take, as text; asks a live LLM for a pilot of a few answers.
+
+    Args:
+        tables: whether to tell it for each task and setting too.
+    """
+    from synthgap.data import load_real
+    from synthgap.planning import make_plan
+    from synthgap.responses import log_file
+    from synthgap.tables import rounded
+    from synthgap.tasks import load_task
+
+    real = {task.name: load_real(task, profile) for task in map(load_task, profile.tasks)}
+    found = make_plan(profile, real, log_file(outputs_folder(profile)))
+    each = rounded(found.table, 4).to_string(index=False) + "\n" if tables else ""
+    return f"{each}{found}"
 
 
 def check_data(profile: Profile) -> dict[str, str]:

@@ -132,6 +132,7 @@ def stage_key(stage: str, profile: Profile) -> str:
             "library": library_digest(),
             "notebook": notebook_digest(notebook_file(stage)),
             **({"answers": answer_digests(profile)} if stage == READS_ANSWERS else {}),
+            **({"compared": compared_texts(profile)} if stage == STAGES[0] and profile.generation.compare_with else {}),
             "before": [read_json(marker_file(profile, name)) for name in before],
         }
     )
@@ -155,6 +156,15 @@ def answer_digests(profile: Profile) -> dict[str, str]:
     """SHA-256 of the answers that people gave with `synthgap annotate`."""
     folder = outputs_folder(profile) / "annotations"
     return {path.name: file_digest(path) for path in sorted(folder.glob("*.csv"))}
+
+
+def compared_texts(profile: Profile) -> dict[str, str]:
+    """SHA-256 of the texts and costs of the profiles whose LLMs are compared with this one's."""
+    outputs = outputs_folder(profile).parent
+    folders = [outputs / name for name in profile.generation.compare_with]
+    found = [path for folder in folders for path in (folder / "synthetic").glob("*.parquet")]
+    found += [path for folder in folders if (path := folder / "tables" / "generation_costs.csv").is_file()]
+    return {path.relative_to(outputs).as_posix(): file_digest(path) for path in sorted(found)}
 
 
 @lru_cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from synthgap.errors import SynthgapError
 
 Tokens = tuple[int, int]  # of prompts, of answers
-FIRST = 8.0  # requests at a time to begin with
+FIRST = 16.0  # requests at a time to begin with
 
 
 class BudgetReached(SynthgapError):
