@@ -74,7 +74,8 @@ class Server:
             return await self.reply(send, [500, 502, 503][luck % 3], "<html>oops</html>", kind="text/html")
         if self.script == "stalls" and first and luck < 2:
             await asyncio.sleep(30)
-        if self.script == "forbidden" and luck < 3:
+        later = len(request["messages"]) > 2
+        if (self.script == "forbidden" and luck < 3) or (self.script == "forbidden_later" and later and luck < 7):
             return await self.reply(send, 403, '{"error": {"message": "key sk-secret123 may not do this"}}')
         if self.script in PAUSES:
             await asyncio.sleep(PAUSES[self.script])

@@ -13,13 +13,13 @@ import time
 import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
-from endpoints import LABELS, TASKS, WANTED, Endpoint, as_table, real_texts, run, settings
+from endpoints import LABELS, PROFILE, TASKS, WANTED, Endpoint, as_table, real_texts, run, settings
 
 from synthgap.config import GenerationSettings, OpenAISettings, build_profile, load_profile, parse_overrides, read_yaml
-from synthgap.endpoint import api_key, most_tokens
+from synthgap.endpoint import EndpointLLM, api_key, most_tokens
 from synthgap.errors import SynthgapError
 from synthgap.generation import filter_answers
-from synthgap.live import refuse_failures
+from synthgap.live import costs, refuse_failures
 from synthgap.llm import Answer, Conversation, Message, RecordedLLM, Usage
 from synthgap.parsing import parse
 from synthgap.responses import Request, ResponseLog
@@ -118,6 +118,56 @@ def test_garbage_is_in_the_ledger_and_the_conversations_go_on_until_there_is_eno
         assert {"empty", "not_numbered"} <= set(result.ledger["reason"])
 
 
+@pytest.mark.parametrize("endpoint", ["out_of_order"], indirect=True)
+def test_answers_out_of_order_and_of_another_content_type_change_nothing(endpoint, tmp_path, real):
+    made, shortfalls, llm, rows = run(endpoint, tmp_path / "many", real)
+    assert shortfalls == []
+    assert as_table(made) == as_table(run(endpoint, tmp_path / "one", real, concurrency=1)[0])
+    assert llm.asked == len(rows) == 4 * len(LABELS)
+
+
+@pytest.mark.parametrize("endpoint", ["duplicates"], indirect=True)
+def test_one_answer_to_several_requests_gives_each_text_once(endpoint, tmp_path, real):
+    made, shortfalls, _, rows = run(endpoint, tmp_path, real)
+    assert shortfalls == []
+    assert len({row["response"] for row in rows}) < len(rows)
+    assert len({row["key"] for row in rows}) == len(rows)
+    for (task, setting), result in made.items():
+        assert (result.texts["label"].value_counts() >= 40).all()
+        assert result.texts["text"].is_unique
+        assert result.texts["id"].is_unique
+        asked = sum((row["task"], row["setting"]) == (task, setting) for row in rows)
+        assert len(result.texts) + len(result.ledger) == 10 * asked
+        assert set(result.ledger["reason"]) <= {"exact_duplicate"}
+    assert sum(len(result.ledger) for result in made.values()) > 0
+
+
+@pytest.mark.parametrize("endpoint", ["window"], indirect=True)
+def test_no_request_overflows_the_context_window_that_was_set(endpoint, tmp_path, real):
+    wanted = WANTED.model_copy(update={"conversations": 1, "texts_per_label": 60})
+    _, shortfalls, _, _ = run(endpoint, tmp_path / "unknown", real, wanted)
+    assert any("maximum context length" in str(short) for short in shortfalls)
+    made, shortfalls, _, rows = run(endpoint, tmp_path / "known", real, wanted, max_tokens=400, context_window=1500)
+    assert [str(short) for short in shortfalls if "few_shot" not in short.setting] == []
+    assert (made["humor", "zero_shot"].texts["label"].value_counts() == 60).all()
+    assert max(row["prompt_tokens"] for row in rows) + 400 <= 1500
+    assert max(row["conversation"] for row in rows) > 0
+
+
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_structured_output_is_asked_for_by_a_schema_and_in_the_prompt(endpoint, tmp_path, real):
+    made, shortfalls, _, rows = run(endpoint, tmp_path, real, structured=True)
+    assert shortfalls == []
+    assert all(row["response"].startswith('{"texts": [') for row in rows)
+    for result in made.values():
+        assert len(result.ledger) == 0
+        assert "numbered" not in result.turns[0].conversation.messages[-1].content
+        assert 'JSON object {"texts": [...]} that holds 10 strings' in result.turns[0].conversation.messages[-1].content
+    plain, _, _, more = run(endpoint, tmp_path, real)
+    assert len(more) == 2 * len(rows)
+    assert "numbered" in plain["humor", "zero_shot"].turns[0].conversation.messages[-1].content
+
+
 @pytest.mark.parametrize("endpoint", ["forbidden"], indirect=True)
 def test_what_the_endpoint_forbids_ends_one_conversation_and_is_listed(endpoint, tmp_path, real):
     _, shortfalls, llm, rows = run(endpoint, tmp_path, real, WANTED.model_copy(update={"conversations": 3}))
@@ -187,6 +237,59 @@ def test_the_budget_is_never_crossed_and_a_raised_one_goes_on(endpoint, tmp_path
     assert set(endpoint.counts()["answered"].values()) == {1}
 
 
+@pytest.mark.parametrize("endpoint", ["uncounted"], indirect=True)
+def test_answers_without_a_count_of_tokens_are_taken_at_their_worst(endpoint, tmp_path, real):
+    prices = {"input_price": 10.0, "output_price": 20.0}
+    _, shortfalls, llm, rows = run(endpoint, tmp_path, real, budget=0.1, **prices)
+    assert any("the budget of 0.1 is reached" in str(short) for short in shortfalls)
+    with ResponseLog(tmp_path / "responses.sqlite") as log:
+        assert log.paid_tokens() == (0, 0)
+        worst = llm.money.cost(*log.pending_tokens())
+        assert sum(row["unanswered"] for row in log.spent()) == len(rows) > 0
+    assert 0.05 < worst <= 0.1
+
+
+@pytest.mark.parametrize("endpoint", ["stalls"], indirect=True)
+def test_requests_that_were_given_up_are_in_the_budget_and_in_the_cost_table(endpoint, tmp_path, real):
+    prices = {"input_price": 10.0, "output_price": 20.0, "budget": 10.0}
+    chosen = settings(endpoint, timeout=1.0, **prices)
+    made, _, llm, rows = run(endpoint, tmp_path, {"humor": real["humor"]}, timeout=1.0, **prices)
+    given_up = llm.asked - len(rows)
+    assert given_up > 0
+    profile = PROFILE.model_copy(update={"llm": chosen})
+    table = costs(profile, made, tmp_path / "responses.sqlite")
+    assert table["unanswered"].sum() == given_up
+    assert table["unanswered_cost"].sum() > 0
+    assert table["cost"].sum() == pytest.approx(len(rows) * (50 * 10 + 100 * 20) / 1e6)
+    with ResponseLog(tmp_path / "responses.sqlite") as log:
+        assert llm.money.cost(*log.pending_tokens()) == pytest.approx(table["unanswered_cost"].sum())
+
+
+@pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
+def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
+    code = SHARED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
+    both = [subprocess.Popen([sys.executable, "-c", code, str(seed)]) for seed in (0, 1000)]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    with ResponseLog(tmp_path / "responses.sqlite") as log:
+        rows = list(log.rows())
+        assert log.pending_tokens() == (0, 0)
+    seeds = {row["key"] for row in rows}
+    assert len(seeds) == len(rows)
+    cost = sum((row["prompt_tokens"] * 10 + row["completion_tokens"] * 20) / 1e6 for row in rows)
+    assert 0.05 < cost <= 0.1
+
+
+SHARED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import endpoints
+class Known: url = {url!r}
+money = dict(input_price=10.0, output_price=20.0, budget=0.1)
+endpoints.run(Known, Path({folder!r}), endpoints.real_texts(), concurrency=4, seed=int(sys.argv[1]), **money)
+"""
+
+
 def asked_once(number: int = 0) -> Request:
     talk = Conversation("humor", "zero_shot", "humorous", (Message("user", "x"),), number)
     return Request(talk, 10, (), "http://localhost/v1", "m", {})
@@ -219,9 +322,16 @@ def test_a_token_is_a_byte_at_least():
 # ------------------------------------------------------------------------------------------------------------- traffic
 
 
-def test_concurrency_rises_by_one_a_round_and_halves_once_for_what_was_under_way():
+def test_concurrency_doubles_until_the_first_overload_then_rises_by_one_a_round_and_halves_once():
     async def story() -> None:
         traffic = Traffic(100)
+        first = traffic.limit
+        for _ in range(int(first)):
+            traffic.went_well()
+        assert traffic.limit == 2 * first
+        traffic.overloaded(time.monotonic())
+        assert traffic.limit == first
+        await asyncio.sleep(0.01)
         traffic.limit = 10.0
         for _ in range(10):
             traffic.went_well()
@@ -312,6 +422,20 @@ def test_a_missing_key_is_named_before_the_first_request(monkeypatch):
     with pytest.raises(SynthgapError, match="set the variable NO_SUCH_KEY"):
         api_key(chosen)
     assert api_key(chosen.model_copy(update={"base_url": "http://localhost:8000/v1"})) == "none"
+
+
+def test_what_the_log_holds_needs_no_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    elsewhere = OpenAISettings(
+        backend="openai", model="m", base_url="https://llm.example.org/v1", key_variable="NO_SUCH_KEY"
+    )
+    with ResponseLog(tmp_path / "log.sqlite") as log:
+        llm = EndpointLLM(elsewhere, log)
+        known = dataclasses.replace(asked_once(), endpoint=llm.endpoint)
+        log.put(known, Answer("1. a", "stop", None, "m"))
+        assert asyncio.run(llm.ask(known)).text == "1. a"
+        with pytest.raises(SynthgapError, match="set the variable NO_SUCH_KEY"):
+            asyncio.run(llm.ask(dataclasses.replace(asked_once(1), endpoint=llm.endpoint)))
 
 
 @pytest.mark.parametrize(
@@ -460,12 +584,19 @@ def test_a_live_run_that_may_cost_money_needs_a_budget_and_a_key(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("endpoint", ["forbidden"], indirect=True)
+@pytest.mark.parametrize("endpoint", ["forbidden_later"], indirect=True)
 def test_a_failed_generation_is_one_sentence_a_label_and_can_go_on(endpoint, tmp_path):
-    llm = json.dumps({"backend": "openai", "model": "m", "base_url": endpoint.url})
-    done = synthgap("run", "smoke", "01", "--output", str(tmp_path), "--set", f"llm={llm}", "--set", "tasks=[ag_news]")
+    llm = json.dumps({"backend": "openai", "model": "m", "base_url": endpoint.url, "key_variable": "CANARY_KEY"})
+    arguments = ("run", "smoke", "01", "--output", str(tmp_path), "--set", f"llm={llm}", "--set", "tasks=[ag_news]")
+    canary = "sk-canary-5555555555"
+    done = synthgap(*arguments, CANARY_KEY=canary)
     assert done.returncode == 1
     assert "labels are short of texts" in done.stderr
     assert "the endpoint answered 403" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "[hidden]" in done.stderr
     assert (tmp_path / "smoke" / "responses.sqlite").is_file()
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"01_generation.failed.ipynb", "manifest.json"} <= {path.name for path in written}
+    assert all(canary.encode() not in path.read_bytes() for path in written)
+    assert canary not in done.stdout + done.stderr

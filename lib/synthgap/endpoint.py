@@ -85,6 +85,7 @@ class EndpointLLM(LiveLLM):
         return before.prompt_tokens + before.completion_tokens + _most(asked.content)
 
     async def _try(self, request: Request, attempt: int) -> str:
+        import aiohttp
         import openai
 
         prompt = most_tokens(request.conversation)
@@ -102,9 +103,16 @@ class EndpointLLM(LiveLLM):
                 if error.status_code in {429, 503}:
                     self.traffic.overloaded(started, pause)
                 reason, wait = f"the endpoint answered {error.status_code}", max(pause, _backoff(attempt))
-            except (TimeoutError, openai.APITimeoutError):
+            except TimeoutError:
                 self.traffic.overloaded(started)  # it may have been answered and billed: its note stays
                 reason, wait = f"no answer within {self.settings.timeout:g} s", _backoff(attempt)
+            except openai.APIConnectionError as error:
+                broken = _broken(error)
+                if isinstance(broken, aiohttp.ClientConnectorError):
+                    self.log.turned_away(note)  # nothing was sent
+                if isinstance(broken, TimeoutError):
+                    self.traffic.overloaded(started)
+                reason, wait = f"no connection to the endpoint ({type(broken).__name__})", _backoff(attempt)
             except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError, OSError) as error:
                 reason, wait = f"no whole answer ({type(error).__name__})", _backoff(attempt)
             else:
@@ -209,6 +217,13 @@ def _most(content: str) -> int:
 def _backoff(attempt: int) -> float:
     """Seconds to wait, twice as long each time, with jitter so that requests do not come back all at once."""
     return min(LONGEST_WAIT, 0.5 * 2**attempt) * (0.5 + random.random())
+
+
+def _broken(error: BaseException) -> BaseException:
+    """What broke the connection, below the client's own errors, which tell a refused connection as a timeout."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _retry_after(error: Any) -> float:
