@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz import fuzz
 
 from synthgap.config import GenerationSettings, LLMSettings, load_profile
 from synthgap.data import checked, load_real
@@ -9,6 +10,7 @@ from synthgap.errors import SynthgapError
 from synthgap.generation import (
     REASONS,
     Turn,
+    close_pairs,
     closest,
     converse,
     filter_answers,
@@ -207,3 +209,17 @@ def test_the_table_of_rejects_counts_by_task_setting_and_reason():
     wide = rejects_by_reason(table)
     assert wide.columns.tolist() == ["task", "setting", *REASONS]
     assert wide["exact_duplicate"].tolist() == [2, 0]
+
+
+WORDS = st.sampled_from(["a", "bee", "bees", "sea", "seas", "été", "12", "x!"])
+TEXTS = st.lists(st.lists(WORDS, min_size=0, max_size=12).map(" ".join), max_size=60)
+
+
+@given(texts=TEXTS, cutoff=st.sampled_from([50.0, 80.0, 90.0, 99.0, 100.0]))
+def test_no_pair_that_is_similar_enough_is_passed_over(texts, cutoff):
+    found = list(close_pairs(texts, cutoff))
+    assert len(found) == len(texts)
+    for place, text in enumerate(texts):
+        similar = {one for one in range(place) if fuzz.ratio(text, texts[one]) >= cutoff}
+        assert similar <= set(found[place])
+        assert all(one < place for one in found[place])

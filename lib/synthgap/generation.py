@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from math import ceil
@@ -30,6 +30,8 @@ REASONS = {
     "exact_duplicate": "repeats an earlier text, but for case and punctuation",
     "near_duplicate": "nearly repeats an earlier text",
 }
+LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789"
+BLOCK = 256  # texts compared with all earlier ones at once
 TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
 LEDGER_COLUMNS = ["task", "setting", "label", "turn", "position", "reason", "text", "matches", "similarity"]
 
@@ -173,23 +175,27 @@ def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tupl
 
     accepted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    kept: dict[str, str] = {}
+    kept: dict[int, tuple[str, str]] = {}  # {place: key and plain text}
     shown: dict[str, dict[str, str]] = {label: {} for label in task.labels}
+    plain_texts = [normalised(text) for turn in turns for text in parse(turn.answer.text).texts]
+    earlier = close_pairs(plain_texts, near_duplicate)
+    place = -1
     for turn in turns:
         talk = turn.conversation
         shown[talk.label] |= {key: normalised(text) for key, text in turn.examples.items()}
         answer = parse(turn.answer.text)
         texts, cut_off = answer.texts, turn.answer.finish_reason == "length" and not answer.torn
-        place = {"task": talk.task, "setting": talk.setting, "label": talk.label, "turn": talk.turn}
+        origin = {"task": talk.task, "setting": talk.setting, "label": talk.label, "turn": talk.turn}
         for line in answer.leftovers:
             reason = "refused" if answer.refused else "not_numbered"
             if answer.torn and line is answer.leftovers[-1]:
                 reason = "truncated"
-            rejected.append({**place, "position": -1, "reason": reason, "text": line})
+            rejected.append({**origin, "position": -1, "reason": reason, "text": line})
         for position, text in enumerate(texts):
-            entry = {**place, "position": position, "text": text}
+            place += 1
+            plain, before = plain_texts[place], next(earlier)
+            entry = {**origin, "position": position, "text": text}
             last = position == len(texts) - 1
-            plain = normalised(text)
             if not plain:
                 rejected.append({**entry, "reason": "empty"})
             elif cut_off and last:
@@ -198,13 +204,13 @@ def filter_answers(task: Task, turns: list[Turn], near_duplicate: float) -> tupl
                 rejected.append({**entry, "reason": "more_than_asked"})
             elif match := closest(plain, shown[talk.label], near_duplicate):
                 rejected.append({**entry, "reason": "copy_of_example", "matches": match[0], "similarity": match[1]})
-            elif match := closest(plain, kept, near_duplicate):
+            elif match := closest(plain, dict(kept[one] for one in before if one in kept), near_duplicate):
                 reason = "exact_duplicate" if match[1] == 100 else "near_duplicate"
                 rejected.append({**entry, "reason": reason, "matches": match[0], "similarity": match[1]})
             else:
                 number = f"{talk.number}." if talk.number else ""
                 key = f"{talk.task}-{talk.setting}-{talk.label}-{number}{talk.turn}-{position}"
-                kept[key] = plain
+                kept[place] = (key, plain)
                 accepted.append({"id": key, **entry})
     unmatched = {"matches": "", "similarity": float("nan")}
     ledger = pd.DataFrame([{**unmatched, **entry} for entry in rejected], columns=LEDGER_COLUMNS)
@@ -217,6 +223,31 @@ def normalised(text: str) -> str:
     from rapidfuzz.utils import default_process
 
     return " ".join(default_process(text).split()) or text.strip()
+
+
+def close_pairs(texts: Sequence[str], cutoff: float) -> Iterator[list[int]]:
+    """For each text the places of the earlier ones that could be similar to it from `cutoff` percent on.
+
+    Texts whose counts of letters differ by more than the Indel distance may be cannot be that similar, since every
+    insertion or deletion changes one count by one; that is cheap to see, and leaves few pairs to be compared.
+    """
+    import numpy as np
+    from scipy.spatial.distance import cdist
+
+    counts = np.array([_letter_counts(text) for text in texts], dtype=float).reshape(len(texts), len(LETTERS) + 1)
+    lengths = counts.sum(axis=1)
+    for start in range(0, len(texts), BLOCK):
+        stop = min(start + BLOCK, len(texts))
+        most = (1 - cutoff / 100) * (lengths[start:stop, None] + lengths[None, :stop]) + 1e-6
+        near = cdist(counts[start:stop], counts[:stop], "cityblock") <= most
+        for number, row in enumerate(near):
+            yield np.flatnonzero(row[: start + number]).tolist()
+
+
+def _letter_counts(text: str) -> list[int]:
+    """How often each of LETTERS is there, and all other signs together."""
+    known = [text.count(letter) for letter in LETTERS]
+    return [*known, len(text) - sum(known)]
 
 
 def closest(plain: str, others: dict[str, str], cutoff: float) -> tuple[str, float] | None:
