@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import resource
 import statistics
 import subprocess
@@ -21,20 +22,18 @@ from synthgap.responses import Request, ResponseLog
 from synthgap.tasks import load_task
 
 AT_ONCE = 256
-TEXT = "text {} of about a dozen words that nobody else has written so far"
+WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "aeiou" for third in "bdglmnrst"]
 
 
 async def serve() -> None:
     """Answer every request after 200 ms with ten texts; prints its port, and ends by itself."""
     from aiohttp import web
 
-    number = 0
+    chance = random.Random(0)
 
     async def answer(request: web.Request) -> web.Response:
-        nonlocal number
         await request.read()
-        number += 1
-        lines = "\n".join(f"{line}. {TEXT.format(10 * number + line)}" for line in range(1, 11))
+        lines = "\n".join(f"{line}. {' '.join(chance.choices(WORDS, k=12))}" for line in range(1, 11))
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": lines}}
         usage = {"prompt_tokens": 200, "completion_tokens": 150, "total_tokens": 350}
         await asyncio.sleep(0.2)

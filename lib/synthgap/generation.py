@@ -31,6 +31,7 @@ REASONS = {
     "near_duplicate": "nearly repeats an earlier text",
 }
 LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789"
+LEVELS = 32  # of one letter in one text that are told apart; further ones may all be shared
 BLOCK = 256  # texts compared with all earlier ones at once
 TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
 LEDGER_COLUMNS = ["task", "setting", "label", "turn", "position", "reason", "text", "matches", "similarity"]
@@ -228,18 +229,23 @@ def normalised(text: str) -> str:
 def close_pairs(texts: Sequence[str], cutoff: float) -> Iterator[list[int]]:
     """For each text the places of the earlier ones that could be similar to it from `cutoff` percent on.
 
-    Texts whose counts of letters differ by more than the Indel distance may be cannot be that similar, since every
-    insertion or deletion changes one count by one; that is cheap to see, and leaves few pairs to be compared.
+    The similarity is twice the letters that two texts share in order, by the letters of both. They share no more than
+    without the order, which a product of matrices tells for many pairs at once and which leaves few to be compared.
     """
     import numpy as np
-    from scipy.spatial.distance import cdist
 
-    counts = np.array([_letter_counts(text) for text in texts], dtype=float).reshape(len(texts), len(LETTERS) + 1)
-    lengths = counts.sum(axis=1)
+    counts = np.array([_letter_counts(text) for text in texts], dtype=np.int32).reshape(len(texts), len(LETTERS) + 1)
+    needed = (counts.sum(axis=1) * cutoff / 200).astype(np.float32)  # the letters that one of a similar pair brings
+    beyond = np.maximum(counts - LEVELS, 0).sum(axis=1).astype(np.float32)
+    # one column for the first a, one for the second, ...: the product of two rows counts what they share
+    unary = (counts[:, :, None] > np.arange(LEVELS, dtype=np.int32)).reshape(len(texts), counts.shape[1] * LEVELS)
+    unary = unary[:, unary.any(axis=0)].astype(np.float32)
     for start in range(0, len(texts), BLOCK):
         stop = min(start + BLOCK, len(texts))
-        most = (1 - cutoff / 100) * (lengths[start:stop, None] + lengths[None, :stop]) + 1e-6
-        near = cdist(counts[start:stop], counts[:stop], "cityblock") <= most
+        shared = unary[start:stop] @ unary[:stop].T
+        if beyond.any():
+            shared = shared + np.minimum(beyond[start:stop, None], beyond[None, :stop])
+        near = shared - needed[start:stop, None] >= needed[None, :stop] - np.float32(0.01)
         for number, row in enumerate(near):
             yield np.flatnonzero(row[: start + number]).tolist()
 

@@ -48,6 +48,7 @@ class LiveLLM(abc.ABC):
         at_once: requests under way at the most.
         answer_format: what the request says on the answer's form; None for the task's own words.
         offline: whether only the log answers.
+        one_filter: held while texts are filtered, which takes memory.
     """
 
     settings: LiveSettings
@@ -57,7 +58,8 @@ class LiveLLM(abc.ABC):
     at_once: int = field(default=1, init=False)
     answer_format: str | None = field(default=None, init=False)
     checked: bool = field(default=False, init=False)
-    offline: bool = False
+    offline: bool = field(default=False, init=False)
+    one_filter: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def model(self) -> str:
@@ -271,7 +273,8 @@ async def hold(
     while True:
         await asyncio.gather(*(_reach(one, goals[one.label], llm, settings.turns, progress) for one in labels))
         turns = [turn for one in labels for turn in one.turns]
-        result = await asyncio.to_thread(filtered, task, setting, data, llm, settings, turns)
+        async with llm.one_filter:
+            result = await asyncio.to_thread(filtered, task, setting, data, llm, settings, turns)
         accepted = {one.label: int((result.texts["label"] == one.label).sum()) for one in labels}
         short = [one for one in labels if accepted[one.label] < wanted]
         going_on = [one for one in short if one.open and one.rounds < settings.turns]
