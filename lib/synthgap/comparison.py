@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from synthgap.config import Profile
 from synthgap.errors import SynthgapError
 from synthgap.generation import REASONS, Generated, ledger_file, load_synthetic, provenance, synthetic_file
+from synthgap.tables import rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,26 @@ def compare_llms(
             rows.append(one)
             reasons += _reasons(one, known)
     return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(reasons)
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The first table for people: values with their intervals in one column, a dash for what there is not."""
+    import pandas as pd
+
+    def interval(row: pd.Series, name: str, digits: int) -> str:
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return f"{row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" if row[name] == row[name] else "–"
+
+    return pd.DataFrame(
+        {
+            **{name: table[name] for name in ("profile", "task", "setting", "accepted")},
+            "share of use": [interval(row, "yield", 3) for _, row in table.iterrows()],
+            "words": [interval(row, "words", 1) for _, row in table.iterrows()],
+            "tokens a text": rounded(table[["tokens_per_text"]], 0)["tokens_per_text"],
+            "cost": rounded(table[["cost"]], 4)["cost"],
+            "cost a text": rounded(table[["cost_per_text"]], 6)["cost_per_text"],
+        }
+    )
 
 
 def check_compared(outputs: Path, name: str) -> None:

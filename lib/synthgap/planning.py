@@ -240,15 +240,9 @@ def _missing(place: _Place, rates: _Rates, settings: GenerationSettings, llm: Li
             for sums, answer in ((total, rates.answer), (worst, float(llm.settings.max_tokens))):
                 sums[0] += _prompt_tokens(begun, first, later, answer, rounds, llm)
                 sums[1] += answer * rounds
-    row = (
-        place.task.name,
-        place.setting,
-        wanted * len(place.task.labels),
-        sum(place.accepted.values()),
-        requests,
-        *total,
-    )
-    shown = dict(zip(COLUMNS, row, strict=True))
+    texts = (wanted * len(place.task.labels), sum(place.accepted.values()))
+    tokens: list[float] = [count if math.isnan(count) else round(count) for count in total]
+    shown = dict(zip(COLUMNS, (place.task.name, place.setting, *texts, requests, *tokens), strict=True))
     price = 1.0 if llm.money.priced else math.nan
     shown |= {name: price * llm.money.cost(*sums) for name, sums in zip(COSTS, (total, worst), strict=True)}
     return _Missing(shown, longest, problems)
