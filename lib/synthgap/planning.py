@@ -214,7 +214,7 @@ def _bytes(conversation: Conversation) -> int:
 class _Missing:
     """What a task in one setting will still take; `rounds` turns one after another."""
 
-    shown: dict[str, object]
+    shown: Mapping[str, object]
     rounds: int
     problems: list[str]
 
