@@ -30,7 +30,7 @@ COLUMNS = ["task", "setting", "texts", "accepted", "requests", "prompt_tokens", 
 COSTS = ["cost", "cost_at_worst"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What is missing, and what it will take.
 
@@ -55,6 +55,8 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join([f"LLM: {self.model}", *_sentences(self), *(f"note: {one}" for one in self.problems)])
+
+    __repr__ = __str__
 
 
 def _sentences(plan: Plan) -> list[str]:
