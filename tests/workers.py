@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 
@@ -34,6 +38,57 @@ def grid_cells(classifier: str = "tfidf"):
         }
         cells += plan_task(profile, data, made)
     return cells
+
+
+class Deadly:
+    """Settings under which training kills its own process, so many times; then they are those of tf-idf."""
+
+    def __init__(self, log: Path, times: int) -> None:
+        self.log, self.times = log, times
+
+    @property
+    def inverse_regularisation(self) -> float:
+        with self.log.open("a") as handle:
+            handle.write("x")
+        if self.log.stat().st_size <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 10.0
+
+    def model_dump(self, **_) -> dict:
+        return {}
+
+
+class Broken:
+    """Settings under which training raises."""
+
+    @property
+    def inverse_regularisation(self) -> float:
+        raise ZeroDivisionError("this cell is\nbroken")
+
+    def model_dump(self, **_) -> dict:
+        return {}
+
+
+def side_by_side(folder: str, seconds: str) -> None:
+    """Train cells in two processes; every one of them waits so long."""
+    from synthgap.engine import Engine, fan_out
+
+    cells = [dataclasses.replace(cell, settings=Slow(float(seconds))) for cell in grid_cells()[:6]]
+    for _ in fan_out(cells, Path(folder), {}, Engine(workers=2)):
+        pass
+
+
+class Slow:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    @property
+    def inverse_regularisation(self) -> float:
+        time.sleep(self.seconds)
+        return 10.0
+
+    def model_dump(self, **_) -> dict:
+        return {}
 
 
 def embed(start: str, stop: str) -> None:

@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
+    run.add_argument("--engine", choices=("local", "dask"), help="where fine-tuning runs (default: this machine)")
+    run.add_argument("--workers", metavar="N", help="runs at a time (default: one a GPU, or one a core)")
+    run.add_argument("--address", metavar="URL", help="of the Dask scheduler, e.g. tcp://10.0.0.1:8786")
     plan = commands.add_parser("plan", help="estimate what a live LLM will take, from a pilot of a few answers")
     plan.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     status = commands.add_parser("status", help="say what of a profile is done and what is missing")
@@ -154,6 +157,9 @@ def _carry_out(given: argparse.Namespace) -> int:
         return _carry_out_publish(given, profile)
     if given.command == "responses":
         return _carry_out_responses(given, profile)
+    for name in ("engine", "workers", "address"):
+        if value := getattr(given, name):
+            os.environ[f"SYNTHGAP_{name.upper()}"] = value
     runner.run(given.profile, given.stages, given.sets, given.force)
     return 0
 

@@ -60,10 +60,14 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+class WriteFailed(SynthgapError):
+    """A file that could not be written; what comes after it could not be written either."""
+
+
 def write_error(path: Path, error: OSError) -> SynthgapError:
     """The one sentence for a file that could not be written."""
     reason = "the disk is full" if error.errno in OUT_OF_SPACE else (error.strerror or str(error))
-    return SynthgapError(
+    return WriteFailed(
         f"cannot write '{path}': {reason}; make room or choose another folder with --output, "
         "then run the same command again: what is finished is kept"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from synthgap.config import LLMSettings, Profile, load_profile, parse_overrides, root
+from synthgap.engine import Engine
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import read_json, write_text
 from synthgap.manifest import record
@@ -29,6 +30,8 @@ from synthgap.stages import (
 )
 
 KERNEL = "python3"
+# SynthgapError and its kinds, by name: that is all that a failed cell tells
+SAID_IN_A_SENTENCE = {"SynthgapError", "StageFailed", "GridFailed", "WriteFailed", "RequestFailed", "BudgetReached"}
 PROGRESS_BAR = re.compile(r"\d+%\|")
 
 
@@ -81,6 +84,7 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: dict
                 f"stage {stages[-1]} reads what {stage} writes, and that has to run first ({state}); "
                 f"try: synthgap run {profile.name} {' '.join([*STAGES[STAGES.index(stage) : len(needed)], stages[-1]])}"
             )
+    Engine.from_environment()
     if STAGES[0] in stages:
         check_llm(profile)
     return {} if profile.data.source == "hub" else check_data(profile)
@@ -254,7 +258,7 @@ def _quiet_papermill() -> Iterator[None]:
 def _cell_error(stage: str, error: Any) -> str:
     """The failing cell's error: one sentence for a user's error, the traceback for any other."""
     where = f"{stage} failed in cell {error.exec_count}"
-    if error.ename in {"SynthgapError", "StageFailed"}:
+    if error.ename in SAID_IN_A_SENTENCE:
         return f"{where}: {error.evalue}"
     if error.ename == "KeyboardInterrupt":
         return f"{where}: interrupted; what it finished is kept: run again to go on"

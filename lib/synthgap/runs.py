@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthgap.config import FinetuneSettings, Profile
 from synthgap.data import RealData, draw, draw_equal, equal_sizes, fingerprint
+from synthgap.engine import Engine, Outcome, fan_out, said
 from synthgap.errors import SynthgapError
-from synthgap.files import digest, file_digest, read_json, write_json, write_parquet
+from synthgap.files import WriteFailed, digest, file_digest, read_json, write_json, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,13 @@ def _fingerprint(frame: pd.DataFrame) -> str:
 # -------------------------------------------------------------------------------------------------------------- grid
 
 
-def run_grid(cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | None = None) -> pd.DataFrame:
+class GridFailed(SynthgapError):
+    """Some runs of a grid failed; all others are finished."""
+
+
+def run_grid(
+    cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | None = None, engine: Engine | None = None
+) -> pd.DataFrame:
     """Train every cell that has no finished run, and write the grid's index (`grid.csv`).
 
     Several processes may work on one folder: each cell is trained under a lock, and a process passes over cells that
@@ -154,21 +161,31 @@ def run_grid(cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | Non
 
     Args:
         about: further facts for the run's JSON, such as the fingerprint of each task's data, by task.
+        engine: where to train; None: as the environment says.
 
     Returns:
         The index: task, classifier, regime, seed, run, n_train, trained_now.
+
+    Raises:
+        GridFailed: some cells failed, each with its reason; the others are finished.
     """
     import pandas as pd
     from tqdm import tqdm
 
-    cells = list(cells)
+    cells, engine = list(cells), engine or Engine.from_environment()
     trained_now: set[str] = set()
+    failed: dict[str, str] = {}
     missing = [cell for cell in cells if not is_finished(folder, cell.name)]
     with tqdm(total=len(cells), initial=len(cells) - len(missing), desc="runs", unit="run", mininterval=2) as bar:
-        for cell, trained in _work_off(missing, folder, about or {}, bar):
+        for cell, outcome in _work_off(missing, folder, about or {}, engine, bar):
             bar.update()
-            if trained:
+            bar.set_postfix_str(cell.title, refresh=False)
+            if outcome.trained:
                 trained_now.add(cell.name)
+            if outcome.error:
+                failed[cell.title] = outcome.error
+                bar.write(f"failed: {cell.title}: {outcome.error}")
+    refuse_failed(failed, len(cells))
     index = pd.DataFrame(
         [
             {
@@ -187,33 +204,82 @@ def run_grid(cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | Non
     return index
 
 
-def _work_off(cells: list[Cell], folder: Path, about: Mapping[str, Any], bar: Any) -> Iterator[tuple[Cell, bool]]:
-    """Yield each cell once its run is there, and whether this process trained it."""
-    from filelock import FileLock, Timeout
+def refuse_failed(failed: Mapping[str, str], cells: int) -> None:
+    """Raise with every run that failed and its reason.
 
-    locks = folder / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    Raises:
+        GridFailed: there are some.
+    """
+    if failed:
+        listed = "\n  ".join(f"{title}: {reason}" for title, reason in failed.items())
+        raise GridFailed(
+            f"{len(failed)} of {cells} runs failed:\n  {listed}\nthe others are finished and kept; mend the cause and "
+            "run the same command again"
+        )
+
+
+def _work_off(
+    cells: list[Cell], folder: Path, about: Mapping[str, Any], engine: Engine, bar: Any
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Yield each cell once its run is there or has failed; first those that are trained in this process."""
+    (folder / ".locks").mkdir(parents=True, exist_ok=True)
+    for cell in cells:
+        if run_file(folder, cell.name).exists():
+            bar.write(f"run {cell.name} is torn and is trained again ({cell.title})")
+    away = [cell for cell in cells if engine.sends(cell)]
+    if engine.kind == "local" and (len(away) < 2 or engine.workers == 1):
+        away = []
+    sent = {cell.name for cell in away}
+    yield from _work_off_here([cell for cell in cells if cell.name not in sent], folder, about)
+    if away:
+        yield from fan_out(away, folder, about, engine)
+
+
+def _work_off_here(cells: list[Cell], folder: Path, about: Mapping[str, Any]) -> Iterator[tuple[Cell, Outcome]]:
     waiting = cells
     while waiting:
         held_elsewhere = []
         for cell in waiting:
-            lock = FileLock(locks / f"{cell.name}.lock", timeout=0)
             try:
-                held = lock.acquire()
-            except Timeout:
-                held_elsewhere.append(cell)
+                trained = _train_locked(cell, folder, about.get(cell.task, {}))
+            except WriteFailed:
+                raise
+            except Exception as error:
+                yield cell, Outcome(cell.name, False, said(error))
                 continue
-            with held:
-                trained = not is_finished(folder, cell.name)
-                if trained:
-                    if run_file(folder, cell.name).exists():
-                        bar.write(f"run {cell.name} is torn and is trained again ({cell.title})")
-                    bar.set_postfix_str(cell.title, refresh=False)
-                    train_cell(cell, folder, about.get(cell.task, {}))
-            yield cell, trained
+            if trained is None:
+                held_elsewhere.append(cell)
+            else:
+                yield cell, Outcome(cell.name, trained)
         if len(held_elsewhere) == len(waiting):
             time.sleep(0.2)
         waiting = held_elsewhere
+
+
+def train_or_wait(cell: Cell, folder: Path, about: Mapping[str, Any]) -> bool:
+    """Have a cell's run finished; whether it was trained here, and not by another process meanwhile."""
+    (folder / ".locks").mkdir(parents=True, exist_ok=True)
+    while (trained := _train_locked(cell, folder, about)) is None:
+        time.sleep(0.2)
+    return trained
+
+
+def _train_locked(cell: Cell, folder: Path, about: Mapping[str, Any]) -> bool | None:
+    """Train a cell under its lock unless its run is there; None where another process holds the lock."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".locks" / f"{cell.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    try:
+        if is_finished(folder, cell.name):
+            return False
+        train_cell(cell, folder, about)
+        return True
+    finally:
+        lock.release()
 
 
 def train_cell(cell: Cell, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
