@@ -10,7 +10,7 @@ from synthgap.runs import versions
 HERE = Path(__file__).parent
 SCRIPTS = (
     *("import_time", "interval_speed", "embedding_speed", "finetune_speed"),
-    *("distance_speed", "distance_memory", "filter_speed", "llm_throughput"),
+    *("distance_speed", "distance_memory", "filter_speed", "llm_throughput", "fan_out_speed"),
 )
 
 
