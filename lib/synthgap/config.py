@@ -139,11 +139,26 @@ class FinetuneSettings(Settings):
 ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
 
 
+class CurveSettings(Settings):
+    """Learning curves: the grid again at smaller sizes, for some of its classifiers."""
+
+    classifiers: tuple[Name, ...] = Field(min_length=1)
+    texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, description="smaller sizes")
+
+
 class TrainingSettings(Settings):
     regimes: tuple[Regime, ...] = ("real", "zero_shot", "few_shot")
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest regime's")
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
+    curve: CurveSettings | None = Field(None, description="null: no learning curves")
+
+    @model_validator(mode="after")
+    def _curve_is_of_known_classifiers(self) -> TrainingSettings:
+        for name in self.curve.classifiers if self.curve else ():
+            if name not in self.classifiers:
+                raise unknown("classifier of training.curve", name, list(self.classifiers))
+        return self
 
     def seeds_of(self, classifier: str) -> tuple[int, ...]:
         return self.classifiers[classifier].seeds or self.seeds

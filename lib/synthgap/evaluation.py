@@ -66,10 +66,10 @@ def load_outcomes(folder: Path) -> list[Outcome]:
 
     index = read_index(folder)
     groups = index.groupby(["task", "classifier"], sort=False)
-    return [_outcome(folder, str(task), str(classifier), rows) for (task, classifier), rows in groups]
+    return [load_outcome(folder, str(task), str(classifier), rows) for (task, classifier), rows in groups]
 
 
-def _outcome(folder: Path, task: str, classifier: str, rows: pd.DataFrame) -> Outcome:
+def load_outcome(folder: Path, task: str, classifier: str, rows: pd.DataFrame) -> Outcome:
     from synthgap.runs import read_predictions, read_run
 
     labels = tuple(read_run(folder, rows["run"].iloc[0])["identity"]["labels"])

@@ -170,6 +170,56 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
     return ax
 
 
+def plot_curve(points: pd.DataFrame, ax: Axes) -> Axes:
+    """Macro-F1 against training texts a label, with 95 % intervals.
+
+    `points` has the rows of one task and classifier of `curves.curve_tables`.
+    """
+    for regime in (name for name in REGIME_TITLES if name in set(points["regime"])):
+        part = points[points["regime"] == regime].sort_values("texts_per_label")
+        sizes, colour = part["texts_per_label"], COLOURS[regime]
+        ax.fill_between(sizes, part["macro_f1_low"], part["macro_f1_high"], color=colour, alpha=0.15, linewidth=0)
+        title = REGIME_TITLES[regime]
+        ax.plot(sizes, part["macro_f1"], color=colour, marker=MARKERS[regime], markersize=5, label=title)
+    sizes = sorted(points["texts_per_label"].unique())
+    ax.set_xscale("log")
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.set(title=load_task(points["task"].iloc[0]).title)
+    return ax
+
+
+def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
+    """Real texts that a synthetic one is worth, by task, at the largest size; arrows where only a bound is known.
+
+    `worth` has one classifier's rows of `curves.curve_tables`.
+    """
+    chosen = worth[worth["texts_per_label"] == worth.groupby("task")["texts_per_label"].transform("max")]
+    order = tasks_in_paper_order(chosen["task"].unique())
+    regimes = [regime for regime in REGIME_TITLES if regime in set(chosen["regime"])]
+    least = 0.5 * min([0.2, *chosen.loc[chosen["worth"] > 0, "worth"], *chosen.loc[chosen["low"] > 0, "low"]])
+    most = 2.0
+    ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
+    for number, regime in enumerate(regimes):
+        part = chosen[chosen["regime"] == regime].set_index("task").reindex(order)
+        y = [place + 0.16 * (2 * number - len(regimes) + 1) for place in range(len(order))]
+        low, high, value = (part[name].clip(least, most) for name in ("low", "high", "worth"))
+        ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2)
+        for place, (x, known) in enumerate(zip(value, part["worth"], strict=True)):
+            marker = MARKERS[regime] if least < known < most else "<" if known < 1 else ">"
+            ax.plot(x, y[place], marker=marker, color=COLOURS[regime], linestyle="none", markersize=7)
+        ax.plot([], [], marker=MARKERS[regime], color=COLOURS[regime], linestyle="none", label=REGIME_TITLES[regime])
+    ax.set_xscale("log")
+    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0) if least <= tick <= most]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set(xlabel="real texts that one synthetic text is worth (log scale)", title=title)
+    ax.set(xlim=(least * 0.9, most * 1.1), ylim=(len(order) - 0.5, -0.5))
+    task_ticks(ax, order)
+    ax.legend(title="arrows: only a bound is known", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
 def plot_gap_by_subjectivity(
     gaps: pd.DataFrame, order: Mapping[str, int], correlations: pd.DataFrame, ax: Axes, classifier: str
 ) -> Axes:

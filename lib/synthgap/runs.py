@@ -25,6 +25,8 @@ from synthgap.files import WriteFailed, digest, file_digest, read_json, write_js
 if TYPE_CHECKING:
     import pandas as pd
 
+GRID, CURVE = "grid.csv", "curve.csv"  # which runs make up the grid, and the learning curves
+INDEX_COLUMNS = ["task", "classifier", "regime", "seed", "run", "n_train", "texts_per_label"]
 RUN_FORMAT = 1  # raised whenever code changes what a run of unchanged settings computes
 PACKAGES = ("synthgap", "torch", "transformers", "sentence-transformers", "scikit-learn", "numpy")
 
@@ -58,6 +60,11 @@ class Cell:
     def title(self) -> str:
         return f"{self.task} / {self.regime} / {self.classifier} / seed {self.seed}"
 
+    @property
+    def texts_per_label(self) -> int:
+        """Training texts of the label that has the fewest."""
+        return int(self.train["label"].value_counts().min())
+
 
 def plan_task(
     profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataFrame], annotated: pd.DataFrame | None = None
@@ -89,6 +96,28 @@ def plan_task(
                 texts = (train, validation, test, others)
                 cells.append(Cell(data.task.name, classifier, regime, seed, identity, *texts, settings))
     return cells
+
+
+def plan_curve(
+    profile: Profile, data: RealData, synthetic: Mapping[str, pd.DataFrame], annotated: pd.DataFrame | None = None
+) -> list[Cell]:
+    """The cells of one task's learning curves: those of `plan_task` at each smaller size, then at the full one.
+
+    A smaller draw of a seed is part of its larger one. Sizes at which some label has no more texts are left out, and
+    so is everything where the profile asks for no curve.
+    """
+    curve = profile.training.curve
+    if curve is None:
+        return []
+    full = plan_task(profile, data, synthetic, annotated)
+    largest = full[0].texts_per_label
+    chosen = {name: settings for name, settings in profile.training.classifiers.items() if name in curve.classifiers}
+    cells = []
+    for size in sorted(set(curve.texts_per_label)):
+        if size < largest:
+            training = profile.training.model_copy(update={"texts_per_label": size, "classifiers": chosen})
+            cells += plan_task(profile.model_copy(update={"training": training}), data, synthetic)
+    return [*cells, *(cell for cell in full if cell.classifier in chosen)]
 
 
 def training_sizes(profile: Profile, data: RealData, sources: Mapping[str, pd.DataFrame]) -> dict[str, int]:
@@ -152,9 +181,13 @@ class GridFailed(SynthgapError):
 
 
 def run_grid(
-    cells: Iterable[Cell], folder: Path, about: Mapping[str, Any] | None = None, engine: Engine | None = None
+    cells: Iterable[Cell],
+    folder: Path,
+    about: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+    index_name: str = GRID,
 ) -> pd.DataFrame:
-    """Train every cell that has no finished run, and write the grid's index (`grid.csv`).
+    """Train every cell that has no finished run, and write the grid's index.
 
     Several processes may work on one folder: each cell is trained under a lock, and a process passes over cells that
     another is training and comes back to them. A killed process leaves finished runs and nothing else.
@@ -162,9 +195,10 @@ def run_grid(
     Args:
         about: further facts for the run's JSON, such as the fingerprint of each task's data, by task.
         engine: where to train; None: as the environment says.
+        index_name: of the file that says which runs make up the grid.
 
     Returns:
-        The index: task, classifier, regime, seed, run, n_train, trained_now.
+        The index: task, classifier, regime, seed, run, n_train, texts_per_label, trained_now.
 
     Raises:
         GridFailed: some cells failed, each with its reason; the others are finished.
@@ -195,12 +229,14 @@ def run_grid(
                 "seed": cell.seed,
                 "run": cell.name,
                 "n_train": len(cell.train),
+                "texts_per_label": cell.texts_per_label,
                 "trained_now": cell.name in trained_now,
             }
             for cell in cells
-        ]
+        ],
+        columns=[*INDEX_COLUMNS, "trained_now"],
     )
-    write_index(folder, index)
+    write_index(folder, index, index_name)
     return index
 
 
@@ -385,22 +421,22 @@ def is_finished(folder: Path, name: str) -> bool:
     return all(path.is_file() and file_digest(path) == sha256 for path, sha256 in expected.items())
 
 
-def write_index(folder: Path, index: pd.DataFrame) -> Path:
-    """`grid.csv`: which runs make up the grid that was last asked for."""
+def write_index(folder: Path, index: pd.DataFrame, name: str = GRID) -> Path:
+    """Which runs make up the grid that was last asked for."""
     from synthgap.files import write_text
 
-    return write_text(folder / "grid.csv", index.drop(columns="trained_now").to_csv(index=False, lineterminator="\n"))
+    return write_text(folder / name, index.drop(columns="trained_now").to_csv(index=False, lineterminator="\n"))
 
 
-def read_index(folder: Path) -> pd.DataFrame:
-    """The grid's index.
+def read_index(folder: Path, name: str = GRID) -> pd.DataFrame:
+    """The grid's index, columns as in INDEX_COLUMNS.
 
     Raises:
         SynthgapError: there is none, or one of its runs is missing or torn.
     """
     import pandas as pd
 
-    path = folder / "grid.csv"
+    path = folder / name
     if not path.is_file():
         raise SynthgapError(f"'{path.name}' is not in '{folder.name}/' yet; run the stage 02_training first")
     index = pd.read_csv(path, dtype={"run": str}, keep_default_na=False)
