@@ -98,9 +98,12 @@ def test_the_grid_is_whole():
         rows = index[index["classifier"] == classifier]
         assert len(rows) == len(PROFILE.tasks) * 3 * len(PROFILE.training.seeds_of(classifier))
     names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
-    expected = {f"{run}{end}" for run in index["run"] for end in (".json", ".predictions.parquet")}
+    curve = pd.read_csv(RECORDED / "runs" / "curve.csv", keep_default_na=False)
+    assert set(curve["task"]) == set(PROFILE.tasks)
+    assert set(curve.loc[curve["n_train"].isin(index["n_train"]), "run"]) & set(index["run"])
+    expected = {f"{run}{end}" for run in {*index["run"], *curve["run"]} for end in (".json", ".predictions.parquet")}
     annotated = index[index["task"].isin(["tweet_irony", "sarcasm_news"])]["run"]
-    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {"grid.csv"}
+    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {"grid.csv", "curve.csv"}
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():

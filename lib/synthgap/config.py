@@ -140,9 +140,9 @@ ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings,
 
 
 class CurveSettings(Settings):
-    """Learning curves: the grid again at smaller sizes, for some of its classifiers."""
+    """Learning curves: the grid again at smaller sizes, for all or some of its classifiers."""
 
-    classifiers: tuple[Name, ...] = Field(min_length=1)
+    classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
     texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, description="smaller sizes")
 
 
@@ -155,7 +155,7 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _curve_is_of_known_classifiers(self) -> TrainingSettings:
-        for name in self.curve.classifiers if self.curve else ():
+        for name in (self.curve.classifiers or ()) if self.curve else ():
             if name not in self.classifiers:
                 raise unknown("classifier of training.curve", name, list(self.classifiers))
         return self

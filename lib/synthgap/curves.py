@@ -20,7 +20,7 @@ POINT_COLUMNS = [
     *("task", "classifier", "regime", "texts_per_label", "n_train", "seeds", "macro_f1", "macro_f1_low"),
     "macro_f1_high",
 ]
-WORTH_COLUMNS = ["task", "classifier", "regime", "texts_per_label", "worth", "low", "high", "bound"]
+WORTH_COLUMNS = ["task", "classifier", "regime", "texts_per_label", "worth", "low", "high", "least", "most", "bound"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ def load_curves(folder: Path) -> list[Curve]:
 def curve_tables(curves: list[Curve], resamples: int = 2000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The curves' points, and what a synthetic text is worth at each size; both tidy, with 95 % percentile intervals.
 
-    The first has POINT_COLUMNS, the second WORTH_COLUMNS. Intervals resample test items, the same for all points of a
-    task, and each point's seeds.
+    The first has POINT_COLUMNS, the second WORTH_COLUMNS: `worth` is 0 or infinite where the real curve, which can tell
+    it from `least` to `most`, does not reach the score; `bound` says so in words. Intervals resample test items, the
+    same for all points of a task, and each point's seeds.
     """
     import pandas as pd
 
@@ -96,8 +97,9 @@ def _worths(curve: Curve, regime: str, draws: Mapping[str, np.ndarray]) -> list[
         found = [real_texts(sizes, real_draws[:, place], drawn[place]) for place in range(len(drawn))]
         low, high = np.percentile(np.array(found) / size, INTERVAL, method="inverted_cdf")
         place = (curve.outcome.task, curve.outcome.classifier, regime, int(size))
-        row = dict(zip(WORTH_COLUMNS, (*place, value, low, high, bound(value * size, sizes)), strict=True))
-        rows.append(row)
+        limits = (sizes[0] / size, sizes[-1] / size)
+        cells = (*place, value, low, high, *limits, bound(value * size, sizes))
+        rows.append(dict(zip(WORTH_COLUMNS, cells, strict=True)))
     return rows
 
 
@@ -121,6 +123,14 @@ def real_texts(sizes: np.ndarray, scores: np.ndarray, score: float) -> float:
         return float(sizes[0])
     share = (score - rising[after - 1]) / (rising[after] - rising[after - 1])
     return float(np.exp(np.log(sizes[after - 1]) + share * (np.log(sizes[after]) - np.log(sizes[after - 1]))))
+
+
+def at_middle_size(worth: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each task and classifier at the size in the middle of its curve, which leaves room on both sides."""
+    distance = np.log(worth["least"] * worth["most"]).abs().round(9)
+    sizes = worth.assign(distance=distance).sort_values(["distance", "texts_per_label"], kind="stable")
+    chosen = sizes.groupby(["task", "classifier"], sort=False)["texts_per_label"].transform("first")
+    return worth[worth["texts_per_label"] == chosen.reindex(worth.index)].reset_index(drop=True)
 
 
 def bound(texts: float, sizes: np.ndarray) -> str:

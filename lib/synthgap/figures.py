@@ -182,41 +182,39 @@ def plot_curve(points: pd.DataFrame, ax: Axes) -> Axes:
         title = REGIME_TITLES[regime]
         ax.plot(sizes, part["macro_f1"], color=colour, marker=MARKERS[regime], markersize=5, label=title)
     sizes = sorted(points["texts_per_label"].unique())
+    named = [size for size, after in zip(sizes, [*sizes[1:], 10**9], strict=True) if after > 1.4 * size]
     ax.set_xscale("log")
-    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.set_xticks(named, [str(size) for size in named])
     ax.minorticks_off()
-    ax.set(title=load_task(points["task"].iloc[0]).title)
+    ax.set_title(load_task(points["task"].iloc[0]).title, fontsize=11)
     return ax
 
 
 def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
-    """Real texts that a synthetic one is worth, by task, at the largest size; arrows where only a bound is known.
+    """Real texts that a synthetic one is worth, by task, with 95 % intervals; arrows where only a bound is known.
 
-    `worth` has one classifier's rows of `curves.curve_tables`.
+    `worth` has one classifier's rows of `curves.at_middle_size`.
     """
-    chosen = worth[worth["texts_per_label"] == worth.groupby("task")["texts_per_label"].transform("max")]
-    order = tasks_in_paper_order(chosen["task"].unique())
-    regimes = [regime for regime in REGIME_TITLES if regime in set(chosen["regime"])]
-    least = 0.5 * min([0.2, *chosen.loc[chosen["worth"] > 0, "worth"], *chosen.loc[chosen["low"] > 0, "low"]])
-    most = 2.0
+    order = tasks_in_paper_order(worth["task"].unique())
+    regimes = [regime for regime in REGIME_TITLES if regime in set(worth["regime"])]
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
     for number, regime in enumerate(regimes):
-        part = chosen[chosen["regime"] == regime].set_index("task").reindex(order)
+        part = worth[worth["regime"] == regime].set_index("task").reindex(order)
         y = [place + 0.16 * (2 * number - len(regimes) + 1) for place in range(len(order))]
-        low, high, value = (part[name].clip(least, most) for name in ("low", "high", "worth"))
-        ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2)
-        for place, (x, known) in enumerate(zip(value, part["worth"], strict=True)):
-            marker = MARKERS[regime] if least < known < most else "<" if known < 1 else ">"
-            ax.plot(x, y[place], marker=marker, color=COLOURS[regime], linestyle="none", markersize=7)
-        ax.plot([], [], marker=MARKERS[regime], color=COLOURS[regime], linestyle="none", label=REGIME_TITLES[regime])
+        low, high, value = (part[name].clip(part["least"], part["most"]) for name in ("low", "high", "worth"))
+        ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2, label=REGIME_TITLES[regime])
+        for x, place, known, said in zip(value, y, part["worth"], part["bound"], strict=True):
+            marker = MARKERS[regime] if not said else ">" if known > 1 else "<"
+            ax.plot(x, place, marker=marker, color=COLOURS[regime], linestyle="none", markersize=7)
     ax.set_xscale("log")
-    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0) if least <= tick <= most]
+    ticks = [
+        tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]
+    ]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="real texts that one synthetic text is worth (log scale)", title=title)
-    ax.set(xlim=(least * 0.9, most * 1.1), ylim=(len(order) - 0.5, -0.5))
+    ax.set(xlabel="real texts that one synthetic text is worth", title=title, ylim=(len(order) - 0.5, -0.5))
     task_ticks(ax, order)
-    ax.legend(title="arrows: only a bound is known", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(title="arrow: only a bound is known", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 

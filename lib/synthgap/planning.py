@@ -106,7 +106,7 @@ def _of_recording(profile: Profile, real: Mapping[str, RealData]) -> Plan:
         for setting in profile.generation.settings
     ]
     nothing = dict.fromkeys([*COLUMNS[3:], *COSTS], 0)
-    table = pd.DataFrame([dict(zip(COLUMNS[:3], row, strict=True)) | nothing for row in rows])
+    table = pd.DataFrame(rows, columns=COLUMNS[:3]).assign(**nothing)
     turns = sum(
         turns_needed(data.task, texts_wanted(data.task, profile.generation)) * len(data.task.labels)
         for data in real.values()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN_FIGURES = ("accuracy_by_agreement_human", "diversity")
-FURTHER_TABLES = ("agreement_models", "foresight", "diversity_over_tasks", "contamination")
+FURTHER_TABLES = ("worth", "agreement_models", "foresight", "diversity_over_tasks", "contamination")
 BLOCK = re.compile(r"(?<=<!-- results: made by `make readme` -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
 
 
@@ -70,11 +70,30 @@ def further_sentences(folder: Path) -> list[str]:
 
     read = {name: pd.read_csv(folder / f"{name}.csv") for name in FURTHER_TABLES}
     return [
+        *_on_worth(read["worth"]),
         *_on_disagreement(read["agreement_models"]),
         *_on_foresight(read["foresight"]),
         *_on_diversity(read["diversity_over_tasks"]),
         _on_contamination(read["contamination"]),
     ]
+
+
+def _on_worth(worth: pd.DataFrame) -> list[str]:
+    """A sentence a classifier and regime, at the size in the middle of each task's learning curve."""
+    from synthgap.curves import at_middle_size
+
+    found = []
+    for (classifier, regime), rows in at_middle_size(worth).groupby(["classifier", "regime"], sort=False):
+        sizes = "/".join(map(str, sorted(rows["texts_per_label"].unique())))
+        median, below = rows["worth"].median(), int((rows["worth"] == 0).sum())
+        sure = int((rows["high"] < 1).sum())
+        value = f"about {median:.2f}" if 0 < median < float("inf") else "beyond what the real curves can tell"
+        found.append(
+            f"{classifier}, {REGIME_TITLES[str(regime)].lower()}: at {sizes} texts a label one synthetic text is worth "
+            f"{value} real ones (median of {len(rows)} tasks); the interval lies below 1 on {sure} of them, and on "
+            f"{below} the score is below that of the smallest real set."
+        )
+    return found
 
 
 def _on_disagreement(models: pd.DataFrame) -> list[str]:

@@ -45,8 +45,11 @@ SECTIONS = {
 FIGURES = {  # what a picture shows, by the beginning of its name; in the order of the page
     "text_lengths": "Words a text by task and regime, as boxes from quartile to quartile.",
     "text_counts": "Number of texts that can be trained on, by task and regime.",
+    "llms": "Share of texts of use and their length, by task and LLM, with 95 % intervals over turns.",
     "gap_by_task": "Gap in macro-F1 between synthetic and real training texts, by task, with 95 % intervals.",
     "gap_by_subjectivity": "Gap in macro-F1 against the paper's order of subjectivity (unverified).",
+    "learning_curves": "Macro-F1 against training texts a label, by task and regime, with 95 % intervals.",
+    "worth": "How many real texts one synthetic text is worth, by task and setting, with 95 % intervals.",
     "task_levels": "Levels of subjectivity as a graph: arrows lead to the task that most judges call more subjective.",
     "task_scores": "Bradley-Terry scores of subjectivity by task, with 95 % intervals over judges.",
     "agreement_by_source": "Share of items by agreement of their annotators, for each kind of source.",

@@ -111,7 +111,8 @@ def plan_curve(
         return []
     full = plan_task(profile, data, synthetic, annotated)
     largest = full[0].texts_per_label
-    chosen = {name: settings for name, settings in profile.training.classifiers.items() if name in curve.classifiers}
+    known = profile.training.classifiers
+    chosen = {name: known[name] for name in curve.classifiers or known}
     cells = []
     for size in sorted(set(curve.texts_per_label)):
         if size < largest:
