@@ -384,7 +384,7 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
         made, shortfalls = generate_live(real, live_llm(profile.llm, log), settings)
     for short in shortfalls:
         tqdm.write(f"short: {short}")
-    refuse_failures(shortfalls, f"synthgap run {profile.name}")
+    refuse_failures(shortfalls, f"synthgap run {profile.name} 01, with the options of this run")
     return made
 
 

@@ -87,7 +87,9 @@ def _on_worth(worth: pd.DataFrame) -> list[str]:
         sizes = "/".join(map(str, sorted(rows["texts_per_label"].unique())))
         median, below = rows["worth"].median(), int((rows["worth"] == 0).sum())
         sure = int((rows["high"] < 1).sum())
-        value = f"about {median:.2f}" if 0 < median < float("inf") else "beyond what the real curves can tell"
+        value = f"about {median:.2f}"
+        if median in {0, float("inf")}:  # on most tasks only a bound is known
+            value = f"less than {rows['least'].max():.2f}" if median == 0 else f"more than {rows['most'].min():.2f}"
         found.append(
             f"{classifier}, {REGIME_TITLES[str(regime)].lower()}: at {sizes} texts a label one synthetic text is worth "
             f"{value} real ones (median of {len(rows)} tasks); the interval lies below 1 on {sure} of them, and on "
