@@ -101,9 +101,16 @@ def test_the_grid_is_whole():
     curve = pd.read_csv(RECORDED / "runs" / "curve.csv", keep_default_na=False)
     assert set(curve["task"]) == set(PROFILE.tasks)
     assert set(curve.loc[curve["n_train"].isin(index["n_train"]), "run"]) & set(index["run"])
-    expected = {f"{run}{end}" for run in {*index["run"], *curve["run"]} for end in (".json", ".predictions.parquet")}
+    mixes = pd.read_csv(RECORDED / "runs" / "augmentation.csv", keep_default_na=False)
+    assert set(mixes["task"]) == set(PROFILE.tasks)
+    runs = {*index["run"], *curve["run"], *mixes["run"]}
+    expected = {f"{run}{end}" for run in runs for end in (".json", ".predictions.parquet")}
     annotated = index[index["task"].isin(["tweet_irony", "sarcasm_news"])]["run"]
-    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {"grid.csv", "curve.csv"}
+    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {
+        "grid.csv",
+        "curve.csv",
+        "augmentation.csv",
+    }
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():

@@ -146,18 +146,29 @@ class CurveSettings(Settings):
     texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, description="smaller sizes")
 
 
+class AugmentationSettings(Settings):
+    """Synthetic texts beside real ones, for all or some classifiers; needs the setting few_shot."""
+
+    classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
+    real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="growing amounts of real texts that synthetic ones are added to"
+    )
+
+
 class TrainingSettings(Settings):
     regimes: tuple[Regime, ...] = ("real", "zero_shot", "few_shot")
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest regime's")
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
     curve: CurveSettings | None = Field(None, description="null: no learning curves")
+    augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
 
     @model_validator(mode="after")
-    def _curve_is_of_known_classifiers(self) -> TrainingSettings:
-        for name in (self.curve.classifiers or ()) if self.curve else ():
-            if name not in self.classifiers:
-                raise unknown("classifier of training.curve", name, list(self.classifiers))
+    def _further_grids_are_of_known_classifiers(self) -> TrainingSettings:
+        for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
+            for name in (further.classifiers or ()) if further else ():
+                if name not in self.classifiers:
+                    raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
         return self
 
     def seeds_of(self, classifier: str) -> tuple[int, ...]:
@@ -219,6 +230,11 @@ class Profile(Settings):
         ):
             raise SynthgapError(
                 f"profile '{self.name}': generation.{changed[0]} cannot change what was recorded; it needs a live LLM"
+            )
+        if self.training.augmentation and "few_shot" not in self.generation.settings:
+            raise SynthgapError(
+                f"profile '{self.name}': training.augmentation mixes in few-shot texts, which generation.settings does "
+                "not generate; add few_shot there, or set training.augmentation to null"
             )
         missing = set(self.training.regimes) - {"real"} - set(self.generation.settings)
         if missing:

@@ -218,6 +218,45 @@ def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
     return ax
 
 
+def plot_mixes(scores: pd.DataFrame, titles: Mapping[str, str], ax: Axes, title: str) -> Axes:
+    """Macro-F1 of mixes of texts by task, with 95 % intervals.
+
+    Args:
+        scores: one classifier's rows of `augmentation.mix_tables`.
+        titles: {mix: its title}; other mixes are left out.
+    """
+    order = tasks_in_paper_order(scores["task"].unique())
+    looks = (("0.35", "o"), (COLOURS["few_shot"], "D"), (COLOURS["zero_shot"], "^"), (COLOURS["real"], "s"))
+    for number, ((mix, name), (colour, marker)) in enumerate(zip(titles.items(), looks, strict=True)):
+        part = scores[scores["mix"] == mix].set_index("task").reindex(order)
+        y = [place + 0.18 * (number - (len(titles) - 1) / 2) for place in range(len(order))]
+        ax.hlines(y, part["low"], part["high"], color=colour, linewidth=1.6)
+        ax.plot(part["macro_f1"], y, marker=marker, color=colour, linestyle="none", markersize=6, label=name)
+    ax.set(xlabel="macro-F1", title=title, ylim=(len(order) - 0.5, -0.5))
+    task_ticks(ax, order)
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def plot_gain(gains: pd.DataFrame, ax: Axes) -> Axes:
+    """What synthetic texts add to so many real ones, with 95 % intervals; filled where Holm-corrected p < 0.05.
+
+    `gains` has the rows of one task and classifier of `augmentation.mix_tables`.
+    """
+    rows = gains[gains["real_texts"] > 0].sort_values("real_texts")
+    colour = COLOURS["few_shot"]
+    ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
+    ax.vlines(rows["real_texts"], rows["low"], rows["high"], color=colour, linewidth=2)
+    faces = [colour if p < 0.05 else "white" for p in rows["p_holm"]]
+    ax.scatter(rows["real_texts"], rows["gain"], color=faces, edgecolor=colour, marker="D", s=36, zorder=3)
+    ax.set_xscale("log")
+    ax.set_xticks(rows["real_texts"].tolist(), [str(size) for size in rows["real_texts"]])
+    ax.minorticks_off()
+    ax.margins(x=0.15)
+    ax.set_title(load_task(gains["task"].iloc[0]).title, fontsize=11)
+    return ax
+
+
 def plot_gap_by_subjectivity(
     gaps: pd.DataFrame, order: Mapping[str, int], correlations: pd.DataFrame, ax: Axes, classifier: str
 ) -> Axes:

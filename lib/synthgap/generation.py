@@ -286,12 +286,21 @@ def _provenance(
         "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
         "real_data": data.fingerprint if few_shot else None,
         "examples": examples,
+        "example_ids": _shown_ids(task, turns),
         "asked": len(turns) * task.texts_per_turn,
         "received": len(texts) + len(ledger),
         "accepted": len(texts),
         "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
         "rejected": dict(sorted(Counter(ledger["reason"]).items())),
     }
+
+
+def _shown_ids(task: Task, turns: list[Turn]) -> dict[str, list[str]]:
+    """{label: ids of the real texts that were shown as examples}."""
+    shown: dict[str, set[str]] = {label: set() for label in task.labels}
+    for turn in turns:
+        shown[turn.conversation.label] |= set(turn.examples)
+    return {label: sorted(ids) for label, ids in shown.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -41,6 +41,11 @@ SECTIONS = {
         "How varied the texts are",
         "Diversity of real and synthetic texts at equal number, their similarity, and test texts that slipped in.",
     ),
+    "06_augmentation": (
+        "What synthetic texts add to real ones",
+        "The few-shot examples alone, synthetic texts alone, both, and as many real texts; and growing amounts of real "
+        "texts without and with synthetic ones.",
+    ),
 }
 FIGURES = {  # what a picture shows, by the beginning of its name; in the order of the page
     "text_lengths": "Words a text by task and regime, as boxes from quartile to quartile.",
@@ -67,6 +72,8 @@ FIGURES = {  # what a picture shows, by the beginning of its name; in the order 
     "rarefaction_vendi": "Vendi score of random parts of each set against their size.",
     "similarity": "Distribution of the similarity of real texts to their nearest synthetic texts, by task.",
     "maps": "Maps (t-SNE) of the real, zero-shot and few-shot texts of each task.",
+    "mixes": "Macro-F1 of few-shot examples, synthetic texts, both, and as many real texts, with 95 % intervals.",
+    "augmentation": "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.",
     "diversity_and_gap": "Gap in macro-F1 against the difference in diversity, a point a task and regime.",
 }
 COLOURS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -119,6 +119,19 @@ def plan_curve(
             training = profile.training.model_copy(update={"texts_per_label": size, "classifiers": chosen})
             cells += plan_task(profile.model_copy(update={"training": training}), data, synthetic)
     return [*cells, *(cell for cell in full if cell.classifier in chosen)]
+
+
+def cell_maker(profile: Profile, data: RealData, classifier: str) -> Callable[[str, str, int, pd.DataFrame], Cell]:
+    """A function of (regime in the index, regime in the run, seed, training texts) that makes a task's cell."""
+    settings, test = profile.training.classifiers[classifier], data.split("test")
+    validation, others = _validation(data, settings), data.frame.iloc[:0][["id", "text"]]
+    fixed = {"validation": _fingerprint(validation), "test": _fingerprint(test)}
+
+    def make(regime: str, kind: str, seed: int, train: pd.DataFrame) -> Cell:
+        identity = _identity(data, kind, settings, seed, train) | fixed
+        return Cell(data.task.name, classifier, regime, seed, identity, train, validation, test, others, settings)
+
+    return make
 
 
 def training_sizes(profile: Profile, data: RealData, sources: Mapping[str, pd.DataFrame]) -> dict[str, int]:

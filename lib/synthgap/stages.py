@@ -20,7 +20,7 @@ from synthgap.data import data_file, data_folder
 from synthgap.errors import SynthgapError, unknown
 from synthgap.files import digest, file_digest, read_json, write_json
 
-STAGES = ("01_generation", "02_training", "03_evaluation", "04_subjectivity", "05_diversity")
+STAGES = ("01_generation", "02_training", "03_evaluation", "04_subjectivity", "05_diversity", "06_augmentation")
 READS_ANSWERS = "04_subjectivity"  # the stage that reads what people answered, see annotate.py
 
 
