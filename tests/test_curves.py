@@ -7,7 +7,7 @@ from conftest import synthgap
 from workers import grid_cells
 
 from synthgap.config import load_profile
-from synthgap.curves import Curve, at_middle_size, curve_tables, load_curves, real_texts
+from synthgap.curves import Curve, at_middle_size, curve_tables, load_curves, real_texts, shown
 from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.evaluation import Outcome
@@ -96,6 +96,9 @@ def test_a_score_that_the_real_curve_does_not_reach_has_a_bound_only():
     scores = REAL | {("zero_shot", 100): 0.5, ("few_shot", 100): 0.97}
     _, worth = curve_tables([simulated(random, scores)], resamples=100)
     worth = worth.set_index("regime")
+    said = shown(worth.reset_index()).set_index("regime")["worth [95 % interval]"]
+    assert said["zero_shot"].startswith("< 0.10 [< 0.10, ")
+    assert said["few_shot"].endswith(", > 10.00]")
     assert worth.loc["zero_shot", ["worth", "low", "bound"]].tolist() == [0, 0, "worse than 10 real texts a label"]
     assert worth.loc["few_shot", ["worth", "high", "bound"]].tolist() == [
         np.inf,

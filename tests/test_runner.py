@@ -161,7 +161,7 @@ def test_the_run_goes_on_where_it_failed(home, tmp_path):
     edited(home, "02_training", "raise RuntimeError('later')", -1)
     assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
     runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/smoke/runs").glob("*.json")}
-    assert len(runs) == 6
+    assert len(runs) == 12  # six of the grid, and six of the learning curve
     (home / "notebooks" / "02_training.ipynb").write_text(original)
     done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,6 +131,26 @@ def at_middle_size(worth: pd.DataFrame) -> pd.DataFrame:
     sizes = worth.assign(distance=distance).sort_values(["distance", "texts_per_label"], kind="stable")
     chosen = sizes.groupby(["task", "classifier"], sort=False)["texts_per_label"].transform("first")
     return worth[worth["texts_per_label"] == chosen.reindex(worth.index)].reset_index(drop=True)
+
+
+def shown(worth: pd.DataFrame) -> pd.DataFrame:
+    """The worth for people: "0.56 [0.31, 1.20]", and "< 0.20" or "> 4.00" where the real curve says no more."""
+    import pandas as pd
+
+    def number(value: float, row: Any) -> str:
+        if value == 0:
+            return f"< {row.least:.2f}"
+        return f"> {row.most:.2f}" if np.isinf(value) else f"{value:.2f}"
+
+    rows = [
+        {
+            **{name: getattr(row, name) for name in WORTH_COLUMNS[:4]},
+            "worth [95 % interval]": f"{number(row.worth, row)} [{number(row.low, row)}, {number(row.high, row)}]",
+            "bound": row.bound or "–",
+        }
+        for row in worth.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=[*WORTH_COLUMNS[:4], "worth [95 % interval]", "bound"])
 
 
 def bound(texts: float, sizes: np.ndarray) -> str:
