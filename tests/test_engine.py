@@ -86,6 +86,9 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert b"KeyboardInterrupt" in stderr
+    deadline = time.monotonic() + 20
+    while any(alive(int(pid)) for pid in children.stdout.split()) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert all(not alive(int(pid)) for pid in children.stdout.split())
     names = [path.name.removesuffix(".json") for path in tmp_path.glob("*.json")]
     assert 1 <= len(names) < 6

@@ -100,12 +100,15 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
+LARGER = {"outputs/recorded/report.html": 3 * 2**20}  # one page that holds every figure and table of the profile
+
+
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
 def test_the_repository_names_no_machine_and_holds_no_weights():
     paths = re.compile(rb"/(home|root|work|Users)/[a-z]|/opt/(wheels|pypi)")
     for name in tracked():
         path = ROOT / name
-        assert path.stat().st_size < 2 * 2**20, name
+        assert path.stat().st_size < LARGER.get(name, 2 * 2**20), name
         assert path.suffix not in {".safetensors", ".bin", ".pt", ".pkl", ".sqlite"}
         if (
             path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".ipynb", ".json", ".csv", ".lock", ""}

@@ -74,9 +74,15 @@ def test_table_1_is_whole(smoke):
     assert table.drop_duplicates(["task", "n_train"])["task"].is_unique
 
 
+def grid_runs(smoke):
+    """The runs of the grid; learning curves and mixes have further ones."""
+    grid = pd.read_csv(smoke / "runs" / "grid.csv", dtype={"run": str})["run"]
+    return [json.loads((smoke / "runs" / f"{name}.json").read_text()) for name in grid]
+
+
 def test_table_1_is_the_mean_of_the_runs(smoke):
     table = pd.read_csv(smoke / "tables" / "table_1.csv").set_index(["task", "regime"])
-    runs = [json.loads(path.read_text()) for path in (smoke / "runs").glob("*.json")]
+    runs = grid_runs(smoke)
     assert len(runs) == 24
     for (task, regime), row in table.iterrows():
         scores = [run["scores"]["macro_f1"] for run in runs if (run["task"], run["regime"]) == (task, regime)]
@@ -102,6 +108,7 @@ FIGURES = [
     *("text_lengths", "text_counts", "gap_by_task", "gap_by_subjectivity", "task_levels", "task_scores"),
     *("agreement_by_source", "accuracy_by_agreement_stand_in", "agreement_effects_stand_in"),
     *("diversity", "rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps", "diversity_and_gap"),
+    *("learning_curves_tfidf", "worth_tfidf", "mixes_tfidf", "augmentation_tfidf"),
 ]
 
 
@@ -144,7 +151,7 @@ def test_diversity_covers_every_task_regime_and_class_at_equal_n(smoke):
 
 def test_threshold_curves_begin_with_all_items_and_the_overall_accuracy(smoke):
     curves = pd.read_csv(smoke / "tables" / "threshold_curves.csv")
-    runs = [json.loads(path.read_text()) for path in (smoke / "runs").glob("*.json")]
+    runs = grid_runs(smoke)
     first = curves.sort_values("threshold").drop_duplicates(["task", "regime"])
     assert len(first) == len(PROFILE.tasks) * 3
     for row in first.itertuples():
@@ -194,5 +201,7 @@ def test_a_second_run_does_nothing(smoke):
 def test_status_says_that_all_is_done(smoke):
     done = synthgap("status", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
-    assert "runs: 24 in the grid, 24 on disk" in done.stdout
+    on_disk = len(list((smoke / "runs").glob("*.json")))
+    assert f"runs: 24 in the grid, {on_disk} on disk" in done.stdout
+    assert on_disk > 24  # learning curves and mixes have runs of their own
     assert re.findall(r"0\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]
