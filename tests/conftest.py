@@ -49,6 +49,14 @@ def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of an encoder that trains in a second; see small_encoder.py."""
+    from small_encoder import save_tiny_bert
+
+    return save_tiny_bert(tmp_path_factory.mktemp("tiny_bert"))
+
+
+@pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """outputs/smoke of one run of all notebooks."""
     folder = tmp_path_factory.mktemp("outputs")

@@ -13,9 +13,9 @@ from conftest import ROOT
 from synthgap import encoders
 from synthgap.encoders import (
     MINILM_SHA256,
-    EmbeddingCache,
     check_weights,
     embed,
+    embedding_cache,
     encode,
     encoder_fingerprint,
     encoder_revision,
@@ -39,7 +39,7 @@ def worker(*arguments: str) -> subprocess.Popen:
 
 
 def stored(encoder: str = "minilm") -> int:
-    with EmbeddingCache(encoder) as cache:
+    with embedding_cache(encoder) as cache:
         return sqlite3.connect(cache.path).execute("SELECT COUNT(*) FROM embedding").fetchone()[0]
 
 
@@ -111,7 +111,7 @@ def test_nothing_to_embed():
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_transaction_is_stored_whole_or_not_at_all():
-    with EmbeddingCache("minilm") as cache:
+    with embedding_cache("minilm") as cache:
         with pytest.raises(ValueError, match="shorter"):
             cache.put([text_key("a"), text_key("b")], np.ones((1, 4)))
         assert cache.get([text_key("a")]) == {}
@@ -121,7 +121,7 @@ def test_a_transaction_is_stored_whole_or_not_at_all():
 
 
 def test_a_cache_that_cannot_be_used_is_one_sentence(own_cache, monkeypatch):
-    with EmbeddingCache("minilm") as cache:
+    with embedding_cache("minilm") as cache:
         path = cache.path
     path.write_bytes(b"not a database, " * 100)
     with pytest.raises(SynthgapError, match=r"the embedding cache .* fails"):
@@ -144,7 +144,7 @@ def _open_new_caches(start, folders, failures) -> None:
         os.environ["SYNTHGAP_CACHE"] = folder
         start.wait()
         try:
-            with EmbeddingCache("minilm") as cache:
+            with embedding_cache("minilm") as cache:
                 cache.get([text_key("x")])
         except SynthgapError as error:
             failures.put(str(error))
@@ -174,7 +174,7 @@ def test_a_killed_writer_leaves_a_whole_cache():
     have = stored()
     assert 0 < have < 3000
     texts = [f"text number {n} " + "word " * (n % 7) for n in range(3000)]
-    with EmbeddingCache("minilm") as cache:
+    with embedding_cache("minilm") as cache:
         found = cache.get([text_key(text) for text in texts])
     assert len(found) == have
     sample = [text for text in texts if text_key(text) in found][:40]

@@ -7,13 +7,14 @@ import functools
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import util
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthgap.errors import SynthgapError
-from synthgap.files import digest, file_digest
+from synthgap.files import digest, file_digest, open_sqlite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,13 @@ def encoder_fingerprint(name: str) -> str:
         return MINILM_SHA256
     weights = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
     return digest([file_digest(path) for path in weights]) if weights else name
+
+
+def tokenizer_fingerprint(name: str) -> str:
+    """What identifies an encoder's tokens: a digest over the files that say so, else the name on the hub."""
+    folder = Path(encoder_source(name))
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".json", ".txt", ".model"})
+    return digest([name if not files else "", version("tokenizers"), *map(file_digest, files)])
 
 
 @functools.cache
@@ -96,7 +104,7 @@ def embed(texts: Sequence[str], encoder: str = MINILM, progress: bool = True) ->
     import numpy as np
     from tqdm import tqdm
 
-    with EmbeddingCache(encoder) as cache:
+    with embedding_cache(encoder) as cache:
         keys = [text_key(text) for text in texts]
         known = cache.get(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -139,37 +147,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SYNTHGAP_CACHE") or Path(base) / "synthgap")
 
 
-class EmbeddingCache(contextlib.AbstractContextManager["EmbeddingCache"]):
-    """Embeddings of one encoder in SQLite, keyed by the text's SHA-256.
+class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
+    """Arrays of one dimension for texts, in SQLite, keyed by the text's SHA-256: embeddings of an encoder, or tokens.
 
     Write-ahead logging keeps it whole under a kill and under several writers; a text stored twice is stored once.
+
+    Args:
+        kind: "embedding" or "tokens".
+        made_by: what determines the values, beside the text.
+        dtype: of the arrays, as NumPy writes it.
     """
 
-    def __init__(self, encoder: str) -> None:
-        from filelock import FileLock
-
-        name = f"embeddings-{digest(encoder_fingerprint(encoder), 16)}.sqlite"
-        self.path = cache_folder() / name
+    def __init__(self, kind: str, made_by: str, dtype: str) -> None:
+        self.kind, self.dtype = kind, dtype
+        self.path = cache_folder() / f"{kind.removesuffix('s')}s-{digest(made_by, 16)}.sqlite"
+        table = f"CREATE TABLE IF NOT EXISTS {kind} (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=120, isolation_level=None)
-            # the change to write-ahead logging does not wait for other processes by itself
-            with self._explained(), FileLock(self.path.with_suffix(".lock"), timeout=120):
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-                self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
-                )
+            self._connection = open_sqlite(self.path, [table])
         except (OSError, sqlite3.OperationalError) as error:
             raise SynthgapError(
-                f"the embedding cache '{self.path}' cannot be opened ({error}); name another folder in SYNTHGAP_CACHE"
+                f"the {kind} cache '{self.path}' cannot be opened ({error}); name another folder in SYNTHGAP_CACHE"
             ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._failed(error) from error
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The vectors of those keys that are stored."""
+        """The arrays of those keys that are stored."""
         import numpy as np
 
         unique = list(dict.fromkeys(keys))
@@ -178,17 +184,17 @@ class EmbeddingCache(contextlib.AbstractContextManager["EmbeddingCache"]):
             for start in range(0, len(unique), CHUNK):
                 part = unique[start : start + CHUNK]
                 marks = ",".join("?" * len(part))
-                rows = self._connection.execute(f"SELECT key, vector FROM embedding WHERE key IN ({marks})", part)  # noqa: S608
-                found.update({key: np.frombuffer(vector, dtype="<f4") for key, vector in rows})
+                rows = self._connection.execute(f"SELECT key, vector FROM {self.kind} WHERE key IN ({marks})", part)  # noqa: S608
+                found.update({key: np.frombuffer(vector, dtype=self.dtype) for key, vector in rows})
         return found
 
-    def put(self, keys: Sequence[bytes], vectors: np.ndarray) -> None:
-        """Store vectors in one transaction: all of them or none."""
-        rows = [(key, vector.astype("<f4").tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+    def put(self, keys: Sequence[bytes], vectors: Iterable[np.ndarray]) -> None:
+        """Store arrays in one transaction: all of them or none."""
+        rows = [(key, vector.astype(self.dtype).tobytes()) for key, vector in zip(keys, vectors, strict=True)]
         with self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany("INSERT OR IGNORE INTO embedding VALUES (?, ?)", rows)
+                self._connection.executemany(f"INSERT OR IGNORE INTO {self.kind} VALUES (?, ?)", rows)  # noqa: S608
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -200,7 +206,14 @@ class EmbeddingCache(contextlib.AbstractContextManager["EmbeddingCache"]):
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise SynthgapError(
-                f"the embedding cache '{self.path}' fails: {error}; make room or remove the file, then run again: "
-                "finished runs are kept"
-            ) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> SynthgapError:
+        return SynthgapError(
+            f"the {self.kind} cache '{self.path}' fails: {error}; make room or remove the file, then run again: "
+            "finished runs are kept"
+        )
+
+
+def embedding_cache(encoder: str) -> VectorCache:
+    return VectorCache("embedding", encoder_fingerprint(encoder), "<f4")

@@ -7,8 +7,9 @@ import errno
 import hashlib
 import json
 import os
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,3 +110,20 @@ def parquet_about(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     return json.loads(pq.read_schema(path).metadata[b"synthgap"])
+
+
+def open_sqlite(path: Path, statements: Sequence[str], **options: Any) -> sqlite3.Connection:
+    """Open a database for several processes (write-ahead logging), after `statements` that make its tables.
+
+    Raises:
+        OSError, sqlite3.DatabaseError: it cannot be opened, or is none.
+    """
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=120, isolation_level=None, **options)
+    # the change to write-ahead logging does not wait for other processes by itself
+    with FileLock(path.with_suffix(".lock"), timeout=120):
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *statements):
+            connection.execute(statement)
+    return connection

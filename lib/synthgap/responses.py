@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from synthgap.errors import SynthgapError
-from synthgap.files import digest, write_text
+from synthgap.files import digest, open_sqlite, write_text
 from synthgap.llm import Answer, Conversation, Usage
 from synthgap.parsing import parse
 from synthgap.traffic import Money, Tokens
@@ -119,21 +119,11 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
     """The log in one file; several processes may read and write it."""
 
     def __init__(self, path: Path) -> None:
-        from filelock import FileLock
-
         self.path = path
         self._counted, self._paid = 0, (0, 0)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=120, isolation_level=None, check_same_thread=False)
-            # the change to write-ahead logging does not wait for other processes by itself
-            with FileLock(path.with_suffix(".lock"), timeout=120):
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")
-                for statement in (TABLE, SENT):
-                    self._connection.execute(statement)
-                self._bring_up_to_date()
-                self._connection.execute(ONE_SERVED)
+            self._connection = open_sqlite(path, [TABLE, SENT, ONE_SERVED], check_same_thread=False)
+            self._bring_up_to_date()
         except (OSError, sqlite3.DatabaseError) as error:
             raise SynthgapError(
                 f"the response log '{path.name}' cannot be opened ({error}); it holds answers that were paid for: "

@@ -1,0 +1,196 @@
+"""Fine-tuning MiniLM on real texts in four ways: ours, the Trainer as most write it, the Trainer at its best, SetFit.
+
+    SYNTHGAP_DATA=... python benchmarks/finetune_ways.py [TASK ...]
+
+200 texts a label (or all, where there are fewer), at most 300 validation and 500 test texts; every way in the same
+process on the same texts, one after another. SetFit needs `pip install --no-deps setfit==1.2.0 evaluate`; it draws
+SETFIT_ITERATIONS pairs of either kind for each text (by default it draws every pair, which takes far longer). Rows go
+to benchmarks/finetune_ways.csv; tasks that were measured before are replaced.
+"""
+
+import csv
+import gc
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
+from synthgap.config import FinetuneSettings, load_profile
+from synthgap.data import draw, draw_equal, load_real
+from synthgap.encoders import encoder_source
+from synthgap.finetuning import load_classifier
+from synthgap.tasks import load_task
+
+CSV = Path(__file__).with_suffix(".csv")
+COLUMNS = ("task", "way", "train_texts", "epochs", "seconds", "train_texts_per_second", "peak_memory_mb", "macro_f1")
+TEXTS_PER_LABEL, VALIDATION_TEXTS, TEST_TEXTS = 200, 300, 500
+EPOCHS = 6
+SETFIT_ITERATIONS = 5
+PLAIN_TASKS = ("sms_spam", "tweet_emotion", "financial_phrasebank")  # the slowest way need not be run on all
+
+
+def ours(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+    """All epochs, for the same work as the others; a profile stops earlier where validation says so."""
+    settings = FinetuneSettings(kind="finetune", learning_rate=2e-4, batch_size=16, epochs=EPOCHS, patience=EPOCHS)
+    return fit_predict(settings, train, validation, test, n_labels, 0).probabilities, EPOCHS
+
+
+def plain_trainer(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+    """Padded to 128 tokens, float32, the Trainer's own batch size, learning rate and number of epochs."""
+    from transformers import TrainingArguments, default_data_collator
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(output_dir=folder, **QUIET)
+        tokens = {"padding": "max_length", "max_length": 128}
+        return with_trainer(arguments, lambda _: default_data_collator, tokens, train, None, test, n_labels), 3
+
+
+def best_trainer(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+    """Padded to each batch's longest, grouped by length, bfloat16 where the machine has it; validated as ours."""
+    from transformers import DataCollatorWithPadding, TrainingArguments
+
+    from synthgap.finetuning import bfloat16, device_name
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=16,
+            per_device_eval_batch_size=64,
+            learning_rate=2e-4,
+            num_train_epochs=EPOCHS,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            train_sampling_strategy="group_by_length",
+            bf16=bfloat16(),
+            use_cpu=device_name() == "cpu",
+            eval_strategy="epoch",
+            **QUIET,
+        )
+        tokens = {"max_length": 256}
+        return with_trainer(arguments, DataCollatorWithPadding, tokens, train, validation, test, n_labels), EPOCHS
+
+
+WARM_UP = (Texts(["one", "two"] * 8, [0, 1] * 8), Texts(["one", "two"], [0, 1]), ["three"])
+QUIET = {"save_strategy": "no", "logging_strategy": "no", "report_to": [], "disable_tqdm": True, "seed": 0}
+
+
+def with_trainer(arguments, collator, tokens, train, validation, test, n_labels) -> np.ndarray:
+    from accelerate.state import AcceleratorState
+    from transformers import Trainer, set_seed
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # or the precision of the way before would stay
+    set_seed(0)
+    tokenizer, model = load_classifier("minilm", n_labels)
+    model.set_attn_implementation("sdpa")  # as AutoModel loads it
+
+    def rows(texts: Texts) -> list[dict]:
+        found = tokenizer(list(texts.texts), truncation=True, **tokens)
+        columns = {**found, "labels": list(texts.labels)}
+        return [{name: values[place] for name, values in columns.items()} for place in range(len(texts.texts))]
+
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows(train),
+        eval_dataset=rows(validation) if validation else None,
+        data_collator=collator(tokenizer),
+    )
+    trainer.train()
+    trainer.args.train_sampling_strategy = "random"  # grouping by length would shuffle the predictions too
+    return trainer.predict(rows(Texts(test, [0] * len(test)))).predictions
+
+
+def setfit(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+    """SetFit with its own batch size and learning rates, one epoch of pairs."""
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    model = SetFitModel.from_pretrained(encoder_source("minilm"))
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, num_iterations=SETFIT_ITERATIONS, seed=0, report_to="none", save_strategy="no"
+        )
+        data = Dataset.from_dict({"text": list(train.texts), "label": list(train.labels)})
+        Trainer(model=model, args=arguments, train_dataset=data).train()
+        return np.asarray(model.predict_proba(test)), 1
+
+
+WAYS = {"ours": ours, "best_trainer": best_trainer, "setfit": setfit, "plain_trainer": plain_trainer}
+
+
+def texts_of(name: str):
+    profile = load_profile("recorded")
+    task = load_task(name)
+    data, labels = load_real(task, profile), list(task.labels)
+    pool = data.split("train")
+    sizes = {label: min(TEXTS_PER_LABEL, int((pool["label"] == label).sum())) for label in labels}
+    parts = [draw_equal(pool, sizes, 0)]
+    for split, most in (("validation", VALIDATION_TEXTS), ("test", TEST_TEXTS)):
+        frame = data.split(split)
+        parts.append(draw(frame, min(most, len(frame)), 0, split))
+    return *(Texts(frame["text"].tolist(), [labels.index(one) for one in frame["label"]]) for frame in parts), len(
+        labels
+    )
+
+
+def measured(name: str, way: str) -> dict[str, object]:
+    train, validation, test, n_labels = texts_of(name)
+    gc.collect()
+    reset_peak_memory()
+    before = peak_memory_mb()
+    start = time.perf_counter()
+    scores, epochs = WAYS[way](train, validation, list(test.texts), n_labels)
+    seconds = time.perf_counter() - start
+    macro_f1 = f1_score(test.labels, scores.argmax(axis=1), average="macro", zero_division=0)
+    texts = len(train.texts)
+    values = (name, way, texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
+    return dict(zip(COLUMNS, (*values, f"{peak_memory_mb() - before:.0f}", f"{100 * macro_f1:.2f}"), strict=True))
+
+
+def main(names: list[str]) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    fit_predict(FinetuneSettings(kind="finetune", epochs=1), *WARM_UP, 2, 0)  # imports and the first use of kernels
+    known = list(csv.DictReader(CSV.open())) if CSV.is_file() else []
+    rows = {(row["task"], row["way"]): row for row in known}
+    for name in names or load_profile("recorded").tasks:
+        for way in WAYS:
+            if way != "plain_trainer" or name in PLAIN_TASKS:
+                rows[name, way] = measured(name, way)
+                print(*rows[name, way].values(), file=sys.stderr, flush=True)
+        with CSV.open("w", newline="") as file:
+            out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            out.writeheader()
+            out.writerows(rows.values())
+    print(summary(list(rows.values())))
+
+
+def summary(rows: list[dict]) -> str:
+    def values(way: str, column: str) -> dict[str, float]:
+        return {row["task"]: float(row[column]) for row in rows if row["way"] == way}
+
+    speed, seconds = values("ours", "train_texts_per_second"), values("ours", "seconds")
+    parts = []
+    for way, title in (("plain_trainer", "the Trainer padding to 128 in float32"), ("best_trainer", "at its best")):
+        ratios = [speed[task] / other for task, other in values(way, "train_texts_per_second").items()]
+        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        parts.append(f"{statistics.median(ratios):.1f} times the texts/s of {title} ({spread})")
+    ratios = [other / seconds[task] for task, other in values("setfit", "seconds").items()]
+    f1, theirs = values("ours", "macro_f1"), values("setfit", "macro_f1")
+    as_good = sum(f1[task] >= theirs[task] for task in theirs)
+    better = statistics.median(f1[task] - theirs[task] for task in theirs)
+    return (
+        f"fine-tuning MiniLM on {len(speed)} tasks, 200 texts a label: {', '.join(parts)}; SetFit takes "
+        f"{statistics.median(ratios):.1f} times as long ({min(ratios):.1f} to {max(ratios):.1f}), macro-F1 is no lower "
+        f"than its on {as_good} of {len(theirs)} tasks (median difference {better:+.1f}); medians over tasks"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,334 @@
+"""Fine-tune an encoder with a classification head: transformers' Trainer, given only what has to be computed.
+
+Batches hold texts of like length and are padded to their own longest; matrix products are in bfloat16 where the machine
+is faster with it; texts are tokenised once; the embeddings of tokens that do not occur are not trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.config import FinetuneSettings
+from synthgap.encoders import VectorCache, encoder_revision, encoder_source, text_key, tokenizer_fingerprint
+from synthgap.errors import SynthgapError
+from synthgap.files import digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from synthgap.classifiers import Fitted, Texts
+
+Row = list[int]  # the tokens of one text
+AT_ONCE_ON_CPU = 2048  # tokens that a pass takes, padding included: what fits into the caches of a processor
+AT_ONCE_ON_GPU = 65536
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # what encoders call it
+
+
+def finetune(
+    settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+) -> Fitted:
+    """Train, keep the epoch with the best macro-F1 on `validation`, and predict `test`."""
+    import numpy as np
+    from scipy.special import softmax
+    from transformers import set_seed
+
+    from synthgap.classifiers import Fitted
+
+    started = time.perf_counter()
+    set_seed(seed)
+    tokenizer, model = load_classifier(settings.encoder, n_labels, settings.attention_dropout)
+    train_rows, validation_rows, test_rows = (
+        tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
+        for texts in (train.texts, validation.texts, test)
+    )
+    pad = int(tokenizer.pad_token_id)
+    with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
+        best = keep_best(settings.patience, scorer(list(map(renumbered, validation_rows)), validation.labels, pad))
+        items = [
+            {"input_ids": renumbered(row), "labels": label} for row, label in zip(train_rows, train.labels, strict=True)
+        ]
+        with tempfile.TemporaryDirectory() as scratch:
+            trainer = new_trainer(model, training_arguments(settings, seed, scratch), items, pad, best)
+            trainer.train()
+        best.restore(model)
+    trained = time.perf_counter()
+    probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)
+    epochs = len(best.history)
+    details = {
+        "epochs_run": epochs,
+        "best_epoch": best.epoch,
+        "validation_macro_f1": [round(score, 6) for score in best.history],
+        "bfloat16": bfloat16(),
+        "train_tokens": epochs * sum(map(len, train_rows)),
+        "predict_tokens": sum(map(len, test_rows)),
+        "device": device_name(),
+    }
+    return Fitted(probabilities, trained - started, time.perf_counter() - trained, epochs * len(train.texts), details)
+
+
+# ------------------------------------------------------------------------------------------------- model and tokens
+
+
+def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None = None):  # type: ignore[no-untyped-def]
+    """The encoder's tokenizer, and its model with a new classification head. No code from the hub is run.
+
+    Args:
+        attention_dropout: None for the encoder's own.
+
+    Raises:
+        SynthgapError: the encoder cannot be had.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging
+
+    source, revision = encoder_source(encoder), encoder_revision(encoder)
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        config = AutoConfig.from_pretrained(source, revision=revision, num_labels=n_labels)
+        for name in ATTENTION_DROPOUT:
+            if attention_dropout is not None and hasattr(config, name):
+                setattr(config, name, attention_dropout)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            revision=revision,
+            config=config,
+            ignore_mismatched_sizes=True,  # the head of an encoder that was fine-tuned for other labels
+            attn_implementation=None if _on_gpu() else "eager",
+        )
+    except (OSError, ValueError) as error:
+        raise SynthgapError(
+            f"encoder '{encoder}' cannot be loaded ({str(error).splitlines()[0]}); "
+            "check the name and the network, or use 'minilm', which needs none"
+        ) from error
+    finally:
+        logging.set_verbosity(before)
+    return tokenizer, model
+
+
+def tokenised(tokenizer: PreTrainedTokenizerBase, encoder: str, texts: Sequence[str], max_tokens: int) -> list[Row]:
+    """Tokens of every text, cut to `max_tokens` and not padded; a text that was tokenised before is in the cache."""
+    import numpy as np
+
+    limit = min(max_tokens, tokenizer.model_max_length)
+    keys = [text_key(text) for text in texts]
+    with VectorCache("tokens", digest([tokenizer_fingerprint(encoder), limit]), "<i4") as cache:
+        known = cache.get(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            rows = tokenizer(list(missing.values()), truncation=True, max_length=limit)["input_ids"]
+            found = dict(zip(missing, map(np.array, rows), strict=True))
+            cache.put(list(found), list(found.values()))
+            known |= found
+    return [known[key].tolist() for key in keys]
+
+
+@contextlib.contextmanager
+def only_used_tokens(model: Any, rows: Sequence[Row], pad: int) -> Iterator[Callable[[Row], Row]]:
+    """Train the embeddings of the tokens in `rows` alone; afterwards the others are what training would have made them.
+
+    Only weight decay moves the embedding of a token that does not occur, by the same factor as a row of ones that is
+    trained along and never occurs either. Gives a function that numbers the tokens of a row as the model then does.
+    """
+    import torch
+
+    whole = model.get_input_embeddings()
+    used = sorted({token for row in rows for token in row} | set(range(pad + 1)))  # padding keeps its number
+    weights = whole.weight.data
+    narrow = torch.nn.Embedding(len(used) + 1, weights.shape[1], padding_idx=whole.padding_idx)
+    narrow.weight.data = torch.cat([weights[used], torch.ones_like(weights[:1])])
+    model.set_input_embeddings(narrow)
+    place = {token: number for number, token in enumerate(used)}
+    try:
+        yield lambda row: [place[token] for token in row]
+    finally:
+        whole.to(narrow.weight.device)
+        whole.weight.data *= narrow.weight.data[-1]
+        whole.weight.data[used] = narrow.weight.data[:-1]
+        model.set_input_embeddings(whole)
+
+
+def padded(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
+    """Token ids and attention mask, shape (rows, tokens of the longest)."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    tokens = [torch.tensor(row) for row in rows]
+    masks = [torch.ones_like(row) for row in tokens]
+    return {
+        "input_ids": pad_sequence(tokens, batch_first=True, padding_value=pad),
+        "attention_mask": pad_sequence(masks, batch_first=True),
+    }
+
+
+# --------------------------------------------------------------------------------------------------------- training
+
+
+def new_trainer(model: Any, arguments: Any, items: list[dict[str, Any]], pad: int, callback: Any):  # type: ignore[no-untyped-def]
+    """A Trainer that takes a batch of many tokens in parts; the gradient is that of the whole batch.
+
+    Args:
+        items: "input_ids" and "labels" of every training text.
+    """
+    import torch
+    from transformers import Trainer
+    from transformers.trainer_callback import PrinterCallback
+
+    class InParts(Trainer):
+        share = 1.0
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+            rows, width = inputs["input_ids"].shape
+            size = max(1, tokens_at_once() // width)
+            loss = torch.zeros((), device=self.args.device)
+            for start in range(0, rows, size):
+                part = {name: values[start : start + size] for name, values in inputs.items()}
+                self.share = len(part["labels"]) / rows
+                loss += super().training_step(model, part, num_items_in_batch)
+            return loss
+
+        def compute_loss(self, *given: Any, **named: Any) -> Any:
+            loss: Any = super().compute_loss(*given, **named)
+            return loss * self.share
+
+    def collated(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        labels = torch.tensor([item["labels"] for item in batch])
+        return padded([item["input_ids"] for item in batch], pad) | {"labels": labels}
+
+    trainer = InParts(model=model, args=arguments, train_dataset=items, data_collator=collated, callbacks=[callback])
+    trainer.pop_callback(PrinterCallback)
+    return trainer
+
+
+def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path):  # type: ignore[no-untyped-def]
+    """How the Trainer trains: batches of like length, bfloat16 where it pays, and no waiting for figures to log."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        train_sampling_strategy="group_by_length",
+        bf16=bfloat16(),
+        use_cpu=not _on_gpu(),
+        dataloader_pin_memory=_on_gpu(),
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,  # it would wait for the loss of every step
+        report_to=[],
+        disable_tqdm=True,
+        seed=seed,
+        data_seed=seed,
+    )
+
+
+def keep_best(patience: int, score: Callable[[Any], float]):  # type: ignore[no-untyped-def]
+    """A callback that keeps the weights of the best epoch in memory and stops after `patience` worse ones.
+
+    Args:
+        score: of a model after an epoch; more is better.
+    """
+    from transformers import TrainerCallback
+
+    class KeepBest(TrainerCallback):
+        def __init__(self) -> None:
+            self.history: list[float] = []
+            self.epoch = 0
+            self.weights: dict[str, Any] = {}
+
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            found = score(kwargs["model"])
+            if not self.history or found > max(self.history):
+                self.weights = {name: value.detach().clone() for name, value in kwargs["model"].state_dict().items()}
+                self.epoch = len(self.history) + 1
+            self.history.append(found)
+            control.should_training_stop |= len(self.history) - self.epoch >= patience
+
+        def restore(self, model: Any) -> None:
+            model.load_state_dict(self.weights)
+
+    return KeepBest()
+
+
+def scorer(rows: Sequence[Row], labels: Sequence[int], pad: int) -> Callable[[Any], float]:
+    """A function that gives a model's macro-F1 (0 to 1) on these texts."""
+    from sklearn.metrics import f1_score
+
+    def score(model: Any) -> float:
+        predicted = predict(model, rows, pad).argmax(axis=1)
+        return float(f1_score(labels, predicted, average="macro", zero_division=0))
+
+    return score
+
+
+# ------------------------------------------------------------------------------------------------------- prediction
+
+
+def predict(model: Any, rows: Sequence[Row], pad: int) -> np.ndarray:
+    """Logits, shape (rows, labels), float32; batches are of like length and of `tokens_at_once` at the most."""
+    import numpy as np
+    import torch
+
+    order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+    found = []
+    model.eval()
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16()):
+        for batch in batches([len(rows[place]) for place in order], tokens_at_once()):
+            inputs = padded([rows[order[place]] for place in batch], pad)
+            moved = {name: values.to(model.device, non_blocking=True) for name, values in inputs.items()}
+            found.append(model(**moved).logits.float())
+    logits = torch.cat(found).cpu().numpy()
+    restored = np.empty_like(logits)
+    restored[order] = logits
+    return restored
+
+
+def batches(lengths: Sequence[int], tokens: int) -> Iterator[range]:
+    """Places of texts, longest first, in batches of at most so many tokens with padding; one text at the least."""
+    start = 0
+    while start < len(lengths):
+        stop = min(len(lengths), start + max(1, tokens // lengths[start]))
+        yield range(start, stop)
+        start = stop
+
+
+# ---------------------------------------------------------------------------------------------------------- machine
+
+
+def tokens_at_once() -> int:
+    return AT_ONCE_ON_GPU if _on_gpu() else AT_ONCE_ON_CPU
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def device_name() -> str:
+    """The GPU's name, or "cpu"."""
+    import torch
+
+    return torch.cuda.get_device_name() if _on_gpu() else "cpu"
+
+
+def bfloat16() -> bool:
+    """Whether this machine computes faster in bfloat16: a GPU that has it, or a CPU with AVX-512 BF16 or AMX."""
+    import torch
+
+    if _on_gpu():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
