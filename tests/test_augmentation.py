@@ -13,14 +13,13 @@ from synthgap.augmentation import (
     MIXES,
     SYNTHETIC,
     comparisons,
-    load_mixes,
     mix_tables,
     plan_augmentation,
 )
 from synthgap.config import load_profile
 from synthgap.data import load_real
 from synthgap.errors import SynthgapError
-from synthgap.evaluation import Outcome
+from synthgap.evaluation import Outcome, load_outcomes
 from synthgap.generation import generate
 from synthgap.llm import connect
 from synthgap.runs import plan_curve, run_grid
@@ -117,7 +116,7 @@ def test_gains_of_a_simulated_case_are_found_with_their_intervals():
 def test_mixes_come_from_the_runs_that_the_index_names(planned, tmp_path):
     *_, cells = planned
     run_grid(cells, tmp_path, index_name=INDEX)
-    (outcome,) = load_mixes(tmp_path)
+    (outcome,) = load_outcomes(tmp_path, INDEX)
     assert {mix: len(runs) for mix, runs in outcome.predicted.items()} == dict.fromkeys(by_mix(cells), 2)
     assert outcome.n_train[BOTH] == outcome.n_train[EXAMPLES] + outcome.n_train[SYNTHETIC]
 

@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from synthgap.config import Profile
 
+STOPPED = 130  # the status after a Ctrl-C
 KEPT = "what is finished is kept: run the same command again to go on"
 
 
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
         print(f"\nsynthgap: stopped; {KEPT}", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def keep_ctrl_c() -> None:
@@ -208,5 +209,15 @@ def _carry_out_responses(given: argparse.Namespace, profile: Profile) -> int:
     return 0
 
 
+def command() -> NoReturn:
+    """`main` as a process; after a Ctrl-C it ends at once: a second one during Python's own end changed the status."""
+    status = main()
+    if status == STOPPED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy as np
 from synthgap.config import Profile
 from synthgap.data import RealData, draw_equal
 from synthgap.errors import SynthgapError
-from synthgap.evaluation import INTERVAL, Outcome, bootstrap, holm_corrected, load_outcome, paired_p_values, score_runs
-from synthgap.runs import Cell, cell_maker, read_index
+from synthgap.evaluation import INTERVAL, Outcome, bootstrap, holm_corrected, paired_p_values, score_runs
+from synthgap.runs import Cell, cell_maker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,17 +91,6 @@ def _fewest(frame: pd.DataFrame, labels: list[str]) -> int:
     return min(int(counts.get(label, 0)) for label in labels)
 
 
-def load_mixes(folder: Path) -> list[Outcome]:
-    """What every mix predicted, an outcome a task and classifier, its "regimes" the mixes; none where none was asked.
-
-    Raises:
-        SynthgapError: the cells have not been trained, or a run is torn.
-    """
-    index = read_index(folder, INDEX)
-    groups = index.groupby(["task", "classifier"], sort=False)
-    return [load_outcome(folder, str(task), str(classifier), rows) for (task, classifier), rows in groups]
-
-
 def mix_tables(
     outcomes: list[Outcome], resamples: int = 2000, permutations: int = 10000, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -110,6 +98,9 @@ def mix_tables(
 
     The first has SCORE_COLUMNS; the second GAIN_COLUMNS: "examples + few_shot" less each other mix (real_texts is 0),
     and "real n + few_shot" less "real n". Gains are paired on the test items; p_holm is corrected over the tasks.
+
+    Args:
+        outcomes: of each task and classifier; their "regimes" are the mixes.
     """
     import pandas as pd
 

@@ -6,8 +6,8 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from synthgap.diversity import TITLES
-from synthgap.figures import COLOURS, MARKERS, regime_legend, short_title, task_ticks
-from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
+from synthgap.figures import COLOURS, MARKERS, regime_legend, rows_beside, short_title, task_ticks
+from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +21,10 @@ def plot_diversity(table: pd.DataFrame, metric: str, ax: Axes) -> Axes:
     """One measure by task and regime with 95 % intervals; `table` is `measure`'s."""
     rows = table[(table["metric"] == metric) & (table["label"] == "all")]
     order = tasks_in_paper_order(rows["task"].unique())
-    regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
+    regimes = regimes_in(rows)
     for number, regime in enumerate(regimes):
         part = rows[rows["regime"] == regime].set_index("task").reindex(order)
-        y = [place + 0.2 * (number - (len(regimes) - 1) / 2) for place in range(len(order))]
+        y = rows_beside(order, number, len(regimes), 0.2)
         ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         marks: dict[str, Any] = {"color": COLOURS[regime], "marker": MARKERS[regime], "s": 36, "zorder": 3}
         ax.scatter(part["value"], y, label=REGIME_TITLES[regime], **marks)
@@ -38,7 +38,7 @@ def plot_similarity(table: pd.DataFrame, task: str, ax: Axes) -> Axes:
     import seaborn as sns
 
     rows = table[table["task"] == task]
-    regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
+    regimes = regimes_in(rows)
     shown: dict[str, Any] = {
         "data": rows,
         "x": "similarity",
@@ -62,14 +62,14 @@ def regime_handles(table: pd.DataFrame) -> tuple[list[Any], list[str]]:
     """Handles and titles for one legend of several axes."""
     from matplotlib.patches import Patch
 
-    regimes = [regime for regime in REGIME_TITLES if regime in set(table["regime"])]
+    regimes = regimes_in(table)
     return [Patch(color=COLOURS[regime]) for regime in regimes], [REGIME_TITLES[regime] for regime in regimes]
 
 
 def plot_rarefaction(table: pd.DataFrame, task: str, metric: str, ax: Axes) -> Axes:
     """A measure of random parts against their size, with the middle 95 % of draws; `table` is `rarefaction`'s."""
     rows = table[(table["task"] == task) & (table["metric"] == metric)]
-    for regime in (name for name in REGIME_TITLES if name in set(rows["regime"])):
+    for regime in regimes_in(rows):
         part = rows[rows["regime"] == regime]
         ax.fill_between(part["n"], part["low"], part["high"], color=COLOURS[regime], alpha=0.2, lw=0)
         line: dict[str, Any] = {"color": COLOURS[regime], "marker": MARKERS[regime], "markersize": 4, "linewidth": 1.5}
@@ -105,7 +105,7 @@ def plot_diversity_and_gap(differences: pd.DataFrame, gaps: pd.DataFrame, metric
 
 def plot_map(points: pd.DataFrame, ax: Axes) -> Axes:
     """A map of one task's texts; `points` is `map_texts`'s table."""
-    for regime in (name for name in REGIME_TITLES if name in set(points["regime"])):
+    for regime in regimes_in(points):
         part = points[points["regime"] == regime]
         marks: dict[str, Any] = {
             "color": COLOURS[regime],

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from synthgap.config import OpenAISettings
 from synthgap.errors import SynthgapError
 from synthgap.live import LiveLLM, RequestFailed
-from synthgap.llm import Answer, Conversation, Usage
+from synthgap.llm import Answer, Conversation, Message, Usage
 from synthgap.responses import Request
 from synthgap.traffic import BudgetReached, Money, Tokens, Traffic
 
@@ -82,7 +82,7 @@ class EndpointLLM(LiveLLM):
         if before is None:
             return most_tokens(conversation)
         asked = conversation.messages[-1]
-        return before.prompt_tokens + before.completion_tokens + _most(asked.content)
+        return before.prompt_tokens + before.completion_tokens + _most(asked)
 
     async def _try(self, request: Request, attempt: int) -> str:
         import aiohttp
@@ -207,11 +207,11 @@ def _on_this_machine(settings: OpenAISettings) -> bool:
 
 def most_tokens(conversation: Conversation) -> int:
     """At most so many tokens: a token is a byte at least, and a message costs a few of its own."""
-    return sum(_most(message.content) for message in conversation.messages)
+    return sum(map(_most, conversation.messages))
 
 
-def _most(content: str) -> int:
-    return len(content.encode("utf-8", "surrogatepass")) + 16
+def _most(message: Message) -> int:
+    return message.size + 16
 
 
 def _backoff(attempt: int) -> float:

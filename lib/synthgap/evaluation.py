@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthgap.errors import SynthgapError
+from synthgap.runs import GRID, read_index, read_predictions, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,22 +57,21 @@ class Outcome:
         )
 
 
-def load_outcomes(folder: Path) -> list[Outcome]:
-    """The grid's predictions, one outcome for each task and classifier, in the grid's order.
+def load_outcomes(folder: Path, index_name: str = GRID) -> list[Outcome]:
+    """What the runs of an index predicted, one outcome for each task and classifier, in the index's order.
+
+    Args:
+        index_name: of the file that names the runs, such as the grid's.
 
     Raises:
         SynthgapError: the grid has not been trained, a run is torn, or runs of a task tested on different items.
     """
-    from synthgap.runs import read_index
-
-    index = read_index(folder)
+    index = read_index(folder, index_name)
     groups = index.groupby(["task", "classifier"], sort=False)
     return [load_outcome(folder, str(task), str(classifier), rows) for (task, classifier), rows in groups]
 
 
 def load_outcome(folder: Path, task: str, classifier: str, rows: pd.DataFrame) -> Outcome:
-    from synthgap.runs import read_predictions, read_run
-
     labels = tuple(read_run(folder, rows["run"].iloc[0])["identity"]["labels"])
     place = {label: number for number, label in enumerate(labels)}
     items: list[str] = []

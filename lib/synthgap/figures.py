@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthgap.files import atomic
-from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
+from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
 from synthgap.tasks import load_task
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def plot_llms(table: pd.DataFrame, setting: str, measure: str, ax: Axes) -> Axes
     colours = sns.color_palette("colorblind", len(names))
     for number, name in enumerate(names):
         rows = chosen[chosen["profile"] == name].set_index("task").reindex(tasks)
-        places = [place + (number - (len(names) - 1) / 2) * 0.6 / len(names) for place in range(len(tasks))]
+        places = rows_beside(tasks, number, len(names), 0.6 / len(names))
         low, high = (rows[measure] - rows[f"{measure}_low"]).abs(), (rows[f"{measure}_high"] - rows[measure]).abs()
         label = f"{table.loc[table['profile'] == name, 'llm'].iloc[0]}\n(profile {name})"
         ax.errorbar(rows[measure], places, xerr=[low, high], fmt="o", color=colours[number], label=label, markersize=5)
@@ -123,7 +123,7 @@ def _by_task_and_regime(data: pd.DataFrame) -> dict[str, Any]:
         "y": "task",
         "order": tasks_in_paper_order(data["task"].unique()),
         "hue": "regime",
-        "hue_order": [regime for regime in REGIME_TITLES if regime in set(data["regime"])],
+        "hue_order": regimes_in(data),
         "palette": COLOURS,
         "saturation": 1,
     }
@@ -143,11 +143,11 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
     """
     rows = gaps[(gaps["metric"] == metric) & (gaps["baseline"] == "real")]
     order = tasks_in_paper_order(rows["task"].unique())
-    regimes = [regime for regime in REGIME_TITLES if regime in set(rows["regime"])]
+    regimes = regimes_in(rows)
     ax.axvline(0, color=COLOURS["real"], linewidth=1.2)
     for number, regime in enumerate(regimes):
         part = rows[rows["regime"] == regime].set_index("task").reindex(order)
-        y = [place + 0.16 * (2 * number - len(regimes) + 1) for place in range(len(order))]
+        y = rows_beside(order, number, len(regimes), 0.32)
         ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         faces = [COLOURS[regime] if p < 0.05 else "white" for p in part["p_holm"]]
         ax.scatter(
@@ -175,7 +175,7 @@ def plot_curve(points: pd.DataFrame, ax: Axes) -> Axes:
 
     `points` has the rows of one task and classifier of `curves.curve_tables`.
     """
-    for regime in (name for name in REGIME_TITLES if name in set(points["regime"])):
+    for regime in regimes_in(points):
         part = points[points["regime"] == regime].sort_values("texts_per_label")
         sizes, colour = part["texts_per_label"], COLOURS[regime]
         ax.fill_between(sizes, part["macro_f1_low"], part["macro_f1_high"], color=colour, alpha=0.15, linewidth=0)
@@ -196,11 +196,11 @@ def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
     `worth` has one classifier's rows of `curves.at_middle_size`.
     """
     order = tasks_in_paper_order(worth["task"].unique())
-    regimes = [regime for regime in REGIME_TITLES if regime in set(worth["regime"])]
+    regimes = regimes_in(worth)
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
     for number, regime in enumerate(regimes):
         part = worth[worth["regime"] == regime].set_index("task").reindex(order)
-        y = [place + 0.16 * (2 * number - len(regimes) + 1) for place in range(len(order))]
+        y = rows_beside(order, number, len(regimes), 0.32)
         low, high, value = (part[name].clip(part["least"], part["most"]) for name in ("low", "high", "worth"))
         ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2, label=REGIME_TITLES[regime])
         for x, place, known, said in zip(value, y, part["worth"], part["bound"], strict=True):
@@ -229,7 +229,7 @@ def plot_mixes(scores: pd.DataFrame, titles: Mapping[str, str], ax: Axes, title:
     looks = (("0.35", "o"), (COLOURS["few_shot"], "D"), (COLOURS["zero_shot"], "^"), (COLOURS["real"], "s"))
     for number, ((mix, name), (colour, marker)) in enumerate(zip(titles.items(), looks, strict=True)):
         part = scores[scores["mix"] == mix].set_index("task").reindex(order)
-        y = [place + 0.18 * (number - (len(titles) - 1) / 2) for place in range(len(order))]
+        y = rows_beside(order, number, len(titles), 0.18)
         ax.hlines(y, part["low"], part["high"], color=colour, linewidth=1.6)
         ax.plot(part["macro_f1"], y, marker=marker, color=colour, linestyle="none", markersize=6, label=name)
     ax.set(xlabel="macro-F1", title=title, ylim=(len(order) - 0.5, -0.5))
@@ -267,7 +267,7 @@ def plot_gap_by_subjectivity(
     found = correlations.set_index("regime")
     rows = gaps[(gaps["metric"] == "macro_f1") & (gaps["baseline"] == "real")]
     ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
-    for regime in (name for name in REGIME_TITLES if name in set(rows["regime"])):
+    for regime in regimes_in(rows):
         part = rows[rows["regime"] == regime]
         x = part["task"].map(order) + (0.12 if regime == "few_shot" else -0.12)
         legend = REGIME_TITLES[regime]
@@ -303,6 +303,28 @@ def shown_p(p: float) -> str:
 def short_title(task: str) -> str:
     """A task's title without what stands in brackets."""
     return load_task(task).title.split(" (")[0]
+
+
+def rows_beside(rows: Sequence[Any], number: int, count: int, step: float) -> list[float]:
+    """Where the marks of the `number`-th of `count` series stand: around their row (0, 1, ...), `step` apart."""
+    return [place + step * (number - (count - 1) / 2) for place in range(len(rows))]
+
+
+def small_axes(tasks: Sequence[str], height: float, extra: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with small axes for each task, four in a line.
+
+    Args:
+        height: of a line, in inches; `extra` is that of what stands around them.
+        options: further ones of `plt.subplots`.
+    """
+    import matplotlib.pyplot as plt
+
+    lines = -(-len(tasks) // 4)
+    size = (12, height * lines + extra)
+    figure, axes = plt.subplots(lines, 4, figsize=size, squeeze=False, layout="constrained", **options)
+    for ax in axes.flat[len(tasks) :]:
+        ax.set_axis_off()
+    return figure, list(axes.flat[: len(tasks)])
 
 
 def task_ticks(ax: Axes, order: Sequence[str]) -> None:

@@ -340,10 +340,7 @@ def generate_live(
         shown: whether a progress bar says how far it is and what it cost.
     """
     places = [(name, str(setting)) for name in real for setting in settings.settings]
-    wanted = sum(
-        (settings.texts_per_label or real[name].task.texts_per_label) * len(real[name].task.labels)
-        for name, _ in places
-    )
+    wanted = sum(texts_wanted(real[name].task, settings) * len(real[name].task.labels) for name, _ in places)
 
     async def everything() -> list[tuple[Generated, list[Shortfall]]]:
         progress = _Progress(llm, wanted, shown)

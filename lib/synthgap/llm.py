@@ -20,6 +20,11 @@ class Message:
     role: Literal["system", "user", "assistant"]
     content: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return len(self.content.encode("utf-8", "surrogatepass"))
+
 
 @dataclass(frozen=True)
 class Conversation:

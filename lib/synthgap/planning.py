@@ -209,7 +209,7 @@ class _Rates:
 
 
 def _bytes(conversation: Conversation) -> int:
-    return sum(len(message.content.encode("utf-8", "surrogatepass")) for message in conversation.messages)
+    return sum(message.size for message in conversation.messages)
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def _prompt_sizes(place: _Place, label: str, number: int, llm: LiveLLM, rates: _
     first = next(conversation).conversation
     conversation.send(Answer("", "stop", None, ""))
     later = next(conversation).conversation.messages[-1]
-    return _bytes(first) * rates.per_byte, len(later.content.encode("utf-8", "surrogatepass")) * rates.per_byte
+    return _bytes(first) * rates.per_byte, later.size * rates.per_byte
 
 
 def _after_last(turns: Sequence[Turn], number: int, later: float) -> float | None:

@@ -82,19 +82,12 @@ def plan_task(
         regime: data.split("train") if regime == "real" else synthetic[regime] for regime in profile.training.regimes
     }
     sizes = training_sizes(profile, data, sources)
-    others = data.frame.iloc[:0][["id", "text"]] if annotated is None else annotated[["id", "text"]]
-    test = data.split("test")
-    known = {"test": _fingerprint(test), **({"annotated": fingerprint(others)} if len(others) else {})}
     cells = []
-    for classifier, settings in profile.training.classifiers.items():
-        validation = _validation(data, settings)
-        fixed = {"validation": _fingerprint(validation), **known}
+    for classifier in profile.training.classifiers:
+        make = cell_maker(profile, data, classifier, annotated)
         for regime in profile.training.regimes:
             for seed in profile.training.seeds_of(classifier):
-                train = draw_equal(sources[regime], sizes, seed)
-                identity = _identity(data, regime, settings, seed, train) | fixed
-                texts = (train, validation, test, others)
-                cells.append(Cell(data.task.name, classifier, regime, seed, identity, *texts, settings))
+                cells.append(make(regime, regime, seed, draw_equal(sources[regime], sizes, seed)))
     return cells
 
 
@@ -121,11 +114,20 @@ def plan_curve(
     return [*cells, *(cell for cell in full if cell.classifier in chosen)]
 
 
-def cell_maker(profile: Profile, data: RealData, classifier: str) -> Callable[[str, str, int, pd.DataFrame], Cell]:
-    """A function of (regime in the index, regime in the run, seed, training texts) that makes a task's cell."""
+def cell_maker(
+    profile: Profile, data: RealData, classifier: str, annotated: pd.DataFrame | None = None
+) -> Callable[[str, str, int, pd.DataFrame], Cell]:
+    """A function of (regime in the index, regime in the run, seed, training texts) that makes a task's cell.
+
+    Args:
+        annotated: as `plan_task` takes it.
+    """
     settings, test = profile.training.classifiers[classifier], data.split("test")
-    validation, others = _validation(data, settings), data.frame.iloc[:0][["id", "text"]]
+    validation = _validation(data, settings)
+    others = data.frame.iloc[:0][["id", "text"]] if annotated is None else annotated[["id", "text"]]
     fixed = {"validation": _fingerprint(validation), "test": _fingerprint(test)}
+    if len(others):
+        fixed["annotated"] = fingerprint(others)
 
     def make(regime: str, kind: str, seed: int, train: pd.DataFrame) -> Cell:
         identity = _identity(data, kind, settings, seed, train) | fixed
@@ -188,6 +190,11 @@ def _fingerprint(frame: pd.DataFrame) -> str:
 
 
 # -------------------------------------------------------------------------------------------------------------- grid
+
+
+def about_data(real: Mapping[str, RealData]) -> dict[str, dict[str, str]]:
+    """Where each task's real texts come from, for the JSON of its runs."""
+    return {name: {"data_source": data.source, "data_fingerprint": data.fingerprint} for name, data in real.items()}
 
 
 class GridFailed(SynthgapError):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthgap.figures import COLOURS, MARKERS, short_title, shown_p
+from synthgap.figures import COLOURS, MARKERS, rows_beside, short_title, shown_p
 from synthgap.subjectivity import stars
-from synthgap.tables import REGIME_TITLES, tasks_in_paper_order
+from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -119,7 +119,7 @@ def plot_threshold_curve(curve: pd.DataFrame, fits: pd.DataFrame, title: str, ax
     `curve` and `fits` hold one task's, source's and classifier's rows of `curves_and_fits`.
     """
     found = fits.set_index("regime")
-    for regime in (name for name in REGIME_TITLES if name in set(curve["regime"])):
+    for regime in regimes_in(curve):
         part = curve[curve["regime"] == regime]
         ax.fill_between(part["threshold"], part["null_low"], part["null_high"], color=COLOURS[regime], alpha=0.15, lw=0)
         label, fit = REGIME_TITLES[regime], found.loc[regime]
@@ -155,7 +155,7 @@ def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
     for number, term in enumerate(terms):
         part = rows[rows["term"] == term].set_index(["task", "source"]).reindex(order)
-        y = [place + 0.22 * (number - (len(terms) - 1) / 2) for place in range(len(order))]
+        y = rows_beside(order, number, len(terms), 0.22)
         ax.hlines(y, part["low"], part["high"], color=TERM_COLOURS[term], linewidth=2)
         faces = [TERM_COLOURS[term] if p < 0.05 else "white" for p in part["p_holm"]]
         marks: dict[str, Any] = {"edgecolor": TERM_COLOURS[term], "s": 40, "linewidth": 1.6, "zorder": 3}

@@ -165,7 +165,7 @@ def table_1(table: pd.DataFrame, gaps: pd.DataFrame, classifier: str, metric: st
     drops = drops.set_index(["task", "regime"])
     published = _published(metric)
     tasks = tasks_in_paper_order(table["task"].unique())
-    regimes = [regime for regime in REGIME_TITLES if regime in set(table["regime"])]
+    regimes = regimes_in(table)
     shown = []
     for task in tasks:
         line = {"Task": load_task(task).title}
@@ -191,6 +191,11 @@ def table_1_notes(table: pd.DataFrame, classifier: str, profile: Profile) -> lis
         f"{UNVERIFIED} Order of its figures: real / zero-shot / few-shot.",
         footer(profile),
     ]
+
+
+def regimes_in(table: pd.DataFrame) -> list[str]:
+    """The regimes of a table's column, in the order in which they are shown."""
+    return [regime for regime in REGIME_TITLES if regime in set(table["regime"])]
 
 
 def tasks_in_paper_order(tasks: Sequence[str]) -> list[str]:
