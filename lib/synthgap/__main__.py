@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--engine", choices=("local", "dask"), help="where fine-tuning runs (default: this machine)")
     run.add_argument("--workers", metavar="N", help="runs at a time (default: one a GPU, or one a core)")
     run.add_argument("--address", metavar="URL", help="of the Dask scheduler, e.g. tcp://10.0.0.1:8786")
-    plan = commands.add_parser("plan", help="estimate what a live LLM will take, from a pilot of a few answers")
+    plan = commands.add_parser("plan", help="estimate what a live LLM and fine-tuning will take, from a pilot")
     plan.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     status = commands.add_parser("status", help="say what of a profile is done and what is missing")
     status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")

@@ -85,15 +85,11 @@ def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None
     Raises:
         SynthgapError: the encoder cannot be had.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     source, revision = encoder_source(encoder), encoder_revision(encoder)
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    tokenizer = load_tokenizer(encoder)
+    with _loading(encoder):
         config = AutoConfig.from_pretrained(source, revision=revision, num_labels=n_labels)
         for name in ATTENTION_DROPOUT:
             if attention_dropout is not None and hasattr(config, name):
@@ -105,6 +101,31 @@ def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None
             ignore_mismatched_sizes=True,  # the head of an encoder that was fine-tuned for other labels
             attn_implementation=None if _on_gpu() else "eager",
         )
+    return tokenizer, model
+
+
+def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
+    """The encoder's tokenizer.
+
+    Raises:
+        SynthgapError: it cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    with _loading(encoder):
+        return AutoTokenizer.from_pretrained(encoder_source(encoder), revision=encoder_revision(encoder))
+
+
+@contextlib.contextmanager
+def _loading(encoder: str) -> Iterator[None]:
+    """Quietly, and an encoder that cannot be loaded is one sentence."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise SynthgapError(
             f"encoder '{encoder}' cannot be loaded ({str(error).splitlines()[0]}); "
@@ -112,7 +133,6 @@ def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None
         ) from error
     finally:
         logging.set_verbosity(before)
-    return tokenizer, model
 
 
 def tokenised(tokenizer: PreTrainedTokenizerBase, encoder: str, texts: Sequence[str], max_tokens: int) -> list[Row]:
@@ -173,7 +193,7 @@ def padded(rows: Sequence[Row], pad: int) -> dict[str, torch.Tensor]:
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def new_trainer(model: Any, arguments: Any, items: list[dict[str, Any]], pad: int, callback: Any):  # type: ignore[no-untyped-def]
+def new_trainer(model: Any, arguments: Any, items: list[dict[str, Any]], pad: int, *callbacks: Any):  # type: ignore[no-untyped-def]
     """A Trainer that takes a batch of many tokens in parts; the gradient is that of the whole batch.
 
     Args:
@@ -204,7 +224,9 @@ def new_trainer(model: Any, arguments: Any, items: list[dict[str, Any]], pad: in
         labels = torch.tensor([item["labels"] for item in batch])
         return padded([item["input_ids"] for item in batch], pad) | {"labels": labels}
 
-    trainer = InParts(model=model, args=arguments, train_dataset=items, data_collator=collated, callbacks=[callback])
+    trainer = InParts(
+        model=model, args=arguments, train_dataset=items, data_collator=collated, callbacks=list(callbacks)
+    )
     trainer.pop_callback(PrinterCallback)
     return trainer
 

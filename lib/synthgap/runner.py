@@ -120,18 +120,23 @@ def plan(profile: Profile, tables: bool = False) -> str:
     """What generation will take, as text; asks a live LLM for a pilot of a few answers.
 
     Args:
-        tables: whether to tell it for each task and setting too.
+        tables: whether to tell it for each task and setting too, and what training will take, by a pilot here.
     """
     from synthgap.data import load_real
+    from synthgap.growth import plan_training
     from synthgap.planning import make_plan
     from synthgap.responses import log_file
     from synthgap.tables import rounded
     from synthgap.tasks import load_task
 
     real = {task.name: load_real(task, profile) for task in map(load_task, profile.tasks)}
-    found = make_plan(profile, real, log_file(outputs_folder(profile)))
-    each = rounded(found.table, 4).to_string(index=False) + "\n" if tables else ""
-    return f"{each}{found}"
+    folder = outputs_folder(profile)
+    found = make_plan(profile, real, log_file(folder))
+    if not tables:
+        return str(found)
+    training = plan_training(profile, real, folder / "synthetic", folder / "runs")
+    each = [rounded(table, 4).to_string(index=False) for table in (found.table, training.table) if len(table)]
+    return "\n".join([*each[:1], str(found), *each[1:], str(training)])
 
 
 def check_data(profile: Profile) -> dict[str, str]:

@@ -1,0 +1,267 @@
+"""What fine-tuning will take: seconds and memory of the runs that are missing, from a pilot of a few texts here.
+
+A run takes its start, and then so much for every token: seconds a token = constant + slope x tokens of the text, since
+attention compares each token with all others of its text. Both are measured at the lengths of two tasks, the one with
+the shortest and the one with the longest texts.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthgap.config import FinetuneSettings, Profile
+from synthgap.engine import Engine, cores, visible_gpus, workers_here
+from synthgap.errors import SynthgapError
+from synthgap.runs import Cell, is_finished, plan_curve, plan_task, read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synthgap.data import RealData
+
+PILOT_TEXTS = 32  # of each of the two tasks
+COLUMNS = ["classifier", "runs", "finished", "tokens", "tokens_at_most", "hours", "hours_at_most", "memory_mb"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Seconds a token: `constant` + `slope` times the tokens of its text."""
+
+    constant: float
+    slope: float
+
+    @classmethod
+    def through(cls, first: tuple[float, float], second: tuple[float, float]) -> Line:
+        """The line through two (tokens of a text, seconds a token); level where it would fall, or both are one."""
+        (x, y), (other_x, other_y) = first, second
+        slope = max(0.0, (other_y - y) / (other_x - x)) if other_x != x else 0.0
+        if not slope:
+            return cls((y + other_y) / 2, 0.0)
+        return cls(y - slope * x, slope)
+
+    def seconds(self, tokens: float, texts: int) -> float:
+        """For so many tokens in so many texts."""
+        return tokens * max(0.0, self.constant + self.slope * tokens / texts) if texts else 0.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine fine-tunes one encoder.
+
+    Attributes:
+        start: seconds until a run computes.
+        train, predict: seconds a token.
+        memory_mb: peak memory of the process, in MiB.
+    """
+
+    start: float
+    train: Line
+    predict: Line
+    memory_mb: float
+
+    def seconds(self, work: Work, epochs: float) -> float:
+        """Of one run."""
+        each = self.train.seconds(work.train_tokens, work.train_texts)
+        each += self.predict.seconds(work.validation_tokens, work.validation_texts)
+        return self.start + epochs * each + self.predict.seconds(work.test_tokens, work.test_texts)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Texts of one run, and their tokens."""
+
+    train_texts: int
+    train_tokens: int
+    validation_texts: int
+    validation_tokens: int
+    test_texts: int
+    test_tokens: int
+
+    def tokens(self, epochs: float) -> float:
+        return epochs * (self.train_tokens + self.validation_tokens) + self.test_tokens
+
+
+def measure_pace(settings: FinetuneSettings, short: Sequence[str], long: Sequence[str]) -> Pace:
+    """Train and predict two lots of texts once, after a first lot that warms the machine up; a few seconds.
+
+    Raises:
+        SynthgapError: the encoder cannot be had.
+    """
+    import tempfile
+
+    from synthgap import finetuning
+    from synthgap.classifiers import peak_memory_mb, reset_peak_memory
+
+    reset_peak_memory()
+    started = time.perf_counter()
+    tokenizer, model = finetuning.load_classifier(settings.encoder, 2, settings.attention_dropout)
+    start, pad = time.perf_counter() - started, int(tokenizer.pad_token_id)
+    quick = settings.model_copy(update={"epochs": 1})
+    trained, predicted = [], []
+    for number, texts in enumerate((short[:4], short, long)):
+        rows = finetuning.tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
+        tokens = sum(map(len, rows))
+        with finetuning.only_used_tokens(model, rows, pad) as renumbered, tempfile.TemporaryDirectory() as scratch:
+            items = [{"input_ids": renumbered(row), "labels": place % 2} for place, row in enumerate(rows)]
+            arguments = finetuning.training_arguments(quick, 0, scratch)
+            trainer = finetuning.new_trainer(model, arguments, items, pad)
+            started = time.perf_counter()
+            trainer.train()
+            train_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        finetuning.predict(model, rows, pad)
+        if number:
+            predicted.append((tokens / len(rows), (time.perf_counter() - started) / tokens))
+            trained.append((tokens / len(rows), train_seconds / tokens))
+    return Pace(start, Line.through(*trained), Line.through(*predicted), peak_memory_mb())
+
+
+# ------------------------------------------------------------------------------------------------------------- plan
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingPlan:
+    """What fine-tuning will take on this machine.
+
+    Attributes:
+        table: columns as in COLUMNS, a row a fine-tuned classifier; tokens and hours are of runs that are missing, with
+            the epochs that finished runs took; "at most": where no run stops before its last epoch.
+        side_by_side: runs at a time here.
+        others: runs of other classifiers that are missing; they take seconds each.
+    """
+
+    machine: str
+    table: pd.DataFrame
+    side_by_side: int
+    others: int
+
+    def __str__(self) -> str:
+        missing = int((self.table["runs"] - self.table["finished"]).sum())
+        others = f"; {self.others} runs of other classifiers are missing and take seconds each" if self.others else ""
+        if not missing:
+            return f"training: no fine-tuning is missing{others}"
+        hours, most = (float(self.table[name].sum()) / self.side_by_side for name in ("hours", "hours_at_most"))
+        spread = ", ".join(f"{hours_shown(hours / count)} on {count} such machines" for count in (2, 4, 8))
+        return (
+            f"training: {missing} fine-tunings are missing, about {hours_shown(hours)} here ({self.machine}), at most "
+            f"{hours_shown(most)} where none stops early; {spread}; {self.table['memory_mb'].max():,.0f} MiB a process"
+            f"{others}"
+        )
+
+    __repr__ = __str__
+
+
+def plan_training(profile: Profile, real: Mapping[str, RealData], synthetic: Path, runs: Path) -> TrainingPlan:
+    """Measure this machine's pace for each fine-tuned classifier, and estimate all runs that are missing.
+
+    Texts that are not generated yet are taken to be as long as the real ones.
+
+    Args:
+        real: {task: its real texts}.
+        synthetic, runs: folders of the profile's outputs.
+
+    Raises:
+        SynthgapError: an encoder cannot be had.
+    """
+    import pandas as pd
+
+    cells = planned_cells(profile, real, synthetic)
+    finished = {cell.name for cell in cells if is_finished(runs, cell.name)}
+    rows = []
+    for name, settings in profile.training.classifiers.items():
+        if isinstance(settings, FinetuneSettings):
+            mine = [cell for cell in cells if cell.classifier == name]
+            rows.append(_row(name, settings, mine, finished, runs))
+    others = sum(not isinstance(cell.settings, FinetuneSettings) for cell in cells if cell.name not in finished)
+    gpus = visible_gpus()
+    here = f"{len(gpus)} GPUs" if gpus else f"{cores()} cores"
+    side_by_side = workers_here(Engine.from_environment(), gpus) if gpus else 1
+    return TrainingPlan(here, pd.DataFrame(rows, columns=COLUMNS), side_by_side, others)
+
+
+def _row(
+    name: str, settings: FinetuneSettings, cells: list[Cell], finished: Iterable[str], runs: Path
+) -> dict[str, Any]:
+    missing = [cell for cell in cells if cell.name not in finished]
+    row: dict[str, Any] = {"classifier": name, "runs": len(cells), "finished": len(cells) - len(missing)}
+    if not missing:
+        return row | dict.fromkeys(COLUMNS[3:], 0.0)
+    pace = measure_pace(settings, *pilot_texts(missing))
+    done = [read_run(runs, cell.name)["details"]["epochs_run"] for cell in cells if cell.name in finished]
+    epochs = statistics.fmean(done) if done else float(settings.epochs)
+    count = TokenCounter(settings)
+    works = [count.work(cell) for cell in missing]
+    row |= {"tokens": sum(work.tokens(epochs) for work in works), "memory_mb": pace.memory_mb}
+    row["tokens_at_most"] = sum(work.tokens(settings.epochs) for work in works)
+    row["hours"] = sum(pace.seconds(work, epochs) for work in works) / 3600
+    return row | {"hours_at_most": sum(pace.seconds(work, settings.epochs) for work in works) / 3600}
+
+
+def planned_cells(profile: Profile, real: Mapping[str, RealData], synthetic: Path) -> list[Cell]:
+    """The runs of 02, each once; where a task's synthetic texts are not there yet, real ones stand for them."""
+    from synthgap.generation import load_synthetic, texts_wanted
+    from synthgap.sources import load_annotated
+
+    cells: dict[str, Cell] = {}
+    for name, data in real.items():
+        texts: dict[str, pd.DataFrame] = {}
+        for setting in profile.generation.settings:
+            try:
+                texts[setting] = load_synthetic(synthetic, name, setting)
+            except SynthgapError:
+                wanted = texts_wanted(data.task, profile.generation)
+                texts[setting] = data.split("train").groupby("label", sort=False).head(wanted)
+        annotated = load_annotated(data.task, profile, data)
+        given = (profile, data, texts, annotated.texts if annotated else None)
+        cells |= {cell.name: cell for cell in (*plan_task(*given), *plan_curve(*given))}
+    return list(cells.values())
+
+
+def pilot_texts(cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
+    """Training texts of the task with the shortest texts and of that with the longest, by letters."""
+    by_task = {cell.task: cell.train["text"] for cell in cells}
+    ordered = sorted(by_task, key=lambda task: (float(by_task[task].str.len().mean()), task))
+    return by_task[ordered[0]].head(PILOT_TEXTS).tolist(), by_task[ordered[-1]].head(PILOT_TEXTS).tolist()
+
+
+class TokenCounter:
+    """Counts the tokens of runs, each text once."""
+
+    def __init__(self, settings: FinetuneSettings) -> None:
+        from synthgap.finetuning import load_tokenizer
+
+        self.settings = settings
+        self.tokenizer = load_tokenizer(settings.encoder)
+        self.known: dict[str, int] = {}
+
+    def tokens(self, texts: Iterable[str]) -> int:
+        from synthgap.finetuning import tokenised
+
+        listed = list(texts)
+        if new := list(dict.fromkeys(text for text in listed if text not in self.known)):
+            rows = tokenised(self.tokenizer, self.settings.encoder, new, self.settings.max_tokens)
+            self.known |= dict(zip(new, map(len, rows), strict=True))
+        return sum(self.known[text] for text in listed)
+
+    def work(self, cell: Cell) -> Work:
+        test = [*cell.test["text"], *cell.annotated["text"]]
+        train, validation = cell.train["text"], cell.validation["text"]
+        return Work(
+            len(train), self.tokens(train), len(validation), self.tokens(validation), len(test), self.tokens(test)
+        )
+
+
+def hours_shown(hours: float) -> str:
+    """Hours as people read them."""
+    if math.isnan(hours):
+        return "a time that nobody measured"
+    if hours < 1.5:
+        minutes = max(1, round(60 * hours))
+        return f"{minutes} minute{'s' * (minutes > 1)}"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

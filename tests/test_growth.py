@@ -1,0 +1,142 @@
+"""What training will take: exact sums from a known pace, and the runs that it is summed over."""
+
+import pytest
+from conftest import synthgap
+from small_encoder import GOOD, TEST
+
+from synthgap import growth
+from synthgap.config import load_profile
+from synthgap.data import load_real
+from synthgap.errors import SynthgapError
+from synthgap.finetuning import load_tokenizer
+from synthgap.generation import generate, save_generated
+from synthgap.growth import Line, Pace, Work, hours_shown, measure_pace, plan_training, planned_cells
+from synthgap.llm import connect
+from synthgap.runs import plan_task, run_grid
+from synthgap.tasks import load_task
+
+PACE = Pace(start=2.0, train=Line(1e-3, 1e-5), predict=Line(5e-4, 0.0), memory_mb=1234.0)
+
+
+def profile_of(encoder: str, **changes):
+    classifiers = {
+        "tuned": {"kind": "finetune", "encoder": encoder, "epochs": 4, "max_tokens": 16, "seeds": [0, 1]},
+        "words": {"kind": "tfidf", "seeds": [0]},
+    }
+    sets = {"tasks": ["humor", "sms_spam"], "training.classifiers": classifiers, "training.texts_per_label": 4}
+    return load_profile("smoke", sets | {"training.curve": None, "training.augmentation": None} | changes)
+
+
+@pytest.fixture
+def planned(tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "measure_pace", lambda *given: PACE)
+    profile = profile_of(tiny_bert)
+    real = {name: load_real(load_task(name), profile) for name in profile.tasks}
+    return profile, real, tmp_path / "synthetic", tmp_path / "runs"
+
+
+def write_texts(profile, real, folder) -> None:
+    for data in real.values():
+        for setting in profile.generation.settings:
+            made = generate(data.task, setting, data, connect(profile.llm), profile.generation)
+            save_generated(folder, made, keep_copies=False)
+
+
+def test_a_line_through_two_measurements():
+    line = Line.through((20, 1.0), (120, 2.0))
+    assert (line.constant, line.slope) == pytest.approx((0.8, 0.01))
+    assert line.seconds(tokens=500, texts=10) == pytest.approx(500 * (0.8 + 0.01 * 50))
+    assert line.seconds(0, 0) == 0
+    assert Line.through((20, 1.0), (120, 0.6)) == Line(0.8, 0.0), "more tokens never take less"
+    assert Line.through((20, 1.0), (20, 3.0)) == Line(2.0, 0.0)
+
+
+def test_a_run_is_its_start_its_epochs_and_its_prediction():
+    work = Work(10, 200, 4, 80, 100, 2000)
+    trained = 200 * (1e-3 + 1e-5 * 20) + 80 * 5e-4
+    assert PACE.seconds(work, epochs=3) == pytest.approx(2 + 3 * trained + 2000 * 5e-4)
+    assert work.tokens(3) == 3 * 280 + 2000
+
+
+def test_the_plan_sums_the_runs_that_are_missing(planned, tiny_bert):
+    profile, real, *folders = planned
+    plan = plan_training(profile, real, *folders)
+    (row,) = plan.table.to_dict("records")
+    assert (row["classifier"], row["runs"], row["finished"]) == ("tuned", 2 * 3 * 2, 0)
+    assert plan.others == 2 * 3
+    assert row["memory_mb"] == 1234
+    tokenizer = load_tokenizer(tiny_bert)
+    seconds = tokens = 0.0
+    for cell in planned_cells(profile, real, folders[0]):
+        if cell.classifier == "tuned":
+            counts = [
+                [len(ids) for ids in tokenizer(texts.tolist(), truncation=True, max_length=16)["input_ids"]]
+                for texts in (cell.train["text"], cell.validation["text"], cell.test["text"])
+            ]
+            train, validation, test = map(sum, counts)
+            each = train * (1e-3 + 1e-5 * train / len(counts[0])) + validation * 5e-4
+            seconds += 2 + 4 * each + test * 5e-4
+            tokens += 4 * (train + validation) + test
+    assert row["hours"] == row["hours_at_most"] == pytest.approx(seconds / 3600)
+    assert row["tokens"] == row["tokens_at_most"] == pytest.approx(tokens)
+    assert "12 fine-tunings are missing" in str(plan)
+    assert "6 runs of other classifiers are missing" in str(plan)
+
+
+def test_finished_runs_are_not_planned_and_tell_the_epochs(planned):
+    profile, real, synthetic, runs = planned
+    write_texts(profile, real, synthetic)
+    cells = planned_cells(profile, real, synthetic)
+    tuned = [cell for cell in cells if cell.classifier == "tuned"]
+    run_grid(tuned[:3], runs)
+    plan = plan_training(profile, real, synthetic, runs)
+    (row,) = plan.table.to_dict("records")
+    assert (row["runs"], row["finished"]) == (12, 3)
+    assert 0 < row["hours"] <= row["hours_at_most"]
+    run_grid(cells, runs)
+    after = plan_training(profile, real, synthetic, runs)
+    assert (after.table["runs"] == after.table["finished"]).all()
+    assert (after.table["hours"].sum(), after.others) == (0, 0)
+    assert str(after) == "training: no fine-tuning is missing"
+
+
+def test_the_runs_are_those_of_02(planned):
+    profile, real, synthetic, _ = planned
+    write_texts(profile, real, synthetic)
+    from synthgap.generation import load_synthetic
+
+    expected = set()
+    for name, data in real.items():
+        texts = {setting: load_synthetic(synthetic, name, setting) for setting in profile.generation.settings}
+        expected |= {cell.name for cell in plan_task(profile, data, texts)}
+    assert {cell.name for cell in planned_cells(profile, real, synthetic)} == expected
+
+
+def test_the_pilot_measures_both_ways(tiny_bert):
+    pace = measure_pace(profile_of(tiny_bert).training.classifiers["tuned"], GOOD, [" ".join(GOOD + TEST)] * 4)
+    assert pace.start > 0
+    assert pace.train.seconds(100, 10) > 0
+    assert pace.predict.seconds(100, 10) > 0
+    assert pace.memory_mb > 50
+
+
+def test_an_encoder_that_cannot_be_had_is_one_sentence(planned, monkeypatch):
+    profile, real, *folders = planned
+    monkeypatch.undo()
+    missing = profile.changed({"training.classifiers": {"tuned": {"kind": "finetune", "encoder": "no/such-encoder"}}})
+    with pytest.raises(SynthgapError, match="encoder 'no/such-encoder' cannot be loaded"):
+        plan_training(missing, real, *folders)
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"), [(0.001, "1 minute"), (1.0, "60 minutes"), (30, "30.0 hours"), (72, "3.0 days")]
+)
+def test_hours_as_people_read_them(hours, shown):
+    assert hours_shown(hours) == shown
+
+
+def test_the_command_plans_generation_and_training(tmp_path):
+    done = synthgap("plan", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "nothing will be asked" in done.stdout
+    assert "training: no fine-tuning is missing; 48 runs of other classifiers are missing" in done.stdout
