@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from synthgap.diversity import TITLES
-from synthgap.figures import COLOURS, MARKERS, regime_legend, rows_beside, short_title, task_ticks
+from synthgap.figures import COLOURS, MARKERS, by_regime, regime_legend, short_title, task_ticks
 from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ def plot_diversity(table: pd.DataFrame, metric: str, ax: Axes) -> Axes:
     """One measure by task and regime with 95 % intervals; `table` is `measure`'s."""
     rows = table[(table["metric"] == metric) & (table["label"] == "all")]
     order = tasks_in_paper_order(rows["task"].unique())
-    regimes = regimes_in(rows)
-    for number, regime in enumerate(regimes):
-        part = rows[rows["regime"] == regime].set_index("task").reindex(order)
-        y = rows_beside(order, number, len(regimes), 0.2)
+    for regime, part, y in by_regime(rows, order, 0.2):
         ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         marks: dict[str, Any] = {"color": COLOURS[regime], "marker": MARKERS[regime], "s": 36, "zorder": 3}
         ax.scatter(part["value"], y, label=REGIME_TITLES[regime], **marks)

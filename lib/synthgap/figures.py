@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,11 +143,8 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
     """
     rows = gaps[(gaps["metric"] == metric) & (gaps["baseline"] == "real")]
     order = tasks_in_paper_order(rows["task"].unique())
-    regimes = regimes_in(rows)
     ax.axvline(0, color=COLOURS["real"], linewidth=1.2)
-    for number, regime in enumerate(regimes):
-        part = rows[rows["regime"] == regime].set_index("task").reindex(order)
-        y = rows_beside(order, number, len(regimes), 0.32)
+    for regime, part, y in by_regime(rows, order, 0.32):
         ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
         faces = [COLOURS[regime] if p < 0.05 else "white" for p in part["p_holm"]]
         ax.scatter(
@@ -196,11 +193,8 @@ def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
     `worth` has one classifier's rows of `curves.at_middle_size`.
     """
     order = tasks_in_paper_order(worth["task"].unique())
-    regimes = regimes_in(worth)
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
-    for number, regime in enumerate(regimes):
-        part = worth[worth["regime"] == regime].set_index("task").reindex(order)
-        y = rows_beside(order, number, len(regimes), 0.32)
+    for regime, part, y in by_regime(worth, order, 0.32):
         low, high, value = (part[name].clip(part["least"], part["most"]) for name in ("low", "high", "worth"))
         ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2, label=REGIME_TITLES[regime])
         for x, place, known, said in zip(value, y, part["worth"], part["bound"], strict=True):
@@ -308,6 +302,16 @@ def short_title(task: str) -> str:
 def rows_beside(rows: Sequence[Any], number: int, count: int, step: float) -> list[float]:
     """Where the marks of the `number`-th of `count` series stand: around their row (0, 1, ...), `step` apart."""
     return [place + step * (number - (count - 1) / 2) for place in range(len(rows))]
+
+
+def by_regime(
+    table: pd.DataFrame, tasks: Sequence[str], step: float
+) -> Iterator[tuple[str, pd.DataFrame, list[float]]]:
+    """Each regime with its rows of a table, a row a task, and where their marks stand."""
+    regimes = regimes_in(table)
+    for number, regime in enumerate(regimes):
+        rows = table[table["regime"] == regime].set_index("task").reindex(tasks)
+        yield regime, rows, rows_beside(tasks, number, len(regimes), step)
 
 
 def small_axes(tasks: Sequence[str], height: float, extra: float, **options: Any) -> tuple[Figure, list[Axes]]:
