@@ -17,7 +17,7 @@ from pathlib import Path
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
 from synthgap.data import RealData, load_real
-from synthgap.growth import Pace, TokenCounter, Work, hours_shown, measure_pace
+from synthgap.growth import Pace, TokenCounter, Work, hours_shown, measure_pace, pilot_texts
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
@@ -59,9 +59,7 @@ def grid_work(count: TokenCounter, data: RealData, per_label: int, validation: i
 
 
 def pace_of(settings: FinetuneSettings, real: dict[str, RealData]) -> Pace:
-    lengths = {name: data.split("train")["text"].str.len().mean() for name, data in real.items()}
-    ordered = [real[name].split("train")["text"].head(32).tolist() for name in sorted(lengths, key=lengths.get)]
-    return measure_pace(settings, ordered[0], ordered[-1])
+    return measure_pace(settings, pilot_texts({name: data.split("train")["text"] for name, data in real.items()}))
 
 
 def encoder_of_berts_size(folder: str) -> str:

@@ -10,12 +10,12 @@ from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import load_tokenizer
 from synthgap.generation import generate, save_generated
-from synthgap.growth import Line, Pace, Work, hours_shown, measure_pace, plan_training, planned_cells
+from synthgap.growth import Pace, Times, Work, hours_shown, measure_pace, plan_training, planned_cells
 from synthgap.llm import connect
 from synthgap.runs import plan_task, run_grid
 from synthgap.tasks import load_task
 
-PACE = Pace(start=2.0, train=Line(1e-3, 1e-5), predict=Line(5e-4, 0.0), memory_mb=1234.0)
+PACE = Pace(start=2.0, train=Times(((10, 0.1), (30, 0.2))), predict=Times(((20, 0.01),)), memory_mb=1234.0)
 
 
 def profile_of(encoder: str, **changes):
@@ -42,19 +42,18 @@ def write_texts(profile, real, folder) -> None:
             save_generated(folder, made, keep_copies=False)
 
 
-def test_a_line_through_two_measurements():
-    line = Line.through((20, 1.0), (120, 2.0))
-    assert (line.constant, line.slope) == pytest.approx((0.8, 0.01))
-    assert line.seconds(tokens=500, texts=10) == pytest.approx(500 * (0.8 + 0.01 * 50))
-    assert line.seconds(0, 0) == 0
-    assert Line.through((20, 1.0), (120, 0.6)) == Line(0.8, 0.0), "more tokens never take less"
-    assert Line.through((20, 1.0), (20, 3.0)) == Line(2.0, 0.0)
+def test_seconds_lie_on_lines_between_the_lengths_measured():
+    times = Times(((10, 0.1), (30, 0.2), (130, 1.2)))
+    for length, seconds in ((10, 0.1), (20, 0.15), (30, 0.2), (80, 0.7), (130, 1.2)):
+        assert times.seconds(tokens=5 * length, texts=5) == pytest.approx(5 * seconds)
+    assert times.seconds(5, 1) == pytest.approx(0.05), "shorter: in proportion"
+    assert times.seconds(260, 1) == pytest.approx(2.4), "longer: in proportion"
+    assert times.seconds(0, 0) == 0
 
 
 def test_a_run_is_its_start_its_epochs_and_its_prediction():
     work = Work(10, 200, 4, 80, 100, 2000)
-    trained = 200 * (1e-3 + 1e-5 * 20) + 80 * 5e-4
-    assert PACE.seconds(work, epochs=3) == pytest.approx(2 + 3 * trained + 2000 * 5e-4)
+    assert PACE.seconds(work, epochs=3) == pytest.approx(2 + 3 * (10 * 0.15 + 4 * 0.01) + 100 * 0.01)
     assert work.tokens(3) == 3 * 280 + 2000
 
 
@@ -74,8 +73,8 @@ def test_the_plan_sums_the_runs_that_are_missing(planned, tiny_bert):
                 for texts in (cell.train["text"], cell.validation["text"], cell.test["text"])
             ]
             train, validation, test = map(sum, counts)
-            each = train * (1e-3 + 1e-5 * train / len(counts[0])) + validation * 5e-4
-            seconds += 2 + 4 * each + test * 5e-4
+            each = PACE.train.seconds(train, len(counts[0])) + PACE.predict.seconds(validation, len(counts[1]))
+            seconds += 2 + 4 * each + PACE.predict.seconds(test, len(counts[2]))
             tokens += 4 * (train + validation) + test
     assert row["hours"] == row["hours_at_most"] == pytest.approx(seconds / 3600)
     assert row["tokens"] == row["tokens_at_most"] == pytest.approx(tokens)
@@ -113,7 +112,7 @@ def test_the_runs_are_those_of_02(planned):
 
 
 def test_the_pilot_measures_both_ways(tiny_bert):
-    pace = measure_pace(profile_of(tiny_bert).training.classifiers["tuned"], GOOD, [" ".join(GOOD + TEST)] * 4)
+    pace = measure_pace(profile_of(tiny_bert).training.classifiers["tuned"], [GOOD, [" ".join(GOOD + TEST)] * 4])
     assert pace.start > 0
     assert pace.train.seconds(100, 10) > 0
     assert pace.predict.seconds(100, 10) > 0

@@ -1,8 +1,7 @@
 """What fine-tuning will take: seconds and memory of the runs that are missing, from a pilot of a few texts here.
 
-A run takes its start, and then so much for every token: seconds a token = constant + slope x tokens of the text, since
-attention compares each token with all others of its text. Both are measured at the lengths of two tasks, the one with
-the shortest and the one with the longest texts.
+A run takes its start, and then so much for every text by its length. That is measured for the tasks with the shortest,
+the middle and the longest texts, and lies on straight lines between them.
 """
 
 from __future__ import annotations
@@ -25,29 +24,30 @@ if TYPE_CHECKING:
 
     from synthgap.data import RealData
 
-PILOT_TEXTS = 32  # of each of the two tasks
+PILOT_LETTERS = 24_000  # of each of the three tasks' texts, about
+FEWEST, MOST = 32, 512  # texts of a task for that
 COLUMNS = ["classifier", "runs", "finished", "tokens", "tokens_at_most", "hours", "hours_at_most", "memory_mb"]
 
 
 @dataclass(frozen=True)
-class Line:
-    """Seconds a token: `constant` + `slope` times the tokens of its text."""
+class Times:
+    """Seconds a text, measured at some lengths.
 
-    constant: float
-    slope: float
+    Attributes:
+        points: (tokens of a text, seconds a text), by rising length.
+    """
 
-    @classmethod
-    def through(cls, first: tuple[float, float], second: tuple[float, float]) -> Line:
-        """The line through two (tokens of a text, seconds a token); level where it would fall, or both are one."""
-        (x, y), (other_x, other_y) = first, second
-        slope = max(0.0, (other_y - y) / (other_x - x)) if other_x != x else 0.0
-        if not slope:
-            return cls((y + other_y) / 2, 0.0)
-        return cls(y - slope * x, slope)
+    points: tuple[tuple[float, float], ...]
 
     def seconds(self, tokens: float, texts: int) -> float:
-        """For so many tokens in so many texts."""
-        return tokens * max(0.0, self.constant + self.slope * tokens / texts) if texts else 0.0
+        """For so many tokens in so many texts; beyond the lengths measured, in proportion to the tokens."""
+        import numpy as np
+
+        if not texts:
+            return 0.0
+        lengths, times = zip(*self.points, strict=True)
+        nearest = min(max(tokens / texts, lengths[0]), lengths[-1])
+        return float(texts * np.interp(nearest, lengths, times) * (tokens / texts) / nearest)
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Pace:
 
     Attributes:
         start: seconds until a run computes.
-        train, predict: seconds a token.
+        train, predict: seconds a text.
         memory_mb: peak memory of the process, in MiB.
     """
 
     start: float
-    train: Line
-    predict: Line
+    train: Times
+    predict: Times
     memory_mb: float
 
     def seconds(self, work: Work, epochs: float) -> float:
@@ -87,39 +87,54 @@ class Work:
         return epochs * (self.train_tokens + self.validation_tokens) + self.test_tokens
 
 
-def measure_pace(settings: FinetuneSettings, short: Sequence[str], long: Sequence[str]) -> Pace:
-    """Train and predict two lots of texts once, after a first lot that warms the machine up; a few seconds.
+def measure_pace(settings: FinetuneSettings, lots: Sequence[Sequence[str]]) -> Pace:
+    """Train and predict lots of texts, and time what follows the first epoch and the first prediction.
 
     Raises:
         SynthgapError: the encoder cannot be had.
     """
-    import tempfile
-
-    from synthgap import finetuning
     from synthgap.classifiers import peak_memory_mb, reset_peak_memory
+    from synthgap.finetuning import load_classifier, tokenised
 
     reset_peak_memory()
     started = time.perf_counter()
-    tokenizer, model = finetuning.load_classifier(settings.encoder, 2, settings.attention_dropout)
-    start, pad = time.perf_counter() - started, int(tokenizer.pad_token_id)
-    quick = settings.model_copy(update={"epochs": 1})
-    trained, predicted = [], []
-    for number, texts in enumerate((short[:4], short, long)):
-        rows = finetuning.tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
-        tokens = sum(map(len, rows))
-        with finetuning.only_used_tokens(model, rows, pad) as renumbered, tempfile.TemporaryDirectory() as scratch:
-            items = [{"input_ids": renumbered(row), "labels": place % 2} for place, row in enumerate(rows)]
-            arguments = finetuning.training_arguments(quick, 0, scratch)
-            trainer = finetuning.new_trainer(model, arguments, items, pad)
-            started = time.perf_counter()
-            trainer.train()
-            train_seconds = time.perf_counter() - started
+    tokenizer, model = load_classifier(settings.encoder, 2, settings.attention_dropout)
+    loaded = time.perf_counter() - started
+    starts, trained, predicted = [], [], []
+    for texts in lots:
+        rows = tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
+        start, train, predict = _timed(settings, model, rows, int(tokenizer.pad_token_id))
+        length = sum(map(len, rows)) / len(rows)
+        starts.append(loaded + start)
+        trained.append((length, train / len(rows)))
+        predicted.append((length, predict / len(rows)))
+    return Pace(min(starts), Times(tuple(sorted(trained))), Times(tuple(sorted(predicted))), peak_memory_mb())
+
+
+def _timed(settings: FinetuneSettings, model: Any, rows: list[list[int]], pad: int) -> tuple[float, float, float]:
+    """Seconds before the second epoch that an epoch does not take, of that epoch, and of a prediction."""
+    import tempfile
+
+    from transformers import TrainerCallback
+
+    from synthgap.finetuning import new_trainer, only_used_tokens, predict, training_arguments
+
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            ends.append(time.perf_counter())
+
+    with only_used_tokens(model, rows, pad) as renumbered, tempfile.TemporaryDirectory() as scratch:
+        items = [{"input_ids": renumbered(row), "labels": place % 2} for place, row in enumerate(rows)]
+        arguments = training_arguments(settings.model_copy(update={"epochs": 2}), 0, scratch)
         started = time.perf_counter()
-        finetuning.predict(model, rows, pad)
-        if number:
-            predicted.append((tokens / len(rows), (time.perf_counter() - started) / tokens))
-            trained.append((tokens / len(rows), train_seconds / tokens))
-    return Pace(start, Line.through(*trained), Line.through(*predicted), peak_memory_mb())
+        new_trainer(model, arguments, items, pad, Clock()).train()
+    epoch = ends[1] - ends[0]
+    predict(model, rows, pad)
+    again = time.perf_counter()
+    predict(model, rows, pad)
+    return max(0.0, ends[0] - started - epoch), epoch, time.perf_counter() - again
 
 
 # ------------------------------------------------------------------------------------------------------------- plan
@@ -192,7 +207,7 @@ def _row(
     row: dict[str, Any] = {"classifier": name, "runs": len(cells), "finished": len(cells) - len(missing)}
     if not missing:
         return row | dict.fromkeys(COLUMNS[3:], 0.0)
-    pace = measure_pace(settings, *pilot_texts(missing))
+    pace = measure_pace(settings, pilot_texts({cell.task: cell.train["text"] for cell in missing}))
     done = [read_run(runs, cell.name)["details"]["epochs_run"] for cell in cells if cell.name in finished]
     epochs = statistics.fmean(done) if done else float(settings.epochs)
     count = TokenCounter(settings)
@@ -223,11 +238,13 @@ def planned_cells(profile: Profile, real: Mapping[str, RealData], synthetic: Pat
     return list(cells.values())
 
 
-def pilot_texts(cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
-    """Training texts of the task with the shortest texts and of that with the longest, by letters."""
-    by_task = {cell.task: cell.train["text"] for cell in cells}
-    ordered = sorted(by_task, key=lambda task: (float(by_task[task].str.len().mean()), task))
-    return by_task[ordered[0]].head(PILOT_TEXTS).tolist(), by_task[ordered[-1]].head(PILOT_TEXTS).tolist()
+def pilot_texts(by_task: Mapping[str, pd.Series]) -> list[list[str]]:
+    """Texts of the tasks with the shortest, the middle and the longest ones, by letters; of fewer where there are."""
+    letters = {task: float(texts.str.len().mean()) for task, texts in by_task.items()}
+    ordered = sorted(letters, key=lambda task: (letters[task], task))
+    chosen = dict.fromkeys(ordered[place] for place in (0, len(ordered) // 2, -1))
+    numbers = {task: min(MOST, max(FEWEST, round(PILOT_LETTERS / letters[task]))) for task in chosen}
+    return [by_task[task].head(number).tolist() for task, number in numbers.items()]
 
 
 class TokenCounter:
