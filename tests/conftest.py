@@ -21,6 +21,7 @@ settings.register_profile(  # a busy machine is no failure
     "synthgap", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("synthgap")
+os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported; else it tries for a minute
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
 
 
@@ -29,7 +30,6 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the user's cache, data or outputs."""
     os.environ["SYNTHGAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SYNTHGAP_HOME"] = str(ROOT)
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
     os.environ.pop("SYNTHGAP_DATA", None)
     os.environ.pop("SYNTHGAP_OUTPUTS", None)
