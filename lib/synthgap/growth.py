@@ -163,10 +163,10 @@ class TrainingPlan:
             return f"training: no fine-tuning is missing{others}"
         hours, most = (float(self.table[name].sum()) / self.side_by_side for name in ("hours", "hours_at_most"))
         spread = ", ".join(f"{hours_shown(hours / count)} on {count} such machines" for count in (2, 4, 8))
+        memory = f"{self.table['memory_mb'].max():,.0f} MiB a process"
         return (
-            f"training: {missing} fine-tunings are missing, about {hours_shown(hours)} here ({self.machine}), at most "
-            f"{hours_shown(most)} where none stops early; {spread}; {self.table['memory_mb'].max():,.0f} MiB a process"
-            f"{others}"
+            f"training: {missing} fine-tunings are missing, about {hours_shown(hours)} here ({self.machine}, as busy "
+            f"as now), at most {hours_shown(most)} where none stops early; {spread}; {memory}{others}"
         )
 
     __repr__ = __str__
@@ -206,14 +206,14 @@ def _row(
     missing = [cell for cell in cells if cell.name not in finished]
     row: dict[str, Any] = {"classifier": name, "runs": len(cells), "finished": len(cells) - len(missing)}
     if not missing:
-        return row | dict.fromkeys(COLUMNS[3:], 0.0)
+        return row | dict.fromkeys(COLUMNS[3:], 0)
     pace = measure_pace(settings, pilot_texts({cell.task: cell.train["text"] for cell in missing}))
     done = [read_run(runs, cell.name)["details"]["epochs_run"] for cell in cells if cell.name in finished]
     epochs = statistics.fmean(done) if done else float(settings.epochs)
     count = TokenCounter(settings)
     works = [count.work(cell) for cell in missing]
-    row |= {"tokens": sum(work.tokens(epochs) for work in works), "memory_mb": pace.memory_mb}
-    row["tokens_at_most"] = sum(work.tokens(settings.epochs) for work in works)
+    row |= {"tokens": round(sum(work.tokens(epochs) for work in works)), "memory_mb": round(pace.memory_mb)}
+    row["tokens_at_most"] = round(sum(work.tokens(settings.epochs) for work in works))
     row["hours"] = sum(pace.seconds(work, epochs) for work in works) / 3600
     return row | {"hours_at_most": sum(pace.seconds(work, settings.epochs) for work in works) / 3600}
 

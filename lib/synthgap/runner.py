@@ -135,8 +135,9 @@ def plan(profile: Profile, tables: bool = False) -> str:
     if not tables:
         return str(found)
     training = plan_training(profile, real, folder / "synthetic", folder / "runs")
-    each = [rounded(table, 4).to_string(index=False) for table in (found.table, training.table) if len(table)]
-    return "\n".join([*each[:1], str(found), *each[1:], str(training)])
+    texts, runs = (rounded(found.table, 4), rounded(training.table, 2))
+    lines = [texts.to_string(index=False), str(found)]
+    return "\n".join([*lines, *([runs.to_string(index=False)] if len(runs) else []), str(training)])
 
 
 def check_data(profile: Profile) -> dict[str, str]:
