@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.installed
 SETS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce status test lint format lab lock readme clean
+.PHONY: help setup reproduce status test test-slow lint format lab lock readme clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -32,6 +32,9 @@ status: setup ## what of a profile is done and what is missing
 
 test: setup lint ## style, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: setup ## the longest tests, which `make test` leaves out
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

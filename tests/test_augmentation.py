@@ -121,6 +121,7 @@ def test_mixes_come_from_the_runs_that_the_index_names(planned, tmp_path):
     assert outcome.n_train[BOTH] == outcome.n_train[EXAMPLES] + outcome.n_train[SYNTHETIC]
 
 
+@pytest.mark.slow
 def test_a_profile_without_mixes_runs_to_its_end(tmp_path):
     sets = ("--set", "training.augmentation=null", "--set", "tasks=[humor]", "--output", str(tmp_path))
     for stages in (("01", "02", "03"), ("04", "05", "06")):

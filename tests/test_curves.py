@@ -159,6 +159,7 @@ def test_curves_come_from_the_runs_that_the_index_names(tmp_path):
     assert grid_cells()[0].texts_per_label > 0
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_without_curves_has_none(tmp_path):
     sets = ("--set", "training.curve=null", "--set", "tasks=[humor]", "--output", str(tmp_path))
     done = synthgap("run", "smoke", "01", "02", "03", *sets)

@@ -144,6 +144,7 @@ def test_what_cannot_hold_a_conversation_is_refused_before_it_is_asked(model, tm
     check_before_asking(settings(model))
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line(model, tmp_path):
     sets = ("--set", f"llm={{backend: transformers, model: {model}, max_tokens: 400}}", "--set", "tasks=[humor]")
     done = synthgap("run", "smoke", "01", "02", "03", "--output", str(tmp_path), *sets)

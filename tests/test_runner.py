@@ -266,6 +266,7 @@ def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_
     assert (tmp_path / "smoke/figures/accuracy_by_agreement_human.svg").is_file()
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_profile_do_not_harm_each_other(tmp_path):
     command = [sys.executable, "-m", "synthgap", "run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK]
     processes = [
@@ -304,7 +305,7 @@ def test_ctrl_c_within_a_callback_is_not_lost():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("pause", [1.5, 4, 7])
+@pytest.mark.parametrize("pause", [1.5, 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     process = subprocess.Popen(
         [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path)],
