@@ -1,8 +1,11 @@
 """What the benchmarks share: texts that come with the package, and timing two ways in turns."""
 
+import csv
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from synthgap.config import GenerationSettings, LLMSettings, load_profile
 from synthgap.data import load_real
@@ -32,3 +35,11 @@ def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int =
             way()
             seconds[name].append(time.perf_counter() - start)
     return statistics.median(seconds["ours"]), statistics.median(seconds["plain"])
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows that have the same keys as CSV."""
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows(rows)

@@ -6,12 +6,12 @@ The plain Trainer takes the same settings in float32, batches in random order, a
 best epoch on the same validation texts. Rows go to benchmarks/finetune_scores.csv.
 """
 
-import csv
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from common import write_rows
 from finetune_ways import texts_of
 from scipy.stats import t
 from sklearn.metrics import f1_score
@@ -88,10 +88,7 @@ def main() -> None:
             f"[{difference.mean() - half:+.1f}, {difference.mean() + half:+.1f}], deviation over seeds "
             f"{mine[:, 1].std(ddof=1):.1f}"
         )
-    with CSV.open("w", newline="") as file:
-        out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
+    write_rows(CSV, rows)
     print(f"macro-F1 of ours and of the plain Trainer in float32, {len(SEEDS)} seeds, paired: {'; '.join(parts)}")
 
 

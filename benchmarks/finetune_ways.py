@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common import write_rows
 from sklearn.metrics import f1_score
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
@@ -164,10 +165,7 @@ def main(names: list[str]) -> None:
             if way != "plain_trainer" or name in PLAIN_TASKS:
                 rows[name, way] = measured(name, way)
                 print(*rows[name, way].values(), file=sys.stderr, flush=True)
-        with CSV.open("w", newline="") as file:
-            out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            out.writeheader()
-            out.writerows(rows.values())
+        write_rows(CSV, list(rows.values()))
     print(summary(list(rows.values())))
 
 

@@ -8,11 +8,12 @@ the model with an encoder of BERT's size and random weights: real sets' lengths,
 stopping early. Rows go to benchmarks/growth.csv.
 """
 
-import csv
 import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from common import write_rows
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
@@ -44,16 +45,12 @@ def work_of(count: TokenCounter, train: Texts, test: list[str]) -> Work:
     )
 
 
-def grid_work(count: TokenCounter, data: RealData, per_label: int, validation: int, test: int | None = None) -> Work:
+def grid_work(count: TokenCounter, data: RealData, per_label: int, validation: int) -> Work:
     """A run of a task by the mean tokens of a sample of its texts."""
-    test_texts, sizes = data.split("test")["text"], []
-    n_train, n_test = per_label * len(data.task.labels), test or len(test_texts)
-    for texts, number in (
-        (data.split("train")["text"], n_train),
-        (data.split("validation")["text"], validation),
-        (test_texts, n_test),
-    ):
-        sample = texts.head(SAMPLE)
+    numbers = {"train": per_label * len(data.task.labels), "validation": validation, "test": len(data.split("test"))}
+    sizes = []
+    for split, number in numbers.items():
+        sample = data.split(split)["text"].head(SAMPLE)
         sizes += [number, round(number * count.tokens(sample) / len(sample))]
     return Work(*sizes)
 
@@ -90,10 +87,7 @@ def main() -> None:
             predicted = pace.seconds(work_of(count, train, test), EPOCHS)
             values = (name, size, len(train.texts), f"{seconds:.1f}", f"{predicted:.1f}", f"{peak_memory_mb():.0f}")
             rows.append(dict(zip(COLUMNS, values, strict=True)))
-    with CSV.open("w", newline="") as file:
-        out = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        out.writeheader()
-        out.writerows(rows)
+    write_rows(CSV, rows)
     errors = [float(row["predicted_seconds"]) / float(row["seconds"]) for row in rows]
     memory = [int(row["peak_memory_mb"]) for row in rows]
     grids = []
