@@ -3,9 +3,10 @@
     SYNTHGAP_DATA=... python benchmarks/finetune_scores.py
 
 The plain Trainer takes the same settings in float32, batches in random order, all embeddings trained, and keeps the
-best epoch on the same validation texts. Rows go to benchmarks/finetune_scores.csv.
+best epoch on the same validation texts. Rows go to benchmarks/finetune_scores.csv; pairs measured before are kept.
 """
 
+import csv
 import sys
 import tempfile
 from pathlib import Path
@@ -69,10 +70,13 @@ def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: Tex
 
 def main() -> None:
     settings = load_profile("recorded").training.classifiers["finetune"]
-    rows, parts = [], []
+    rows = list(csv.DictReader(CSV.open())) if CSV.is_file() else []
+    known = {(row["task"], int(row["seed"])) for row in rows}
     for name in TASKS:
         train, validation, test, n_labels = texts_of(name)
         for seed in SEEDS:
+            if (name, seed) in known:
+                continue
             found = (
                 fit_predict(settings, train, validation, list(test.texts), n_labels, seed).probabilities,
                 plain(settings, train, validation, test, n_labels, seed),
@@ -80,16 +84,22 @@ def main() -> None:
             ours, theirs = (100 * f1_score(test.labels, one.argmax(axis=1), average="macro") for one in found)
             rows.append({"task": name, "seed": seed, "ours": f"{ours:.2f}", "plain_trainer": f"{theirs:.2f}"})
             print(*rows[-1].values(), file=sys.stderr, flush=True)
-        mine = np.array([[float(row["ours"]), float(row["plain_trainer"])] for row in rows if row["task"] == name])
-        difference = mine[:, 0] - mine[:, 1]
-        half = t.ppf(0.975, len(mine) - 1) * difference.std(ddof=1) / len(mine) ** 0.5
+            write_rows(CSV, rows)
+    print(summary(rows))
+
+
+def summary(rows: list[dict]) -> str:
+    parts = []
+    for name in TASKS:
+        pairs = np.array([[float(row["ours"]), float(row["plain_trainer"])] for row in rows if row["task"] == name])
+        difference = pairs[:, 0] - pairs[:, 1]
+        half = t.ppf(0.975, len(pairs) - 1) * difference.std(ddof=1) / len(pairs) ** 0.5
         parts.append(
-            f"{name} {mine[:, 0].mean():.1f} and {mine[:, 1].mean():.1f}, difference {difference.mean():+.1f} "
+            f"{name} {pairs[:, 0].mean():.1f} and {pairs[:, 1].mean():.1f}, difference {difference.mean():+.1f} "
             f"[{difference.mean() - half:+.1f}, {difference.mean() + half:+.1f}], deviation over seeds "
-            f"{mine[:, 1].std(ddof=1):.1f}"
+            f"{pairs[:, 0].std(ddof=1):.1f} and {pairs[:, 1].std(ddof=1):.1f}"
         )
-    write_rows(CSV, rows)
-    print(f"macro-F1 of ours and of the plain Trainer in float32, {len(SEEDS)} seeds, paired: {'; '.join(parts)}")
+    return f"macro-F1 of ours and of the plain Trainer in float32, {len(SEEDS)} seeds, paired: {'; '.join(parts)}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -268,17 +269,26 @@ def test_requests_that_were_given_up_are_in_the_budget_and_in_the_cost_table(end
 @pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
 def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
     code = SHARED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
-    both = [subprocess.Popen([sys.executable, "-c", code, str(seed)]) for seed in (0, 1000)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(seed)], stdout=subprocess.PIPE, text=True)
+        for seed in (0, 1000)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
     with ResponseLog(tmp_path / "responses.sqlite") as log:
         rows = list(log.rows())
         assert log.pending_tokens() == (0, 0)
     seeds = {row["key"] for row in rows}
     assert len(seeds) == len(rows)
     cost = sum((row["prompt_tokens"] * 10 + row["completion_tokens"] * 20) / 1e6 for row in rows)
-    assert 0.05 < cost <= 0.1
+    assert 0 < cost <= 0.1
+    for reason in said:  # each stopped at the budget, and not before
+        spent, under_way, further = map(float, re.search(BUDGET_REACHED, reason).groups())
+        assert spent + under_way + further > 0.1 - 1e-4  # told in four digits
+        assert spent <= cost + 1e-9
 
 
+BUDGET_REACHED = r"the budget of 0.1 is reached: (\S+) spent, (\S+) at the worst .* next request could cost (\S+);"
 SHARED = """
 import sys
 from pathlib import Path
@@ -286,7 +296,10 @@ sys.path.insert(0, {tests!r})
 import endpoints
 class Known: url = {url!r}
 money = dict(input_price=10.0, output_price=20.0, budget=0.1)
-endpoints.run(Known, Path({folder!r}), endpoints.real_texts(), concurrency=4, seed=int(sys.argv[1]), **money)
+_, shortfalls, _, _ = endpoints.run(
+    Known, Path({folder!r}), endpoints.real_texts(), concurrency=4, seed=int(sys.argv[1]), **money
+)
+print(*shortfalls)
 """
 
 
