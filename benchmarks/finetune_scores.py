@@ -13,35 +13,25 @@ from pathlib import Path
 
 import numpy as np
 from common import write_rows
-from finetune_ways import texts_of
+from finetune_ways import QUIET, texts_of, with_trainer
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
 from synthgap.classifiers import Texts, fit_predict
 from synthgap.config import FinetuneSettings, load_profile
-from synthgap.finetuning import keep_best, load_classifier, scorer
+from synthgap.finetuning import keep_best, scorer
 
 CSV = Path(__file__).with_suffix(".csv")
 TASKS = ("tweet_irony", "financial_phrasebank")
 SEEDS = range(5)
 
 
-def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: Texts, n_labels: int, seed: int):
-    from accelerate.state import AcceleratorState
-    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: list[str], n_labels: int, seed: int):
+    from transformers import DataCollatorWithPadding, TrainingArguments
 
-    AcceleratorState._reset_state(reset_partial_state=True)  # or ours would have set the precision
-    set_seed(seed)
-    tokenizer, model = load_classifier(settings.encoder, n_labels)
-    model.set_attn_implementation("sdpa")  # as AutoModel loads it
-    limit = {"truncation": True, "max_length": settings.max_tokens}
+    def best(rows: list[list[int]], pad: int):
+        return keep_best(settings.patience, scorer(rows, validation.labels, pad))
 
-    def tokens(texts: Texts) -> list[list[int]]:
-        return tokenizer(list(texts.texts), **limit)["input_ids"]
-
-    best = keep_best(settings.patience, scorer(tokens(validation), validation.labels, tokenizer.pad_token_id))
-    items = [{"input_ids": row, "labels": label} for row, label in zip(tokens(train), train.labels, strict=True)]
-    unlabelled = [{"input_ids": row, "labels": 0} for row in tokens(test)]
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -50,22 +40,10 @@ def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: Tex
             num_train_epochs=settings.epochs,
             warmup_steps=settings.warmup,
             weight_decay=settings.weight_decay,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            seed=seed,
+            **{**QUIET, "seed": seed},
         )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=items,
-            data_collator=DataCollatorWithPadding(tokenizer),
-            callbacks=[best],
-        )
-        trainer.train()
-        best.restore(model)
-        return trainer.predict(unlabelled).predictions
+        tokens = {"max_length": settings.max_tokens}
+        return with_trainer(arguments, DataCollatorWithPadding, tokens, train, validation, test, n_labels, best)
 
 
 def main() -> None:
@@ -79,7 +57,7 @@ def main() -> None:
                 continue
             found = (
                 fit_predict(settings, train, validation, list(test.texts), n_labels, seed).probabilities,
-                plain(settings, train, validation, test, n_labels, seed),
+                plain(settings, train, validation, list(test.texts), n_labels, seed),
             )
             ours, theirs = (100 * f1_score(test.labels, one.argmax(axis=1), average="macro") for one in found)
             rows.append({"task": name, "seed": seed, "ours": f"{ours:.2f}", "plain_trainer": f"{theirs:.2f}"})

@@ -48,7 +48,7 @@ def plain_trainer(train: Texts, validation: Texts, test: list[str], n_labels: in
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(output_dir=folder, **QUIET)
         tokens = {"padding": "max_length", "max_length": 128}
-        return with_trainer(arguments, lambda _: default_data_collator, tokens, train, None, test, n_labels), 3
+        return with_trainer(arguments, lambda _: default_data_collator, tokens, train, validation, test, n_labels), 3
 
 
 def best_trainer(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
@@ -80,12 +80,17 @@ WARM_UP = (Texts(["one", "two"] * 8, [0, 1] * 8), Texts(["one", "two"], [0, 1]),
 QUIET = {"save_strategy": "no", "logging_strategy": "no", "report_to": [], "disable_tqdm": True, "seed": 0}
 
 
-def with_trainer(arguments, collator, tokens, train, validation, test, n_labels) -> np.ndarray:
+def with_trainer(arguments, collator, tokens, train, validation, test, n_labels, best=None) -> np.ndarray:
+    """The scores of test texts by transformers' Trainer as it is.
+
+    Args:
+        best: a callback that keeps the best epoch, of the tokens of the validation texts and the number of padding.
+    """
     from accelerate.state import AcceleratorState
     from transformers import Trainer, set_seed
 
     AcceleratorState._reset_state(reset_partial_state=True)  # or the precision of the way before would stay
-    set_seed(0)
+    set_seed(arguments.seed)
     tokenizer, model = load_classifier("minilm", n_labels)
     model.set_attn_implementation("sdpa")  # as AutoModel loads it
 
@@ -98,10 +103,15 @@ def with_trainer(arguments, collator, tokens, train, validation, test, n_labels)
         model=model,
         args=arguments,
         train_dataset=rows(train),
-        eval_dataset=rows(validation) if validation else None,
+        eval_dataset=rows(validation) if arguments.eval_strategy != "no" else None,
         data_collator=collator(tokenizer),
     )
+    if best:
+        best = best([row["input_ids"] for row in rows(validation)], tokenizer.pad_token_id)
+        trainer.add_callback(best)
     trainer.train()
+    if best:
+        best.restore(model)
     trainer.args.train_sampling_strategy = "random"  # grouping by length would shuffle the predictions too
     return trainer.predict(rows(Texts(test, [0] * len(test)))).predictions
 

@@ -10,7 +10,7 @@ from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import load_tokenizer
 from synthgap.generation import generate, save_generated
-from synthgap.growth import Pace, Times, Work, hours_shown, measure_pace, plan_training, planned_cells
+from synthgap.growth import Pace, Times, Work, measure_pace, plan_training, planned_cells
 from synthgap.llm import connect
 from synthgap.runs import plan_task, run_grid
 from synthgap.tasks import load_task
@@ -125,13 +125,6 @@ def test_an_encoder_that_cannot_be_had_is_one_sentence(planned, monkeypatch):
     missing = profile.changed({"training.classifiers": {"tuned": {"kind": "finetune", "encoder": "no/such-encoder"}}})
     with pytest.raises(SynthgapError, match="encoder 'no/such-encoder' cannot be loaded"):
         plan_training(missing, real, *folders)
-
-
-@pytest.mark.parametrize(
-    ("hours", "shown"), [(0.001, "1 minute"), (1.0, "60 minutes"), (30, "30.0 hours"), (72, "3.0 days")]
-)
-def test_hours_as_people_read_them(hours, shown):
-    assert hours_shown(hours) == shown
 
 
 def test_the_command_plans_generation_and_training(tmp_path):

@@ -264,3 +264,17 @@ def test_near_duplicates_are_listed_by_id_where_real_texts_are_not_shown():
     assert test["text"] not in hidden
     assert "&lt;i&gt;made" in hidden
     assert "No such pair" in show.near_duplicates(pairs.head(0), {"humor": data}, synthetic, False).data
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [
+        (0.001, "1 minute"),
+        (1.0, "60 minutes"),
+        (30, "30.0 hours"),
+        (72, "3.0 days"),
+        (float("nan"), "a time that nobody measured"),
+    ],
+)
+def test_hours_as_people_read_them(hours, shown):
+    assert tables.hours_shown(hours) == shown

@@ -7,6 +7,7 @@ is faster with it; texts are tokenised once; the embeddings of tokens that do no
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,10 +45,9 @@ def finetune(
     started = time.perf_counter()
     set_seed(seed)
     tokenizer, model = load_classifier(settings.encoder, n_labels, settings.attention_dropout)
-    train_rows, validation_rows, test_rows = (
-        tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
-        for texts in (train.texts, validation.texts, test)
-    )
+    parts = (train.texts, validation.texts, test)
+    rows = iter(tokenised(tokenizer, settings.encoder, [text for part in parts for text in part], settings.max_tokens))
+    train_rows, validation_rows, test_rows = (list(itertools.islice(rows, len(part))) for part in parts)
     pad = int(tokenizer.pad_token_id)
     with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
         best = keep_best(settings.patience, scorer(list(map(renumbered, validation_rows)), validation.labels, pad))

@@ -6,7 +6,6 @@ the middle and the longest texts, and lies on straight lines between them.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from synthgap.config import FinetuneSettings, Profile
 from synthgap.engine import Engine, cores, visible_gpus, workers_here
 from synthgap.errors import SynthgapError
 from synthgap.runs import Cell, is_finished, plan_curve, plan_task, read_run
+from synthgap.tables import hours_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,13 +272,3 @@ class TokenCounter:
         return Work(
             len(train), self.tokens(train), len(validation), self.tokens(validation), len(test), self.tokens(test)
         )
-
-
-def hours_shown(hours: float) -> str:
-    """Hours as people read them."""
-    if math.isnan(hours):
-        return "a time that nobody measured"
-    if hours < 1.5:
-        minutes = max(1, round(60 * hours))
-        return f"{minutes} minute{'s' * (minutes > 1)}"
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

@@ -18,6 +18,7 @@ from synthgap.generation import Turn, as_asked, talk, texts_wanted, turns_needed
 from synthgap.live import LiveLLM, RequestFailed, hold, in_own_loop, live_llm
 from synthgap.llm import Answer, Conversation, model_of
 from synthgap.responses import ResponseLog
+from synthgap.tables import hours_shown
 from synthgap.traffic import Money
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _sentences(plan: Plan) -> list[str]:
     tokens, answers = plan.table["prompt_tokens"].sum(skipna=False), plan.table["completion_tokens"].sum(skipna=False)
     lines = [
         f"missing: about {requests:,} requests with {tokens:,.0f} tokens of prompts and {answers:,.0f} of answers, in "
-        f"{_duration(plan.minutes)} (estimated from {plan.known} answers; the pilot sent {plan.asked} requests)"
+        f"{hours_shown(plan.minutes / 60)} (estimated from {plan.known} answers; the pilot sent {plan.asked} requests)"
     ]
     if not plan.money.priced:
         return [*lines, "cost: unknown, llm.input_price and llm.output_price are not set"]
@@ -76,12 +77,6 @@ def _sentences(plan: Plan) -> list[str]:
     if plan.money.budget is not None and not plan.spent + cost <= plan.money.budget:
         lines.append(f"the budget of {plan.money.budget:g} would end the run before it is done; what is there is kept")
     return lines
-
-
-def _duration(minutes: float) -> str:
-    if math.isnan(minutes):
-        return "a time that nobody measured"
-    return f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{max(minutes, 0.1):.1f} minutes"
 
 
 def make_plan(profile: Profile, real: Mapping[str, RealData], log_file: Path) -> Plan:

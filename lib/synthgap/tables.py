@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -226,6 +227,16 @@ def _number(value: Any, digits: int) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ people or simulated
+
+
+def hours_shown(hours: float) -> str:
+    """A time as people read it: "1 minute", "30.0 hours", "3.0 days"; in words where it is not a number."""
+    if math.isnan(hours):
+        return "a time that nobody measured"
+    if hours < 1.5:
+        minutes = max(1, round(60 * hours))
+        return f"{minutes} minute{'s' * (minutes > 1)}"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def matching(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
