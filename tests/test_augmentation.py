@@ -81,6 +81,16 @@ def test_real_texts_alone_are_the_runs_of_the_learning_curve(planned):
     assert profile.training.augmentation is not None
 
 
+def test_mixes_may_have_fewer_seeds_than_the_grid(planned):
+    _, data, made, shown, cells = planned
+    asked = SETS["training.augmentation"] | {"seeds": {"tfidf": [1]}}
+    fewer = plan_augmentation(load_profile("smoke", {"training.augmentation": asked}), data, made.texts, shown)
+    assert {cell.name for cell in fewer if cell.classifier == "tfidf"} == {
+        cell.name for cell in cells if cell.classifier == "tfidf" and cell.seed == 1
+    }
+    assert 0 < len(fewer) < len(cells)
+
+
 def test_no_example_of_a_label_is_refused(planned):
     profile, data, made, shown, _ = planned
     with pytest.raises(SynthgapError, match="task 'sms_spam': a label has no few-shot example"):

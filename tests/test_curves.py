@@ -145,6 +145,17 @@ def test_a_curve_is_of_a_classifier_that_the_profile_has():
         load_profile("smoke", {"training.curve": {"classifiers": ["probe"], "texts_per_label": [5]}})
 
 
+def test_a_curve_may_have_fewer_seeds_than_the_grid():
+    few = {"classifiers": ["tfidf"], "texts_per_label": [4], "seeds": {"tfidf": [1]}}
+    grid, cells = planned(curve=few)
+    assert {cell.seed for cell in cells} == {1}
+    assert {cell.name for cell in cells if cell.texts_per_label > 4} == {cell.name for cell in grid if cell.seed == 1}
+    _, all_seeds = planned(curve=few | {"seeds": {}})
+    assert {cell.name for cell in cells} == {cell.name for cell in all_seeds if cell.seed == 1}
+    with pytest.raises(SynthgapError, match=r"classifier of training.curve 'probe' is unknown"):
+        planned(curve=few | {"seeds": {"probe": [1]}})
+
+
 def test_curves_come_from_the_runs_that_the_index_names(tmp_path):
     _, cells = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [4]})
     run_grid(cells, tmp_path, index_name=CURVE)

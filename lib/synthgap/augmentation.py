@@ -74,9 +74,10 @@ def plan_augmentation(
         return found
 
     cells = []
-    for classifier in asked.classifiers or profile.training.classifiers:
+    training = profile.training.further(asked)
+    for classifier in training.classifiers:
         make = cell_maker(profile, data, classifier)
-        for seed in profile.training.seeds_of(classifier):
+        for seed in training.seeds_of(classifier):
             cells += [make(mix, _kind(mix), seed, texts) for mix, texts in mixes(seed).items()]
     return cells
 

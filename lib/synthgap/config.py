@@ -142,17 +142,22 @@ class FinetuneSettings(Settings):
 ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
 
 
-class CurveSettings(Settings):
-    """Learning curves: the grid again at smaller sizes, for all or some of its classifiers."""
+class FurtherRuns(Settings):
+    """Runs beside the grid, for all or some of its classifiers."""
 
     classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
+    seeds: dict[Name, Seeds] = Field({}, description="of a classifier, where not the grid's: {finetune: [0]}")
+
+
+class CurveSettings(FurtherRuns):
+    """Learning curves: the grid again at smaller sizes."""
+
     texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, description="smaller sizes")
 
 
-class AugmentationSettings(Settings):
-    """Synthetic texts beside real ones, for all or some classifiers; needs the setting few_shot."""
+class AugmentationSettings(FurtherRuns):
+    """Synthetic texts beside real ones; needs the setting few_shot."""
 
-    classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
     real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         min_length=1, description="growing amounts of real texts that synthetic ones are added to"
     )
@@ -167,15 +172,24 @@ class TrainingSettings(Settings):
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
 
     @model_validator(mode="after")
-    def _further_grids_are_of_known_classifiers(self) -> TrainingSettings:
+    def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
         for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
-            for name in (further.classifiers or ()) if further else ():
+            for name in (*(further.classifiers or ()), *further.seeds) if further else ():
                 if name not in self.classifiers:
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
         return self
 
     def seeds_of(self, classifier: str) -> tuple[int, ...]:
         return self.classifiers[classifier].seeds or self.seeds
+
+    def further(self, asked: FurtherRuns) -> TrainingSettings:
+        """These settings with the classifiers that curves or mixes are asked of, each with its seeds there."""
+        chosen = asked.classifiers or self.classifiers
+        changed = {
+            name: self.classifiers[name].model_copy(update={"seeds": asked.seeds.get(name, self.seeds_of(name))})
+            for name in chosen
+        }
+        return self.model_copy(update={"classifiers": changed})
 
 
 class EvaluationSettings(Settings):

@@ -102,16 +102,14 @@ def plan_curve(
     curve = profile.training.curve
     if curve is None:
         return []
-    full = plan_task(profile, data, synthetic, annotated)
-    largest = full[0].texts_per_label
-    known = profile.training.classifiers
-    chosen = {name: known[name] for name in curve.classifiers or known}
+    training = profile.training.further(curve)
+    full = plan_task(profile.model_copy(update={"training": training}), data, synthetic, annotated)
     cells = []
     for size in sorted(set(curve.texts_per_label)):
-        if size < largest:
-            training = profile.training.model_copy(update={"texts_per_label": size, "classifiers": chosen})
-            cells += plan_task(profile.model_copy(update={"training": training}), data, synthetic)
-    return [*cells, *(cell for cell in full if cell.classifier in chosen)]
+        if size < full[0].texts_per_label:
+            smaller = training.model_copy(update={"texts_per_label": size})
+            cells += plan_task(profile.model_copy(update={"training": smaller}), data, synthetic)
+    return [*cells, *full]
 
 
 def cell_maker(
