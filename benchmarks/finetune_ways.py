@@ -3,12 +3,14 @@
     SYNTHGAP_DATA=... python benchmarks/finetune_ways.py [TASK ...]
 
 200 texts a label (or all, where there are fewer), at most 300 validation and 500 test texts; every way in the same
-process on the same texts, one after another. SetFit needs `pip install --no-deps setfit==1.2.0 evaluate`; it draws
-SETFIT_ITERATIONS pairs of either kind for each text (by default it draws every pair, which takes far longer). Rows go
-to benchmarks/finetune_ways.csv; tasks that were measured before are replaced.
+process on the same texts, one after another; memory is the peak of the whole process. SetFit needs
+`pip install --no-deps setfit==1.2.0 evaluate`; it draws SETFIT_ITERATIONS pairs of either kind for each text (by
+default it draws every pair, which takes far longer). Rows go to benchmarks/finetune_ways.csv; what was measured before
+is kept.
 """
 
 import csv
+import ctypes
 import gc
 import statistics
 import sys
@@ -149,18 +151,24 @@ def texts_of(name: str):
     )
 
 
+def give_memory_back() -> None:
+    """What the way before has freed goes back to the system, or the next one would not be seen to need it."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def measured(name: str, way: str) -> dict[str, object]:
     train, validation, test, n_labels = texts_of(name)
-    gc.collect()
+    give_memory_back()
     reset_peak_memory()
-    before = peak_memory_mb()
     start = time.perf_counter()
     scores, epochs = WAYS[way](train, validation, list(test.texts), n_labels)
     seconds = time.perf_counter() - start
     macro_f1 = f1_score(test.labels, scores.argmax(axis=1), average="macro", zero_division=0)
     texts = len(train.texts)
     values = (name, way, texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
-    return dict(zip(COLUMNS, (*values, f"{peak_memory_mb() - before:.0f}", f"{100 * macro_f1:.2f}"), strict=True))
+    return dict(zip(COLUMNS, (*values, f"{peak_memory_mb():.0f}", f"{100 * macro_f1:.2f}"), strict=True))
 
 
 def main(names: list[str]) -> None:
@@ -172,10 +180,10 @@ def main(names: list[str]) -> None:
     rows = {(row["task"], row["way"]): row for row in known}
     for name in names or load_profile("recorded").tasks:
         for way in WAYS:
-            if way != "plain_trainer" or name in PLAIN_TASKS:
+            if (name, way) not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
                 rows[name, way] = measured(name, way)
                 print(*rows[name, way].values(), file=sys.stderr, flush=True)
-        write_rows(CSV, list(rows.values()))
+                write_rows(CSV, list(rows.values()))
     print(summary(list(rows.values())))
 
 

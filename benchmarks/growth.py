@@ -18,7 +18,8 @@ from common import write_rows
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
 from synthgap.data import RealData, load_real
-from synthgap.growth import Pace, TokenCounter, Work, hours_shown, measure_pace, pilot_texts
+from synthgap.growth import Pace, TokenCounter, Work, measure_pace, pilot_texts
+from synthgap.tables import hours_shown
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
