@@ -164,6 +164,7 @@ def test_curves_come_from_the_runs_that_the_index_names(tmp_path):
     assert set(found.sizes.values()) == {(r, s) for r in ("real", "zero_shot", "few_shot") for s in (4, 12)}
     table, worth = curve_tables([found], resamples=100)
     assert (table["seeds"] == 2).all()
+    assert (worth["seeds"] == 2).all()
     assert len(worth) == 4
     run_grid([], tmp_path, index_name=CURVE)
     assert load_curves(tmp_path) == []

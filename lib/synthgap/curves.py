@@ -20,7 +20,9 @@ POINT_COLUMNS = [
     *("task", "classifier", "regime", "texts_per_label", "n_train", "seeds", "macro_f1", "macro_f1_low"),
     "macro_f1_high",
 ]
-WORTH_COLUMNS = ["task", "classifier", "regime", "texts_per_label", "worth", "low", "high", "least", "most", "bound"]
+WORTH_COLUMNS = [
+    *("task", "classifier", "regime", "texts_per_label", "seeds", "worth", "low", "high", "least", "most", "bound")
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def curve_tables(curves: list[Curve], resamples: int = 2000, seed: int = 0) -> t
 
     The first has POINT_COLUMNS, the second WORTH_COLUMNS: `worth` is 0 or infinite where the real curve, which can tell
     it from `least` to `most`, does not reach the score; `bound` says so in words. Intervals resample test items, the
-    same for all points of a task, and each point's seeds.
+    same for all points of a task, and each point's seeds; where there is one seed, test items alone.
     """
     import pandas as pd
 
@@ -96,7 +98,8 @@ def _worths(curve: Curve, regime: str, draws: Mapping[str, np.ndarray]) -> list[
         value = real_texts(sizes, real, float(synthetic)) / size
         found = [real_texts(sizes, real_draws[:, place], drawn[place]) for place in range(len(drawn))]
         low, high = np.percentile(np.array(found) / size, INTERVAL, method="inverted_cdf")
-        place = (curve.outcome.task, curve.outcome.classifier, regime, int(size))
+        seeds = len(curve.outcome.predicted[f"{regime} {size}"])
+        place = (curve.outcome.task, curve.outcome.classifier, regime, int(size), seeds)
         limits = (sizes[0] / size, sizes[-1] / size)
         cells = (*place, value, low, high, *limits, bound(value * size, sizes))
         rows.append(dict(zip(WORTH_COLUMNS, cells, strict=True)))
@@ -144,13 +147,13 @@ def shown(worth: pd.DataFrame) -> pd.DataFrame:
 
     rows = [
         {
-            **{name: getattr(row, name) for name in WORTH_COLUMNS[:4]},
+            **{name: getattr(row, name) for name in WORTH_COLUMNS[:5]},
             "worth [95 % interval]": f"{number(row.worth, row)} [{number(row.low, row)}, {number(row.high, row)}]",
             "bound": row.bound or "–",
         }
         for row in worth.itertuples()
     ]
-    return pd.DataFrame(rows, columns=[*WORTH_COLUMNS[:4], "worth [95 % interval]", "bound"])
+    return pd.DataFrame(rows, columns=[*WORTH_COLUMNS[:5], "worth [95 % interval]", "bound"])
 
 
 def bound(texts: float, sizes: np.ndarray) -> str:

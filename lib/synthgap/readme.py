@@ -84,7 +84,7 @@ def _on_worth(worth: pd.DataFrame) -> list[str]:
 
     found = []
     for (classifier, regime), rows in at_middle_size(worth).groupby(["classifier", "regime"], sort=False):
-        sizes = "/".join(map(str, sorted(rows["texts_per_label"].unique())))
+        sizes, seeds = ("/".join(map(str, sorted(rows[name].unique()))) for name in ("texts_per_label", "seeds"))
         median, below = rows["worth"].median(), int((rows["worth"] == 0).sum())
         sure = int((rows["high"] < 1).sum())
         value = f"about {median:.2f}"
@@ -92,8 +92,8 @@ def _on_worth(worth: pd.DataFrame) -> list[str]:
             value = f"less than {rows['least'].max():.2f}" if median == 0 else f"more than {rows['most'].min():.2f}"
         found.append(
             f"{classifier}, {REGIME_TITLES[str(regime)].lower()}: at {sizes} texts a label one synthetic text is worth "
-            f"{value} real ones (median of {len(rows)} tasks); the interval lies below 1 on {sure} of them, and on "
-            f"{below} the score is below that of the smallest real set."
+            f"{value} real ones (median of {len(rows)} tasks, seeds: {seeds}); the interval lies below 1 on "
+            f"{sure} of them, and on {below} the score is below that of the smallest real set."
         )
     return found
 
