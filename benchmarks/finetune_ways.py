@@ -183,7 +183,7 @@ def main(names: list[str]) -> None:
             if (name, way) not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
                 rows[name, way] = measured(name, way)
                 print(*rows[name, way].values(), file=sys.stderr, flush=True)
-                write_rows(CSV, list(rows.values()))
+                write_rows(CSV, [rows[key] for key in sorted(rows)])
     print(summary(list(rows.values())))
 
 

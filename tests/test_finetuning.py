@@ -61,7 +61,7 @@ def test_finetuning_stops_early_and_keeps_the_best_weights(tiny_bert, monkeypatc
     assert kept["moved"], "the last epoch's weights were used"
 
 
-def test_an_equal_score_is_no_better_one():
+def test_an_equal_score_ends_no_waiting_but_its_later_weights_are_kept():
     best = keep_best(patience=2, score=lambda model: 1 / 3)
 
     class Model:
@@ -74,8 +74,8 @@ def test_an_equal_score_is_no_better_one():
     control = Control()
     for _ in range(3):
         best.on_epoch_end(None, None, control, model=Model())
-    assert best.epoch == 1
-    assert control.should_training_stop
+        assert control.should_training_stop == (len(best.history) == 3)
+    assert best.epoch == 3
 
 
 def test_minilm_can_be_finetuned_without_a_hub():

@@ -258,7 +258,10 @@ def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path
 
 
 def keep_best(patience: int, score: Callable[[Any], float]):  # type: ignore[no-untyped-def]
-    """A callback that keeps the weights of the best epoch in memory and stops after `patience` worse ones.
+    """A callback that keeps the weights of the best epoch in memory, and stops `patience` epochs after the first as good.
+
+    Of epochs that are as good, the last is kept: few validation texts often cannot tell an early epoch from a later
+    one, which was trained longer and at a lower learning rate.
 
     Args:
         score: of a model after an epoch; more is better.
@@ -273,11 +276,12 @@ def keep_best(patience: int, score: Callable[[Any], float]):  # type: ignore[no-
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             found = score(kwargs["model"])
-            if not self.history or found > max(self.history):
+            if found >= max(self.history, default=found):
                 self.weights = {name: value.detach().clone() for name, value in kwargs["model"].state_dict().items()}
                 self.epoch = len(self.history) + 1
             self.history.append(found)
-            control.should_training_stop |= len(self.history) - self.epoch >= patience
+            first = self.history.index(max(self.history)) + 1
+            control.should_training_stop |= len(self.history) - first >= patience
 
         def restore(self, model: Any) -> None:
             model.load_state_dict(self.weights)
