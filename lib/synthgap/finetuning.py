@@ -258,7 +258,7 @@ def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path
 
 
 def keep_best(patience: int, score: Callable[[Any], float]):  # type: ignore[no-untyped-def]
-    """A callback that keeps the weights of the best epoch in memory, and stops `patience` epochs after the first as good.
+    """A callback that keeps the best epoch's weights in memory, and stops when `patience` epochs brought no better one.
 
     Of epochs that are as good, the last is kept: few validation texts often cannot tell an early epoch from a later
     one, which was trained longer and at a lower learning rate.
