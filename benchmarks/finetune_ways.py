@@ -193,7 +193,10 @@ def summary(rows: list[dict]) -> str:
 
     speed, seconds = values("ours", "train_texts_per_second"), values("ours", "seconds")
     parts = []
-    for way, title in (("plain_trainer", "the Trainer padding to 128 in float32"), ("best_trainer", "at its best")):
+    for way, title in (
+        ("plain_trainer", "the Trainer padding to 128 in float32"),
+        ("best_trainer", "the Trainer at its best"),
+    ):
         ratios = [speed[task] / other for task, other in values(way, "train_texts_per_second").items()]
         spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
         parts.append(f"{statistics.median(ratios):.1f} times the texts/s of {title} ({spread})")
