@@ -37,6 +37,14 @@ def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int =
     return statistics.median(seconds["ours"]), statistics.median(seconds["plain"])
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is no file yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows that have the same keys as CSV."""
     with path.open("w", newline="") as file:

@@ -6,13 +6,12 @@ The plain Trainer takes the same settings in float32, batches in random order, a
 best epoch on the same validation texts. Rows go to benchmarks/finetune_scores.csv; pairs measured before are kept.
 """
 
-import csv
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import write_rows
+from common import read_rows, write_rows
 from finetune_ways import QUIET, texts_of, with_trainer
 from scipy.stats import t
 from sklearn.metrics import f1_score
@@ -48,7 +47,7 @@ def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: lis
 
 def main() -> None:
     settings = load_profile("recorded").training.classifiers["finetune"]
-    rows = list(csv.DictReader(CSV.open())) if CSV.is_file() else []
+    rows = read_rows(CSV)
     known = {(row["task"], int(row["seed"])) for row in rows}
     for name in TASKS:
         train, validation, test, n_labels = texts_of(name)

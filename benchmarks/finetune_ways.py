@@ -9,7 +9,6 @@ default it draws every pair, which takes far longer). Rows go to benchmarks/fine
 is kept.
 """
 
-import csv
 import ctypes
 import gc
 import statistics
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import write_rows
+from common import read_rows, write_rows
 from sklearn.metrics import f1_score
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
@@ -176,8 +175,7 @@ def main(names: list[str]) -> None:
 
     datasets.disable_progress_bars()
     fit_predict(FinetuneSettings(kind="finetune", epochs=1), *WARM_UP, 2, 0)  # imports and the first use of kernels
-    known = list(csv.DictReader(CSV.open())) if CSV.is_file() else []
-    rows = {(row["task"], row["way"]): row for row in known}
+    rows = {(row["task"], row["way"]): row for row in read_rows(CSV)}
     for name in names or load_profile("recorded").tasks:
         for way in WAYS:
             if (name, way) not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
