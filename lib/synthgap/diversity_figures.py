@@ -121,13 +121,13 @@ def hover_map(points: pd.DataFrame, show_real_texts: bool, size: int = 640) -> H
     """The same map for a notebook: pointing at a dot shows its text (real ones: the id unless allowed)."""
     from IPython.display import HTML
 
-    from synthgap.show import shown_text
+    from synthgap.show import first_words, shown_text
 
     low, span = points[["x", "y"]].min(), points[["x", "y"]].max() - points[["x", "y"]].min()
     dots = []
     for row in points.itertuples():
-        words = shown_text(str(row.id), str(row.text), row.regime != "real" or show_real_texts).split()
-        text = " ".join(words[:HOVER_WORDS]) + (" …" if len(words) > HOVER_WORDS else "")
+        shown = shown_text(str(row.id), str(row.text), row.regime != "real" or show_real_texts)
+        text = first_words(shown, HOVER_WORDS)
         x, y = ((getattr(row, axis) - low[axis]) / (span[axis] or 1) for axis in ("x", "y"))
         title = html.escape(f"{REGIME_TITLES[str(row.regime)]}, {row.label}: {text}")
         dots.append(

@@ -105,8 +105,13 @@ def _sample(texts: pd.DataFrame, number: int, allowed: bool) -> str:
     if number >= len(texts):
         return ""
     row = texts.iloc[number]
-    words = shown_text(str(row["id"]), str(row["text"]), allowed).split()
-    return html.escape(" ".join(words[:WORDS_SHOWN])) + (" …" if len(words) > WORDS_SHOWN else "")
+    return html.escape(first_words(shown_text(str(row["id"]), str(row["text"]), allowed), WORDS_SHOWN))
+
+
+def first_words(text: str, most: int) -> str:
+    """At most so many words of a text, on one line; "…" where there are more."""
+    words = text.split()
+    return " ".join([*words[:most], *["…"] * (len(words) > most)])
 
 
 def near_duplicates(

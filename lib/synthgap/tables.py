@@ -226,9 +226,6 @@ def _number(value: Any, digits: int) -> str:
     return "–" if pd.isna(value) else str(value)
 
 
-# ------------------------------------------------------------------------------------------------ people or simulated
-
-
 def hours_shown(hours: float) -> str:
     """A time as people read it: "1 minute", "30.0 hours", "3.0 days"; in words where it is not a number."""
     if math.isnan(hours):
@@ -237,6 +234,14 @@ def hours_shown(hours: float) -> str:
         minutes = max(1, round(60 * hours))
         return f"{minutes} minute{'s' * (minutes > 1)}"
     return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def values_shown(column: pd.Series) -> str:
+    """The different values of a column by size: "1/3"."""
+    return "/".join(map(str, sorted(column.unique())))
+
+
+# ------------------------------------------------------------------------------------------------ people or simulated
 
 
 def matching(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
