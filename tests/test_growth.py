@@ -5,14 +5,15 @@ from conftest import synthgap
 from small_encoder import GOOD, TEST
 
 from synthgap import growth
+from synthgap.augmentation import plan_augmentation
 from synthgap.config import load_profile
 from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import load_tokenizer
-from synthgap.generation import generate, save_generated
+from synthgap.generation import generate, load_synthetic, provenance, save_generated
 from synthgap.growth import Pace, Times, Work, measure_pace, plan_training, planned_cells
 from synthgap.llm import connect
-from synthgap.runs import plan_task, run_grid
+from synthgap.runs import plan_curve, plan_task, run_grid
 from synthgap.tasks import load_task
 
 PACE = Pace(start=2.0, train=Times(((10, 0.1), (30, 0.2))), predict=Times(((20, 0.01),)), memory_mb=1234.0)
@@ -99,16 +100,24 @@ def test_finished_runs_are_not_planned_and_tell_the_epochs(planned):
     assert str(after) == "training: no fine-tuning is missing"
 
 
-def test_the_runs_are_those_of_02(planned):
-    profile, real, synthetic, _ = planned
+def test_the_runs_are_those_of_02_and_06(planned, tiny_bert):
+    _, _, synthetic, runs = planned
+    further = {"training.curve": {"texts_per_label": [2]}, "training.augmentation": {"real_texts_per_label": [2, 3]}}
+    profile = profile_of(tiny_bert, **further)
+    real = {name: load_real(load_task(name), profile) for name in profile.tasks}
+    before = plan_training(profile, real, synthetic, runs)
     write_texts(profile, real, synthetic)
-    from synthgap.generation import load_synthetic
-
     expected = set()
     for name, data in real.items():
         texts = {setting: load_synthetic(synthetic, name, setting) for setting in profile.generation.settings}
-        expected |= {cell.name for cell in plan_task(profile, data, texts)}
+        shown = provenance(synthetic, name, "few_shot")["example_ids"]
+        cells = [*plan_task(profile, data, texts), *plan_curve(profile, data, texts)]
+        mixes = plan_augmentation(profile, data, texts["few_shot"], shown)
+        assert {cell.name for cell in mixes} - {cell.name for cell in cells}
+        expected |= {cell.name for cell in (*cells, *mixes)}
     assert {cell.name for cell in planned_cells(profile, real, synthetic)} == expected
+    after = plan_training(profile, real, synthetic, runs)
+    assert before.table["runs"].tolist() == after.table["runs"].tolist(), "known before any text is generated"
 
 
 def test_the_pilot_measures_both_ways(tiny_bert):
@@ -131,4 +140,4 @@ def test_the_command_plans_generation_and_training(tmp_path):
     done = synthgap("plan", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "nothing will be asked" in done.stdout
-    assert "training: no fine-tuning is missing; 48 runs of other classifiers are missing" in done.stdout
+    assert "training: no fine-tuning is missing; 88 runs of other classifiers are missing" in done.stdout

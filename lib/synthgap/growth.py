@@ -103,7 +103,7 @@ def measure_pace(settings: FinetuneSettings, lots: Sequence[Sequence[str]]) -> P
     starts, trained, predicted = [], [], []
     for texts in lots:
         rows = tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
-        start, train, predict = _timed(settings, model, rows, int(tokenizer.pad_token_id))
+        start, train, predict = time_training(settings, model, rows, int(tokenizer.pad_token_id))
         length = sum(map(len, rows)) / len(rows)
         starts.append(loaded + start)
         trained.append((length, train / len(rows)))
@@ -111,8 +111,10 @@ def measure_pace(settings: FinetuneSettings, lots: Sequence[Sequence[str]]) -> P
     return Pace(min(starts), Times(tuple(sorted(trained))), Times(tuple(sorted(predicted))), peak_memory_mb())
 
 
-def _timed(settings: FinetuneSettings, model: Any, rows: list[list[int]], pad: int) -> tuple[float, float, float]:
-    """Seconds before the second epoch that an epoch does not take, of that epoch, and of a prediction."""
+def time_training(
+    settings: FinetuneSettings, model: Any, rows: list[list[int]], pad: int
+) -> tuple[float, float, float]:
+    """Seconds of the first epoch beyond those of the second, of the second, and of the second prediction."""
     import tempfile
 
     from transformers import TrainerCallback
@@ -219,7 +221,8 @@ def _row(
 
 
 def planned_cells(profile: Profile, real: Mapping[str, RealData], synthetic: Path) -> list[Cell]:
-    """The runs of 02, each once; where a task's synthetic texts are not there yet, real ones stand for them."""
+    """The runs of 02 and 06, each once; where a task's synthetic texts are not there yet, real ones stand for them."""
+    from synthgap.augmentation import plan_augmentation
     from synthgap.generation import load_synthetic, texts_wanted
     from synthgap.sources import load_annotated
 
@@ -234,8 +237,23 @@ def planned_cells(profile: Profile, real: Mapping[str, RealData], synthetic: Pat
                 texts[setting] = data.split("train").groupby("label", sort=False).head(wanted)
         annotated = load_annotated(data.task, profile, data)
         given = (profile, data, texts, annotated.texts if annotated else None)
-        cells |= {cell.name: cell for cell in (*plan_task(*given), *plan_curve(*given))}
+        found = [*plan_task(*given), *plan_curve(*given)]
+        if profile.training.augmentation:
+            found += plan_augmentation(profile, data, texts["few_shot"], _examples(profile, data, synthetic))
+        cells |= {cell.name: cell for cell in found}
     return list(cells.values())
+
+
+def _examples(profile: Profile, data: RealData, synthetic: Path) -> dict[str, list[str]]:
+    """{label: ids of the few-shot examples}; before generation, of the pool, as many as the fewest turns show."""
+    from synthgap.generation import provenance, synthetic_file, texts_wanted, turns_needed
+
+    task = data.task
+    if synthetic_file(synthetic, task.name, "few_shot").is_file():
+        return provenance(synthetic, task.name, "few_shot")["example_ids"]
+    a_turn = profile.generation.examples_per_turn or task.few_shot.examples_per_turn
+    number = a_turn * turns_needed(task, texts_wanted(task, profile.generation))
+    return {label: data.pool_ids(label)[:number] for label in task.labels}
 
 
 def pilot_texts(by_task: Mapping[str, pd.Series]) -> list[list[str]]:
