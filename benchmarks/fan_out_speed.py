@@ -1,5 +1,11 @@
-"""Fine-tuning runs in one process for each core, one thread each, against one after another with all threads."""
+"""Fine-tuning runs in one process for each core, one thread each, against one after another with all threads.
 
+    python benchmarks/fan_out_speed.py [PROCESSES]
+
+On a machine with one GPU the processes share it.
+"""
+
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -7,6 +13,7 @@ from pathlib import Path
 from synthgap.config import FinetuneSettings, LLMSettings, load_profile
 from synthgap.data import load_real
 from synthgap.engine import Engine, cores
+from synthgap.finetuning import device_name
 from synthgap.generation import generate
 from synthgap.llm import connect
 from synthgap.runs import plan_task, run_grid
@@ -36,18 +43,18 @@ def seconds(engine: Engine, grid: list) -> float:
         return time.perf_counter() - start
 
 
-def main() -> None:
+def main(processes: int) -> None:
     grid = cells()
     seconds(Engine(workers=1), grid[:1])  # imports
-    together, one_by_one = seconds(Engine(workers=cores()), grid), seconds(Engine(workers=1), grid)
-    together = min(together, seconds(Engine(workers=cores()), grid))
+    together, one_by_one = seconds(Engine(workers=processes), grid), seconds(Engine(workers=1), grid)
+    together = min(together, seconds(Engine(workers=processes), grid))
     one_by_one = min(one_by_one, seconds(Engine(workers=1), grid))
     print(
-        f"{RUNS} fine-tunings of MiniLM on {len(grid[0].train)} texts on {cores()} cores: a process for each core "
-        f"{together:.0f} s with their start, one after another {one_by_one:.0f} s, ratio {one_by_one / together:.2f} "
-        "(the better of 2 each, in turns)"
+        f"{RUNS} fine-tunings of MiniLM on {len(grid[0].train)} texts on {cores()} cores, {device_name()}: "
+        f"{processes} processes {together:.0f} s with their start, one after another {one_by_one:.0f} s, "
+        f"ratio {one_by_one / together:.2f} (the better of 2 each, in turns)"
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if sys.argv[1:] else cores())

@@ -15,7 +15,12 @@ SCRIPTS = (
     *("import_time", "interval_speed", "embedding_speed", "fan_out_speed"),
     *("distance_speed", "distance_memory", "filter_speed", "llm_throughput"),
 )
-LONG = ("finetune_ways", "finetune_scores", "growth")  # an hour, and real data: run when they are named
+LONG = (
+    "finetune_ways",
+    "finetune_scores",
+    "finetune_peak",
+    "growth",
+)  # an hour, and real data: run when they are named
 
 
 def main(names: list[str]) -> None:
