@@ -278,3 +278,10 @@ def test_near_duplicates_are_listed_by_id_where_real_texts_are_not_shown():
 )
 def test_hours_as_people_read_them(hours, shown):
     assert tables.hours_shown(hours) == shown
+
+
+def test_intervals_of_one_seed_say_what_they_do_not_hold():
+    assert tables.seeds_note(pd.Series([3, 3])) == "Seeds: 3."
+    for seeds, shown in (([1, 1], "1"), ([3, 1], "1/3")):
+        note = tables.seeds_note(pd.Series(seeds))
+        assert note.startswith(f"Seeds: {shown}. With one seed, intervals hold test items alone")

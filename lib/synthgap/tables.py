@@ -241,6 +241,14 @@ def values_shown(column: pd.Series) -> str:
     return "/".join(map(str, sorted(column.unique())))
 
 
+def seeds_note(seeds: pd.Series) -> str:
+    """How many seeds stand behind some values, and what intervals of one seed do not hold; for a figure's caption."""
+    note = f"Seeds: {values_shown(seeds)}."
+    if seeds.min() > 1:
+        return note
+    return f"{note} With one seed, intervals hold test items alone, and not what another training would change."
+
+
 # ------------------------------------------------------------------------------------------------ people or simulated
 
 
