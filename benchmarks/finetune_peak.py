@@ -18,12 +18,12 @@ import time
 from typing import Any
 
 import torch
-from growth import encoder_of_berts_size, grid_work
+from growth import paper_grid, settings_of_berts_size
 
 from synthgap.config import load_profile
 from synthgap.data import RealData, load_real
-from synthgap.finetuning import bfloat16, device_name, load_classifier, tokenised
-from synthgap.growth import TokenCounter, time_training
+from synthgap.finetuning import bfloat16, device_name, load_classifier, load_tokenizer, tokenised
+from synthgap.growth import time_training
 from synthgap.tables import hours_shown
 from synthgap.tasks import load_task
 
@@ -62,14 +62,13 @@ def operations(config: Any, tokens: int, texts: int = 1) -> float:
 
 def paper_operations(config: Any, settings: Any, real: dict[str, RealData]) -> float:
     """Of the paper's grid with two encoders of this size, all epochs; texts as long as the mean of their task."""
-    chosen, count = load_profile("paper").training, TokenCounter(settings)
+    runs, works = paper_grid(settings, real)
     total = 0.0
-    for data in real.values():
-        work = grid_work(count, data, chosen.texts_per_label, settings.validation_texts)
+    for work in works:
         train = operations(config, work.train_tokens, work.train_texts)
         validation = operations(config, work.validation_tokens, work.validation_texts)
         total += settings.epochs * (3 * train + validation) + operations(config, work.test_tokens, work.test_texts)
-    return 2 * 3 * len(chosen.seeds) * total
+    return runs * total
 
 
 def main(ways: list[str]) -> None:
@@ -79,13 +78,13 @@ def main(ways: list[str]) -> None:
     seconds: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_profile("paper").training.classifiers["bert"]
-        settings = settings.model_copy(update={"encoder": encoder_of_berts_size(folder), "batch_size": 16})
+        settings = settings_of_berts_size(folder).model_copy(update={"batch_size": 16})
+        tokenizer = load_tokenizer(settings.encoder)
+        rows = tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
         for _ in range(ROUNDS):
             peaks.append(matrix_peak())
             for way, found in seconds.items():
-                tokenizer, model = load_classifier(settings.encoder, 2)
-                rows = tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
+                _, model = load_classifier(settings.encoder, 2)
                 if way == "compiled":
                     model.compile(dynamic=True)
                 found.append(time_training(settings, model, rows, int(tokenizer.pad_token_id)))

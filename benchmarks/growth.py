@@ -60,15 +60,22 @@ def pace_of(settings: FinetuneSettings, real: dict[str, RealData]) -> Pace:
     return measure_pace(settings, pilot_texts({name: data.split("train")["text"] for name, data in real.items()}))
 
 
-def encoder_of_berts_size(folder: str) -> str:
-    """Random weights in BERT base's shape, with MiniLM's tokens, which are BERT's."""
+def settings_of_berts_size(folder: str) -> FinetuneSettings:
+    """The paper's settings with random weights in BERT base's shape, with MiniLM's tokens, which are BERT's."""
     from transformers import BertConfig, BertForSequenceClassification
 
     from synthgap.finetuning import load_tokenizer
 
     load_tokenizer("minilm").save_pretrained(folder)
     BertForSequenceClassification(BertConfig()).save_pretrained(folder)
-    return folder
+    return load_profile("paper").training.classifiers["bert"].model_copy(update={"encoder": folder})
+
+
+def paper_grid(settings: FinetuneSettings, real: dict[str, RealData]) -> tuple[int, list[Work]]:
+    """The runs of each task, of two encoders and three regimes, and a run's work for every task."""
+    chosen, count = load_profile("paper").training, TokenCounter(settings)
+    works = [grid_work(count, data, chosen.texts_per_label, settings.validation_texts) for data in real.values()]
+    return 2 * 3 * len(chosen.seeds), works
 
 
 def main() -> None:
@@ -103,12 +110,10 @@ def main() -> None:
 
 
 def paper(real: dict[str, RealData]) -> str:
-    chosen = load_profile("paper").training
     with tempfile.TemporaryDirectory() as folder:
-        settings = chosen.classifiers["bert"].model_copy(update={"encoder": encoder_of_berts_size(folder)})
-        count, pace = TokenCounter(settings), pace_of(settings, real)
-        works = [grid_work(count, data, chosen.texts_per_label, settings.validation_texts) for data in real.values()]
-    runs = 2 * 3 * len(chosen.seeds)
+        settings = settings_of_berts_size(folder)
+        pace = pace_of(settings, real)
+        runs, works = paper_grid(settings, real)
     hours = runs * sum(pace.seconds(work, settings.epochs) for work in works) / 3600
     tokens = runs * sum(work.tokens(settings.epochs) for work in works)
     return (
