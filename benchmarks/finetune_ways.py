@@ -6,7 +6,7 @@
 process on the same texts, one after another; memory is the peak of the whole process. SetFit needs
 `pip install --no-deps setfit==1.2.0 evaluate`; it draws SETFIT_ITERATIONS pairs of either kind for each text (by
 default it draws every pair, which takes far longer). Rows go to benchmarks/finetune_ways.csv; what was measured before
-is kept.
+on a machine of the same kind is kept, and only rows of one machine are compared.
 """
 
 import ctypes
@@ -25,11 +25,22 @@ from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_
 from synthgap.config import FinetuneSettings, load_profile
 from synthgap.data import draw, draw_equal, load_real
 from synthgap.encoders import encoder_source
-from synthgap.finetuning import load_classifier
+from synthgap.finetuning import bfloat16, device_name, load_classifier
+from synthgap.manifest import machine
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
-COLUMNS = ("task", "way", "train_texts", "epochs", "seconds", "train_texts_per_second", "peak_memory_mb", "macro_f1")
+COLUMNS = (
+    "task",
+    "way",
+    "machine",
+    "train_texts",
+    "epochs",
+    "seconds",
+    "train_texts_per_second",
+    "peak_memory_mb",
+    "macro_f1",
+)
 TEXTS_PER_LABEL, VALIDATION_TEXTS, TEST_TEXTS = 200, 300, 500
 EPOCHS = 6
 SETFIT_ITERATIONS = 5
@@ -55,8 +66,6 @@ def plain_trainer(train: Texts, validation: Texts, test: list[str], n_labels: in
 def best_trainer(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
     """Padded to each batch's longest, grouped by length, bfloat16 where the machine has it; validated as ours."""
     from transformers import DataCollatorWithPadding, TrainingArguments
-
-    from synthgap.finetuning import bfloat16, device_name
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -150,6 +159,13 @@ def texts_of(name: str):
     )
 
 
+def machine_name() -> str:
+    """What rows must share to be compared: the processor or GPU, the cores, and whether it computes in bfloat16."""
+    facts = machine()
+    kind = facts["gpu"] or f"{facts['processor']} x {facts['cores']}"
+    return f"{kind}, {'bfloat16' if bfloat16() else 'float32'}"
+
+
 def give_memory_back() -> None:
     """What the way before has freed goes back to the system, or the next one would not be seen to need it."""
     gc.collect()
@@ -166,7 +182,7 @@ def measured(name: str, way: str) -> dict[str, object]:
     seconds = time.perf_counter() - start
     macro_f1 = f1_score(test.labels, scores.argmax(axis=1), average="macro", zero_division=0)
     texts = len(train.texts)
-    values = (name, way, texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
+    values = (name, way, machine_name(), texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
     return dict(zip(COLUMNS, (*values, f"{peak_memory_mb():.0f}", f"{100 * macro_f1:.2f}"), strict=True))
 
 
@@ -175,38 +191,54 @@ def main(names: list[str]) -> None:
 
     datasets.disable_progress_bars()
     fit_predict(FinetuneSettings(kind="finetune", epochs=1), *WARM_UP, 2, 0)  # imports and the first use of kernels
-    rows = {(row["task"], row["way"]): row for row in read_rows(CSV)}
+    rows = {(row["task"], row["way"], row["machine"]): row for row in read_rows(CSV)}
     for name in names or load_profile("recorded").tasks:
         for way in WAYS:
-            if (name, way) not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
-                rows[name, way] = measured(name, way)
-                print(*rows[name, way].values(), file=sys.stderr, flush=True)
-                write_rows(CSV, [rows[key] for key in sorted(rows)])
+            key = (name, way, machine_name())
+            if key not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
+                rows[key] = measured(name, way)
+                print(*rows[key].values(), file=sys.stderr, flush=True)
+                write_rows(CSV, [rows[one] for one in sorted(rows)])
     print(summary(list(rows.values())))
 
 
 def summary(rows: list[dict]) -> str:
-    def values(way: str, column: str) -> dict[str, float]:
-        return {row["task"]: float(row[column]) for row in rows if row["way"] == way}
+    """Ratios on each machine, and macro-F1 less SetFit's: of each task the mean over machines, one seed on each."""
+    machines = sorted({row["machine"] for row in rows})
+    parts = [f"{name}: {speeds([row for row in rows if row['machine'] == name])}" for name in machines]
+    f1 = {(row["way"], row["task"], row["machine"]): float(row["macro_f1"]) for row in rows}
+    pairs: dict[str, list[float]] = {}
+    for way, task, name in f1:
+        if way == "setfit":
+            pairs.setdefault(task, []).append(f1["ours", task, name] - f1["setfit", task, name])
+    differences = {task: statistics.mean(found) for task, found in pairs.items()}
+    lower = [f"{task} {difference:.1f}" for task, difference in sorted(differences.items()) if difference < 0]
+    return (
+        f"fine-tuning MiniLM, 200 texts a label; medians over tasks. {'. '.join(parts)}. Macro-F1 is no lower than "
+        f"SetFit's on {len(differences) - len(lower)} of {len(differences)} tasks (median difference "
+        f"{statistics.median(differences.values()):+.1f}; lower: {', '.join(lower) or 'none'})"
+    )
 
-    speed, seconds = values("ours", "train_texts_per_second"), values("ours", "seconds")
+
+def speeds(rows: list[dict]) -> str:
+    """How much faster ours is than each other way, on one machine: texts a second, or whole runs beside SetFit's."""
+    found = {(row["way"], row["task"]): row for row in rows}
     parts = []
     for way, title in (
-        ("plain_trainer", "the Trainer padding to 128 in float32"),
-        ("best_trainer", "the Trainer at its best"),
+        ("plain_trainer", "times the texts/s of the Trainer padding to 128 in float32"),
+        ("best_trainer", "times the texts/s of the Trainer at its best"),
+        ("setfit", "times as fast as SetFit"),
     ):
-        ratios = [speed[task] / other for task, other in values(way, "train_texts_per_second").items()]
-        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        parts.append(f"{statistics.median(ratios):.1f} times the texts/s of {title} ({spread})")
-    ratios = [other / seconds[task] for task, other in values("setfit", "seconds").items()]
-    f1, theirs = values("ours", "macro_f1"), values("setfit", "macro_f1")
-    as_good = sum(f1[task] >= theirs[task] for task in theirs)
-    better = statistics.median(f1[task] - theirs[task] for task in theirs)
-    return (
-        f"fine-tuning MiniLM on {len(speed)} tasks, 200 texts a label: {', '.join(parts)}; SetFit takes "
-        f"{statistics.median(ratios):.1f} times as long ({min(ratios):.1f} to {max(ratios):.1f}), macro-F1 is no lower "
-        f"than its on {as_good} of {len(theirs)} tasks (median difference {better:+.1f}); medians over tasks"
-    )
+        ratios = []
+        for (other, task), theirs in found.items():
+            if other == way:
+                mine = found["ours", task]
+                epochs = 1 if way == "setfit" else int(mine["epochs"]) / int(theirs["epochs"])
+                ratios.append(epochs * float(theirs["seconds"]) / float(mine["seconds"]))
+        if ratios:
+            spread = f"{min(ratios):.1f} to {max(ratios):.1f}, tasks: {len(ratios)}"
+            parts.append(f"{statistics.median(ratios):.1f} {title} ({spread})")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":
