@@ -173,7 +173,7 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def measured(name: str, way: str) -> dict[str, object]:
+def measured(name: str, way: str, here: str) -> dict[str, object]:
     train, validation, test, n_labels = texts_of(name)
     give_memory_back()
     reset_peak_memory()
@@ -182,7 +182,7 @@ def measured(name: str, way: str) -> dict[str, object]:
     seconds = time.perf_counter() - start
     macro_f1 = f1_score(test.labels, scores.argmax(axis=1), average="macro", zero_division=0)
     texts = len(train.texts)
-    values = (name, way, machine_name(), texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
+    values = (name, way, here, texts, epochs, f"{seconds:.1f}", f"{epochs * texts / seconds:.1f}")
     return dict(zip(COLUMNS, (*values, f"{peak_memory_mb():.0f}", f"{100 * macro_f1:.2f}"), strict=True))
 
 
@@ -191,12 +191,13 @@ def main(names: list[str]) -> None:
 
     datasets.disable_progress_bars()
     fit_predict(FinetuneSettings(kind="finetune", epochs=1), *WARM_UP, 2, 0)  # imports and the first use of kernels
+    here = machine_name()
     rows = {(row["task"], row["way"], row["machine"]): row for row in read_rows(CSV)}
     for name in names or load_profile("recorded").tasks:
         for way in WAYS:
-            key = (name, way, machine_name())
+            key = (name, way, here)
             if key not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
-                rows[key] = measured(name, way)
+                rows[key] = measured(*key)
                 print(*rows[key].values(), file=sys.stderr, flush=True)
                 write_rows(CSV, [rows[one] for one in sorted(rows)])
     print(summary(list(rows.values())))
@@ -229,16 +230,16 @@ def speeds(rows: list[dict]) -> str:
         ("best_trainer", "times the texts/s of the Trainer at its best"),
         ("setfit", "times as fast as SetFit"),
     ):
-        ratios = []
-        for (other, task), theirs in found.items():
-            if other == way:
-                mine = found["ours", task]
-                epochs = 1 if way == "setfit" else int(mine["epochs"]) / int(theirs["epochs"])
-                ratios.append(epochs * float(theirs["seconds"]) / float(mine["seconds"]))
+        ratios = [times_faster(found["ours", task], row) for (other, task), row in found.items() if other == way]
         if ratios:
             spread = f"{min(ratios):.1f} to {max(ratios):.1f}, tasks: {len(ratios)}"
             parts.append(f"{statistics.median(ratios):.1f} {title} ({spread})")
     return ", ".join(parts)
+
+
+def times_faster(mine: dict, theirs: dict) -> float:
+    epochs = 1 if theirs["way"] == "setfit" else int(mine["epochs"]) / int(theirs["epochs"])
+    return epochs * float(theirs["seconds"]) / float(mine["seconds"])
 
 
 if __name__ == "__main__":
