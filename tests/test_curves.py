@@ -156,6 +156,16 @@ def test_a_curve_may_have_fewer_seeds_than_the_grid():
         planned(curve=few | {"seeds": {"probe": [1]}})
 
 
+def test_a_curve_may_have_fewer_seeds_on_one_task():
+    few = {"classifiers": ["tfidf"], "texts_per_label": [4]}
+    grid, everywhere = planned(curve=few | {"seeds": {"tfidf": {"imdb": [1]}}})
+    assert {cell.seed for cell in everywhere} == {cell.seed for cell in grid} == {0, 1}
+    _, here = planned(curve=few | {"seeds": {"tfidf": {"sms_spam": [1], "imdb": [0]}}})
+    assert {cell.name for cell in here} == {cell.name for cell in everywhere if cell.seed == 1}
+    with pytest.raises(SynthgapError, match=r"task of seeds 'imbd' is unknown \(did you mean 'imdb'\?\)"):
+        planned(curve=few | {"seeds": {"tfidf": {"imbd": [1]}}})
+
+
 def test_curves_come_from_the_runs_that_the_index_names(tmp_path):
     _, cells = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [4]})
     run_grid(cells, tmp_path, index_name=CURVE)

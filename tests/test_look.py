@@ -280,8 +280,19 @@ def test_hours_as_people_read_them(hours, shown):
     assert tables.hours_shown(hours) == shown
 
 
-def test_intervals_of_one_seed_say_what_they_do_not_hold():
-    assert tables.seeds_note(pd.Series([3, 3])) == "Seeds: 3."
-    for seeds, shown in (([1, 1], "1"), ([3, 1], "1/3")):
-        note = tables.seeds_note(pd.Series(seeds))
-        assert note.startswith(f"Seeds: {shown}. With one seed, intervals hold test items alone")
+@pytest.mark.parametrize(
+    ("seeds", "shown"),
+    [
+        ({"humor": 3, "imdb": 3}, "3"),
+        ({"humor": 1, "imdb": 1}, "1"),
+        ({"humor": 3, "imdb": 1, "sms_spam": 3, "ag_news": 1, "relation": 3}, "3; 1 on ag_news, imdb"),
+        ({"humor": 1, "imdb": 1, "sms_spam": 3}, "1; 3 on sms_spam"),
+        ({"humor": 1, "imdb": 2}, "2; 1 on humor"),
+    ],
+)
+def test_intervals_of_one_seed_say_what_they_do_not_hold(seeds, shown):
+    rows = pd.DataFrame({"task": [*seeds] * 2, "seeds": [*seeds.values()] * 2})
+    assert tables.seeds_shown(rows) == shown
+    note = tables.seeds_note(rows)
+    more = " With one seed, intervals hold test items alone, and not what another training would change."
+    assert note == f"Seeds: {shown}." + (more if 1 in seeds.values() else "")

@@ -74,7 +74,7 @@ def plan_augmentation(
         return found
 
     cells = []
-    training = profile.training.further(asked)
+    training = profile.training.further(asked, data.task.name)
     for classifier in training.classifiers:
         make = cell_maker(profile, data, classifier)
         for seed in training.seeds_of(classifier):

@@ -7,14 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from synthgap.errors import SynthgapError, unknown
 
 Regime = Literal["real", "zero_shot", "few_shot"]
 Setting = Literal["zero_shot", "few_shot"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed stands there twice")
+    return seeds
+
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_each_once)]
+SeedsOrByTask = Annotated[
+    Annotated[Seeds, Tag("seeds")] | Annotated[dict[Name, Seeds], Tag("by task")],
+    Discriminator(lambda value: "by task" if isinstance(value, dict) else "seeds"),
+]
 
 
 class Settings(BaseModel):
@@ -146,7 +158,23 @@ class FurtherRuns(Settings):
     """Runs beside the grid, for all or some of its classifiers."""
 
     classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
-    seeds: dict[Name, Seeds] = Field({}, description="of a classifier, where not the grid's: {finetune: [0]}")
+    seeds: dict[Name, SeedsOrByTask] = Field(
+        {}, description="of a classifier, where not the grid's: {finetune: [0]}, or {finetune: {imdb: [0]}} on one task"
+    )
+
+    @model_validator(mode="after")
+    def _seeds_are_of_known_tasks(self) -> FurtherRuns:
+        from synthgap.tasks import known_tasks
+
+        for task in (task for seeds in self.seeds.values() if isinstance(seeds, dict) for task in seeds):
+            if task not in known_tasks():
+                raise unknown("task of seeds", task, known_tasks())
+        return self
+
+    def seeds_of(self, classifier: str, task: str) -> tuple[int, ...] | None:
+        """None: the grid's."""
+        seeds = self.seeds.get(classifier)
+        return seeds.get(task) if isinstance(seeds, dict) else seeds
 
 
 class CurveSettings(FurtherRuns):
@@ -182,11 +210,11 @@ class TrainingSettings(Settings):
     def seeds_of(self, classifier: str) -> tuple[int, ...]:
         return self.classifiers[classifier].seeds or self.seeds
 
-    def further(self, asked: FurtherRuns) -> TrainingSettings:
-        """These settings with the classifiers that curves or mixes are asked of, each with its seeds there."""
+    def further(self, asked: FurtherRuns, task: str) -> TrainingSettings:
+        """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there."""
         chosen = asked.classifiers or self.classifiers
         changed = {
-            name: self.classifiers[name].model_copy(update={"seeds": asked.seeds.get(name, self.seeds_of(name))})
+            name: self.classifiers[name].model_copy(update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name)})
             for name in chosen
         }
         return self.model_copy(update={"classifiers": changed})
@@ -234,7 +262,6 @@ class Profile(Settings):
         for name, values in {
             "tasks": self.tasks,
             "training.regimes": self.training.regimes,
-            "training.seeds": self.training.seeds,
             "generation.settings": self.generation.settings,
         }.items():
             if len(set(values)) != len(values):
@@ -342,6 +369,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         loc = (*loc[:3], *loc[4:])  # without the kind, which pydantic adds after the classifier's name
     if loc[:1] == ("llm",) and len(loc) > 1:
         loc = (loc[0], *loc[2:])  # and without the backend
+    if loc[:1] == ("training",) and loc[2:3] == ("seeds",):
+        loc = (*loc[:4], *loc[5:])  # and without which of the two ways to write seeds
     key = ".".join(map(str, loc))
     if first["type"] == "extra_forbidden":
         parent = _model_at(model, first["loc"][:-1])

@@ -10,7 +10,7 @@ from synthgap.config import Profile, root
 from synthgap.errors import SynthgapError
 from synthgap.files import read_json, write_text
 from synthgap.report import alt_text
-from synthgap.tables import REGIME_TITLES, values_shown
+from synthgap.tables import REGIME_TITLES, seeds_shown, values_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def _on_worth(worth: pd.DataFrame) -> list[str]:
 
     found = []
     for (classifier, regime), rows in at_middle_size(worth).groupby(["classifier", "regime"], sort=False):
-        sizes, seeds = values_shown(rows["texts_per_label"]), values_shown(rows["seeds"])
+        sizes, seeds = values_shown(rows["texts_per_label"]), seeds_shown(rows)
         median, below = rows["worth"].median(), int((rows["worth"] == 0).sum())
         sure = int((rows["high"] < 1).sum())
         value = f"about {median:.2f}"

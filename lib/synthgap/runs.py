@@ -102,7 +102,7 @@ def plan_curve(
     curve = profile.training.curve
     if curve is None:
         return []
-    training = profile.training.further(curve)
+    training = profile.training.further(curve, data.task.name)
     full = plan_task(profile.model_copy(update={"training": training}), data, synthetic, annotated)
     cells = []
     for size in sorted(set(curve.texts_per_label)):
