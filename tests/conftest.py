@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +24,7 @@ settings.register_profile(  # a busy machine is no failure
 )
 settings.load_profile("synthgap")
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported; else it tries for a minute
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
 
 
@@ -58,11 +61,17 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """outputs/smoke of one run of all notebooks."""
-    folder = tmp_path_factory.mktemp("outputs")
-    done = synthgap("run", "smoke", "--output", str(folder))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "smoke"
+    """outputs/smoke of one run of all notebooks, which all processes of the tests share; not to be changed."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    finished = folder / "smoke_finished"
+    with FileLock(folder / "smoke.lock"):
+        if not finished.is_file():
+            done = synthgap("run", "smoke", "--output", str(folder / "outputs"))
+            assert done.returncode == 0, done.stderr[-3000:]
+            finished.touch()
+    return folder / "outputs" / "smoke"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def words(text: str) -> list[str]:
 
 def windows(text: str) -> set[tuple[str, ...]]:
     found = words(text)
-    return {tuple(found[start : start + WINDOW]) for start in range(len(found) - WINDOW + 1)}
+    return set(zip(*(found[start:] for start in range(WINDOW)), strict=False))
 
 
 def output_texts():
@@ -61,13 +61,15 @@ def test_no_text_of_the_real_sets_is_in_the_outputs():
             if 4 <= len(words(text)) < WINDOW and len(text) > 25:
                 short.add(" ".join(words(text)))
     assert len(real) > 1_000_000
-    searched = 0
+    searched, seen = 0, set()  # most lines are ids, and stand in the predictions of many runs
     for path, text in output_texts():
-        found = (set().union(*map(windows, text.splitlines())) & real) - allowed
+        lines = set(text.splitlines()) - seen
+        seen |= lines
+        found = (set().union(*map(windows, lines)) & real) - allowed
         assert not found, f"{path.name} holds words of a real text"
-        if "synthetic" not in path.parts:
+        if path.suffix == ".ipynb":
             joined = f" {' '.join(words(text))} "
-            hits = [one for one in short if f" {one} " in joined] if path.suffix == ".ipynb" else []
+            hits = [one for one in short if f" {one} " in joined]
             assert not [one for one in hits if one not in " ".join(map(" ".join, allowed))], path.name
         searched += 1
     assert searched > 100

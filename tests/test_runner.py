@@ -115,13 +115,13 @@ def test_a_users_error_within_a_notebook_is_one_sentence_too(home, tmp_path):
 
 def test_a_full_disk_is_one_sentence(tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
-    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path}"
+    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} --set tasks=[sms_spam]"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path)).returncode == 0
+    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_ctrl_c_within_a_callback_is_not_lost():
 @pytest.mark.parametrize("pause", [1.5, 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     process = subprocess.Popen(
-        [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path)],
+        [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path), *ONE_TASK],
         cwd=ROOT,
         env=os.environ,
         stdout=subprocess.PIPE,
@@ -324,5 +324,5 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     assert "Traceback" not in stderr
     for path in tmp_path.rglob("*.json"):
         assert read_json(path) is not None
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK)
     assert done.returncode == 0, done.stderr
