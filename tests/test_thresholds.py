@@ -49,6 +49,12 @@ def test_the_fit_is_scipys_line_and_rank_correlation():
     assert fit.rho == pytest.approx(spearmanr(x, y)[0])
 
 
+@pytest.mark.parametrize("step", [0.1, 0.3, 1 / 3])
+def test_a_level_line_has_no_slope_and_no_sign(step):
+    fit = fit_curve(np.array([0.4, 0.4 + step, 0.4 + 2 * step]), np.array([0.7, 0.9, 0.7]) + step)
+    assert [str(value) for value in (fit.slope, fit.r2, fit.rho)] == ["0.0", "0.0", "0.0"]
+
+
 @pytest.mark.parametrize(
     ("agreement", "correct", "note"),
     [

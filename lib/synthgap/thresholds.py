@@ -176,7 +176,9 @@ def fit_curve(threshold: np.ndarray, accuracy: np.ndarray) -> Fit:
     slope, intercept = np.polyfit(threshold, accuracy, 1)
     residual = accuracy - slope * threshold - intercept
     r2 = 1 - residual @ residual / np.sum((accuracy - accuracy.mean()) ** 2)
-    return Fit(len(threshold), STEP * float(slope), float(r2), float(spearmanr(threshold, accuracy)[0]))
+    rho = spearmanr(threshold, accuracy)[0]
+    # what arithmetic leaves of a 0 has another sign on another machine; adding 0.0 makes -0.0 a plain 0
+    return Fit(len(threshold), *(round(float(value), 10) + 0.0 for value in (STEP * slope, r2, rho)))
 
 
 def curves_and_fits(
