@@ -52,6 +52,7 @@ def test_peak_memory_sees_an_allocation():
     assert block[0] == 1
 
 
+@pytest.mark.slow
 @needs_real_data
 def test_all_three_classifiers_beat_chance_on_real_headlines(monkeypatch):
     from conftest import REAL_DATA

@@ -93,6 +93,7 @@ def test_a_profile_without_texts_is_refused_with_the_command(tmp_path):
     assert "generation.compare_with names profile 'other', which has no texts yet" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ["garbage"], indirect=True)
 def test_01_sets_a_live_llm_beside_the_recording_and_runs_again_when_that_changes(endpoint, tmp_path):
     tasks = ("--set", "tasks=[humor]", "--output", str(tmp_path))

@@ -230,6 +230,7 @@ def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
     assert "03_evaluation: running (its profile, data, code or input changed since it ran)" in done.stdout
 
 
+@pytest.mark.slow
 def test_one_task_and_two_regimes_run_to_the_end(tmp_path):
     """Nothing to compare tasks with, no few-shot texts: every notebook still runs."""
     sets = ("--set", "tasks=[humor]", "--set", "training.regimes=[real, zero_shot]")
@@ -305,7 +306,7 @@ def test_ctrl_c_within_a_callback_is_not_lost():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("pause", [1.5, 4, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pause", [1.5, *(pytest.param(pause, marks=pytest.mark.slow) for pause in (4, 7))])
 def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     process = subprocess.Popen(
         [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path), *ONE_TASK],
