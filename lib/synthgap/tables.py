@@ -37,6 +37,7 @@ LATEX = {
     "–": "--",
 }
 LINK = re.compile(r"\]\s*[(\[:]")
+SIGNIFICANT = "Holm-corrected p < 0.05, for these trained classifiers"
 UNVERIFIED = (
     "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
     "columns' mean drops agree with the averages in the paper's text, and one cell is empty."
@@ -188,7 +189,7 @@ def table_1_notes(table: pd.DataFrame, classifier: str, profile: Profile) -> lis
         f"Mean ± standard deviation over seeds [95 % interval over test items and seeds], in percent; {sizes}; "
         f"seeds: {seeds}. A deviation of 0.0 means that every seed drew the same texts (all there were) and the "
         "classifier has no randomness of its own; with one seed there is no deviation. "
-        "* Holm-corrected paired randomisation test over the tasks: p < 0.05, for these trained classifiers.",
+        f"* {SIGNIFICANT} (paired randomisation test, corrected over the tasks).",
         f"{UNVERIFIED} Order of its figures: real / zero-shot / few-shot.",
         footer(profile),
     ]
