@@ -4,7 +4,7 @@ import torch
 from small_encoder import BAD, FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
 
 from synthgap import finetuning
-from synthgap.classifiers import fit_predict
+from synthgap.classifiers import classifier_identity, fit_predict
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import (
     batches,
@@ -33,6 +33,25 @@ def test_finetuning_learns_and_repeats_itself(tiny_bert):
     assert one.trained_texts == 10 * one.details["epochs_run"]
     other = fit_predict(settings, TRAIN, TRAIN, TEST, 2, seed=4)
     assert not np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_shares_none_with_another_seed(tiny_bert):
+    settings = FINETUNE.model_copy(update={"encoder": tiny_bert})
+    alone = [fit_predict(settings, TRAIN, TRAIN, TEST, 2, seed=seed) for seed in (2, 3)]
+    both = fit_predict(settings.model_copy(update={"members": 2}), TRAIN, TRAIN, TEST, 2, seed=1)
+    np.testing.assert_allclose(both.probabilities, (alone[0].probabilities + alone[1].probabilities) / 2, rtol=1e-6)
+    assert not np.array_equal(alone[0].probabilities, alone[1].probabilities)
+    assert both.trained_texts == alone[0].trained_texts + alone[1].trained_texts
+    assert both.details["members"] == [one.details for one in alone]
+    for name in ("epochs_run", "train_tokens", "predict_tokens"):
+        assert both.details[name] == alone[0].details[name] + alone[1].details[name] > 0
+
+
+def test_only_an_ensemble_changes_the_names_of_runs(tiny_bert):
+    settings = FINETUNE.model_copy(update={"encoder": tiny_bert})
+    one, two = (classifier_identity(settings.model_copy(update={"members": number})) for number in (1, 2))
+    assert one == classifier_identity(settings) == {name: value for name, value in two.items() if name != "members"}
+    assert two["members"] == 2
 
 
 def test_finetuning_stops_early_and_keeps_the_best_weights(tiny_bert, monkeypatch):

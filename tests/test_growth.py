@@ -56,6 +56,8 @@ def test_a_run_is_its_start_its_epochs_and_its_prediction():
     work = Work(10, 200, 4, 80, 100, 2000)
     assert PACE.seconds(work, epochs=3) == pytest.approx(2 + 3 * (10 * 0.15 + 4 * 0.01) + 100 * 0.01)
     assert work.tokens(3) == 3 * 280 + 2000
+    assert PACE.seconds(work, epochs=6, members=2) == pytest.approx(2 * PACE.seconds(work, epochs=3))
+    assert work.tokens(6, members=2) == 2 * work.tokens(3)
 
 
 def test_the_plan_sums_the_runs_that_are_missing(planned, tiny_bert):
@@ -81,6 +83,17 @@ def test_the_plan_sums_the_runs_that_are_missing(planned, tiny_bert):
     assert row["tokens"] == row["tokens_at_most"] == pytest.approx(tokens)
     assert "12 fine-tunings are missing" in str(plan)
     assert "6 runs of other classifiers are missing" in str(plan)
+
+
+def test_an_ensemble_of_two_takes_twice_as_much(planned):
+    profile, *given = planned
+    tuned = profile.training.classifiers["tuned"]
+    two = profile.changed({"training.classifiers": {"tuned": tuned.model_copy(update={"members": 2}).model_dump()}})
+    one = profile.changed({"training.classifiers": {"tuned": tuned.model_dump()}})
+    ((before,), (after,)) = (plan_training(each, *given).table.to_dict("records") for each in (one, two))
+    for name in ("tokens", "tokens_at_most", "hours", "hours_at_most"):
+        assert after[name] == pytest.approx(2 * before[name])
+        assert before[name] > 0
 
 
 def test_finished_runs_are_not_planned_and_tell_the_epochs(planned):

@@ -67,6 +67,8 @@ def fit_predict(
 def classifier_identity(settings: ClassifierSettings) -> dict[str, Any]:
     """What of a classifier's settings determines its results; goes into the names of its runs."""
     identity = settings.model_dump(mode="json", exclude={"seeds"}, exclude_none=True)
+    if identity.get("members") == 1:
+        del identity["members"]  # as the runs are named that were trained before there were ensembles
     if isinstance(settings, ProbeSettings | FinetuneSettings):
         identity["weights"] = encoder_fingerprint(settings.encoder)
     return identity

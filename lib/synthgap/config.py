@@ -148,6 +148,9 @@ class FinetuneSettings(Settings):
         None, ge=0, lt=1, description="null: the encoder's own; 0 is about twice as fast for long texts on a CPU"
     )
     validation_texts: int = Field(500, ge=1, description="at most so many validation texts, drawn by label")
+    members: int = Field(
+        1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
+    )
     seeds: Seeds | None = None
 
 

@@ -35,6 +35,39 @@ ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # wha
 def finetune(
     settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
 ) -> Fitted:
+    """Fine-tune every member of the ensemble, by default one, and average the probabilities that they give `test`.
+
+    Source: Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep
+    Ensembles, NeurIPS 2017. No two seeds share a member.
+    """
+    first = seed * settings.members
+    members = [
+        _finetune_one(settings, train, validation, test, n_labels, first + place) for place in range(settings.members)
+    ]
+    return members[0] if settings.members == 1 else averaged(members)
+
+
+def averaged(members: Sequence[Fitted]) -> Fitted:
+    """The mean probabilities of members, and what all of them took; the details of each are kept under "members"."""
+    import numpy as np
+
+    from synthgap.classifiers import Fitted
+
+    each = [member.details for member in members]
+    totals = {name: sum(details[name] for details in each) for name in ("epochs_run", "train_tokens", "predict_tokens")}
+    shared = {name: each[0][name] for name in ("bfloat16", "device")}
+    return Fitted(
+        np.mean([member.probabilities for member in members], axis=0),
+        sum(member.train_seconds for member in members),
+        sum(member.predict_seconds for member in members),
+        sum(member.trained_texts for member in members),
+        totals | shared | {"members": each},
+    )
+
+
+def _finetune_one(
+    settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+) -> Fitted:
     """Train, keep the epoch with the best macro-F1 on `validation`, and predict `test`."""
     import numpy as np
     from scipy.special import softmax

@@ -65,11 +65,12 @@ class Pace:
     predict: Times
     memory_mb: float
 
-    def seconds(self, work: Work, epochs: float) -> float:
-        """Of one run."""
+    def seconds(self, work: Work, epochs: float, members: int = 1) -> float:
+        """Of one run: `epochs` are those of all its members together."""
         each = self.train.seconds(work.train_tokens, work.train_texts)
         each += self.predict.seconds(work.validation_tokens, work.validation_texts)
-        return self.start + epochs * each + self.predict.seconds(work.test_tokens, work.test_texts)
+        test = self.predict.seconds(work.test_tokens, work.test_texts)
+        return epochs * each + members * (self.start + test)
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Work:
     test_texts: int
     test_tokens: int
 
-    def tokens(self, epochs: float) -> float:
-        return epochs * (self.train_tokens + self.validation_tokens) + self.test_tokens
+    def tokens(self, epochs: float, members: int = 1) -> float:
+        return epochs * (self.train_tokens + self.validation_tokens) + members * self.test_tokens
 
 
 def measure_pace(settings: FinetuneSettings, lots: Sequence[Sequence[str]]) -> Pace:
@@ -211,13 +212,15 @@ def _row(
         return row | dict.fromkeys(COLUMNS[3:], 0)
     pace = measure_pace(settings, pilot_texts({cell.task: cell.train["text"] for cell in missing}))
     done = [read_run(runs, cell.name)["details"]["epochs_run"] for cell in cells if cell.name in finished]
-    epochs = statistics.fmean(done) if done else float(settings.epochs)
+    members = settings.members
+    most = members * settings.epochs
+    epochs = statistics.fmean(done) if done else most
     count = TokenCounter(settings)
     works = [count.work(cell) for cell in missing]
-    row |= {"tokens": round(sum(work.tokens(epochs) for work in works)), "memory_mb": round(pace.memory_mb)}
-    row["tokens_at_most"] = round(sum(work.tokens(settings.epochs) for work in works))
-    row["hours"] = sum(pace.seconds(work, epochs) for work in works) / 3600
-    return row | {"hours_at_most": sum(pace.seconds(work, settings.epochs) for work in works) / 3600}
+    row |= {"tokens": round(sum(work.tokens(epochs, members) for work in works)), "memory_mb": round(pace.memory_mb)}
+    row["tokens_at_most"] = round(sum(work.tokens(most, members) for work in works))
+    row["hours"] = sum(pace.seconds(work, epochs, members) for work in works) / 3600
+    return row | {"hours_at_most": sum(pace.seconds(work, most, members) for work in works) / 3600}
 
 
 def planned_cells(profile: Profile, real: Mapping[str, RealData], synthetic: Path) -> list[Cell]:
