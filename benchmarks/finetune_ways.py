@@ -1,6 +1,6 @@
-"""Fine-tuning MiniLM on real texts in four ways: ours, the Trainer as most write it, the Trainer at its best, SetFit.
+"""Fine-tuning MiniLM on real texts: ours, an ensemble of ours, the Trainer as most write it and at its best, SetFit.
 
-    SYNTHGAP_DATA=... python benchmarks/finetune_ways.py [TASK ...]
+    SYNTHGAP_DATA=... python benchmarks/finetune_ways.py [TASK ...] [--ways WAY ...]
 
 200 texts a label (or all, where there are fewer), at most 300 validation and 500 test texts; every way in the same
 process on the same texts, one after another; memory is the peak of the whole process. SetFit needs
@@ -9,6 +9,7 @@ default it draws every pair, which takes far longer). Rows go to benchmarks/fine
 on a machine of the same kind is kept, and only rows of one machine are compared.
 """
 
+import argparse
 import ctypes
 import gc
 import statistics
@@ -43,14 +44,25 @@ COLUMNS = (
 )
 TEXTS_PER_LABEL, VALIDATION_TEXTS, TEST_TEXTS = 200, 300, 500
 EPOCHS = 6
+MEMBERS, MEMBER_EPOCHS = 2, 3  # of the ensemble; chosen on validation splits: benchmarks/settings_ensemble.csv
 SETFIT_ITERATIONS = 5
 PLAIN_TASKS = ("sms_spam", "tweet_irony", "humor")  # the slowest way need not be run on all
 
 
 def ours(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
     """All epochs, for the same work as the others; a profile stops earlier where validation says so."""
-    settings = FinetuneSettings(kind="finetune", learning_rate=2e-4, batch_size=16, epochs=EPOCHS, patience=EPOCHS)
-    return fit_predict(settings, train, validation, test, n_labels, 0).probabilities, EPOCHS
+    return fit_predict(settings_of(EPOCHS), train, validation, test, n_labels, 0).probabilities, EPOCHS
+
+
+def ensemble(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+    settings = settings_of(MEMBER_EPOCHS, MEMBERS)
+    return fit_predict(settings, train, validation, test, n_labels, 0).probabilities, MEMBERS * MEMBER_EPOCHS
+
+
+def settings_of(epochs: int, members: int = 1) -> FinetuneSettings:
+    return FinetuneSettings(
+        kind="finetune", learning_rate=2e-4, batch_size=16, epochs=epochs, patience=epochs, members=members
+    )
 
 
 def plain_trainer(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
@@ -126,7 +138,7 @@ def with_trainer(arguments, collator, tokens, train, validation, test, n_labels,
     return trainer.predict(rows(Texts(test, [0] * len(test)))).predictions
 
 
-def setfit(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
+def setfit(train: Texts, validation: Texts, test: list[str], n_labels: int, seed: int = 0) -> tuple[np.ndarray, int]:
     """SetFit with its own batch size and learning rates, one epoch of pairs."""
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
@@ -134,14 +146,20 @@ def setfit(train: Texts, validation: Texts, test: list[str], n_labels: int) -> t
     model = SetFitModel.from_pretrained(encoder_source("minilm"))
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, num_iterations=SETFIT_ITERATIONS, seed=0, report_to="none", save_strategy="no"
+            output_dir=folder, num_iterations=SETFIT_ITERATIONS, seed=seed, report_to="none", save_strategy="no"
         )
         data = Dataset.from_dict({"text": list(train.texts), "label": list(train.labels)})
         Trainer(model=model, args=arguments, train_dataset=data).train()
         return np.asarray(model.predict_proba(test)), 1
 
 
-WAYS = {"ours": ours, "best_trainer": best_trainer, "setfit": setfit, "plain_trainer": plain_trainer}
+WAYS = {
+    "ours": ours,
+    "ensemble": ensemble,
+    "best_trainer": best_trainer,
+    "setfit": setfit,
+    "plain_trainer": plain_trainer,
+}
 
 
 def texts_of(name: str):
@@ -186,7 +204,7 @@ def measured(name: str, way: str, here: str) -> dict[str, object]:
     return dict(zip(COLUMNS, (*values, f"{peak_memory_mb():.0f}", f"{100 * macro_f1:.2f}"), strict=True))
 
 
-def main(names: list[str]) -> None:
+def main(names: list[str], ways: list[str]) -> None:
     import datasets
 
     datasets.disable_progress_bars()
@@ -194,7 +212,7 @@ def main(names: list[str]) -> None:
     here = machine_name()
     rows = {(row["task"], row["way"], row["machine"]): row for row in read_rows(CSV)}
     for name in names or load_profile("recorded").tasks:
-        for way in WAYS:
+        for way in ways:
             key = (name, way, here)
             if key not in rows and (way != "plain_trainer" or name in PLAIN_TASKS):
                 rows[key] = measured(*key)
@@ -204,33 +222,48 @@ def main(names: list[str]) -> None:
 
 
 def summary(rows: list[dict]) -> str:
-    """Ratios on each machine, and macro-F1 less SetFit's: of each task the mean over machines, one seed on each."""
+    """Ratios on each machine, and macro-F1 less SetFit's."""
     machines = sorted({row["machine"] for row in rows})
     parts = [f"{name}: {speeds([row for row in rows if row['machine'] == name])}" for name in machines]
-    f1 = {(row["way"], row["task"], row["machine"]): float(row["macro_f1"]) for row in rows}
-    pairs: dict[str, list[float]] = {}
-    for way, task, name in f1:
-        if way == "setfit":
-            pairs.setdefault(task, []).append(f1["ours", task, name] - f1["setfit", task, name])
-    differences = {task: statistics.mean(found) for task, found in pairs.items()}
+    return (
+        f"fine-tuning MiniLM, 200 texts a label; medians over tasks. {'. '.join(parts)}. "
+        f"Macro-F1 less SetFit's: {against_setfit(rows, 'ours', 'ours')}; "
+        f"{against_setfit(rows, 'ensemble', f'ensemble of {MEMBERS} x {MEMBER_EPOCHS} epochs')}"
+    )
+
+
+def against_setfit(rows: list[dict], way: str, title: str) -> str:
+    """Differences by task, each the mean over machines, one seed on each; SetFit computes in float32 on all of them."""
+    scores: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        scores.setdefault((row["way"], row["task"]), []).append(float(row["macro_f1"]))
+    differences = {
+        task: statistics.mean(scores[way, task]) - statistics.mean(found)
+        for (other, task), found in scores.items()
+        if other == "setfit" and (way, task) in scores
+    }
     lower = [f"{task} {difference:.1f}" for task, difference in sorted(differences.items()) if difference < 0]
     return (
-        f"fine-tuning MiniLM, 200 texts a label; medians over tasks. {'. '.join(parts)}. Macro-F1 is no lower than "
-        f"SetFit's on {len(differences) - len(lower)} of {len(differences)} tasks (median difference "
-        f"{statistics.median(differences.values()):+.1f}; lower: {', '.join(lower) or 'none'})"
+        f"{title} no lower on {len(differences) - len(lower)} of {len(differences)} tasks, median "
+        f"{statistics.median(differences.values()):+.1f} (lower: {', '.join(lower) or 'none'})"
     )
 
 
 def speeds(rows: list[dict]) -> str:
-    """How much faster ours is than each other way, on one machine: texts a second, or whole runs beside SetFit's."""
+    """How much faster ours is than other ways, on one machine: texts a second, or whole runs beside SetFit's."""
     found = {(row["way"], row["task"]): row for row in rows}
     parts = []
-    for way, title in (
-        ("plain_trainer", "times the texts/s of the Trainer padding to 128 in float32"),
-        ("best_trainer", "times the texts/s of the Trainer at its best"),
-        ("setfit", "times as fast as SetFit"),
+    for mine, theirs, title in (
+        ("ours", "plain_trainer", "times the texts/s of the Trainer padding to 128 in float32"),
+        ("ours", "best_trainer", "times the texts/s of the Trainer at its best"),
+        ("ours", "setfit", "times as fast as SetFit"),
+        ("ensemble", "setfit", "times, as an ensemble"),
     ):
-        ratios = [times_faster(found["ours", task], row) for (other, task), row in found.items() if other == way]
+        ratios = [
+            times_faster(found[mine, task], row)
+            for (other, task), row in found.items()
+            if other == theirs and (mine, task) in found
+        ]
         if ratios:
             spread = f"{min(ratios):.1f} to {max(ratios):.1f}, tasks: {len(ratios)}"
             parts.append(f"{statistics.median(ratios):.1f} {title} ({spread})")
@@ -243,4 +276,8 @@ def times_faster(mine: dict, theirs: dict) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("tasks", nargs="*", metavar="TASK")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    asked = parser.parse_args()
+    main(asked.tasks, asked.ways)

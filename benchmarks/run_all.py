@@ -18,6 +18,7 @@ SCRIPTS = (
 LONG = (
     "finetune_ways",
     "finetune_scores",
+    "setfit_scores",
     "finetune_peak",
     "growth",
 )  # an hour, and real data: run when they are named

@@ -1,0 +1,150 @@
+"""Macro-F1 beside SetFit's on whole test splits: fine-tuning as `recorded` does it, and ensembles of short ones.
+
+    SYNTHGAP_DATA=... python benchmarks/setfit_scores.py [SEED ...]
+
+200 texts a label (or all, where there are fewer), drawn by the seed as `recorded` draws them; every way trains on the
+same texts and predicts the whole test split. IMDB, whose texts are long, is left to finetune_ways.py and its 500 test
+texts. Runs of `recorded` are read from outputs/recorded. An ensemble has one, two or three members with as many epochs
+as in finetune_ways.py: two take about as long as one of six epochs. Several trainings run at once, each on one thread,
+so nothing is timed here. Rows go to benchmarks/setfit_scores.csv, with the 95 % interval of the difference from SetFit
+over the test texts; tasks and seeds that were measured before are kept.
+"""
+
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from common import read_rows, write_rows
+from finetune_ways import MEMBER_EPOCHS, TEXTS_PER_LABEL, setfit
+from joblib import Parallel, delayed, parallel_config
+
+from synthgap.classifiers import Texts, fit_predict
+from synthgap.config import load_profile
+from synthgap.data import load_real
+from synthgap.files import read_json
+from synthgap.runs import Cell, plan_task, read_predictions
+from synthgap.tasks import load_task
+
+CSV = Path(__file__).with_suffix(".csv")
+RUNS = Path(__file__).parents[1] / "outputs" / "recorded" / "runs"
+COLUMNS = ("task", "seed", "way", "train_texts", "test_texts", "macro_f1", "low", "high")
+LEFT_OUT = ("imdb",)
+MEMBERS = 3
+RESAMPLES = 1000
+TITLES = {
+    "recorded": "as the profile recorded",
+    "members_1": f"one of {MEMBER_EPOCHS} epochs",
+    "members_2": f"two of {MEMBER_EPOCHS} epochs",
+    "members_3": f"three of {MEMBER_EPOCHS} epochs",
+}
+
+
+def cells(seeds: tuple[int, ...]) -> Iterator[Cell]:
+    """The fine-tuned classifier of `recorded` on real texts alone."""
+    profile = load_profile("recorded")
+    changed = {
+        "regimes": ("real",),
+        "seeds": seeds,
+        "texts_per_label": TEXTS_PER_LABEL,
+        "classifiers": {"finetune": profile.training.classifiers["finetune"]},
+        "curve": None,
+        "augmentation": None,
+    }
+    profile = profile.model_copy(update={"training": profile.training.model_copy(update=changed)})
+    for name in profile.tasks:
+        if name not in LEFT_OUT:
+            yield from plan_task(profile, load_real(load_task(name), profile), {})
+
+
+def recorded_labels(cell: Cell) -> np.ndarray | None:
+    """What the run that has this cell's texts, classifier and seed predicted; it may have predicted further texts."""
+    for path in sorted(RUNS.glob("*.json")):
+        identity = read_json(path)["identity"]
+        if {key: value for key, value in identity.items() if key != "annotated"} == cell.identity:
+            return read_predictions(RUNS, path.stem).set_index("id").loc[cell.test["id"], "predicted"].to_numpy()
+    return None
+
+
+def probabilities(cell: Cell, member: int | None) -> np.ndarray:
+    """Of a member of our ensembles, or of SetFit; shape (test texts, labels)."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    labels, test = cell.identity["labels"], cell.test["text"].tolist()
+    train, validation = (
+        Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
+        for frame in (cell.train, cell.validation)
+    )
+    if member is None:
+        return setfit(train, validation, test, len(labels), cell.seed)[0]
+    settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS})
+    return fit_predict(settings, train, validation, test, len(labels), cell.seed * MEMBERS + member).probabilities
+
+
+def rows_of(cell: Cell, setfit_found: np.ndarray, members: list[np.ndarray]) -> list[dict[str, object]]:
+    labels = list(cell.identity["labels"])
+    sizes = range(1, MEMBERS + 1)
+    scored = {"setfit": setfit_found} | {f"members_{size}": np.mean(members[:size], axis=0) for size in sizes}
+    predicted = {way: found.argmax(axis=1) for way, found in scored.items()}
+    recorded = recorded_labels(cell)
+    if recorded is not None:
+        predicted["recorded"] = np.array([labels.index(label) for label in recorded])
+    truth = np.array([labels.index(label) for label in cell.test["label"]])
+    places = np.random.default_rng(0).integers(0, len(truth), (RESAMPLES, len(truth)))
+    draws = {way: np.array([macro_f1(truth[some], found[some]) for some in places]) for way, found in predicted.items()}
+    rows = []
+    for way, found in predicted.items():
+        low, high = np.percentile(draws[way] - draws["setfit"], (2.5, 97.5))
+        values = (cell.task, cell.seed, way, len(cell.train), len(truth), macro_f1(truth, found), low, high)
+        rows.append(
+            {name: f"{one:.2f}" if isinstance(one, float) else one for name, one in zip(COLUMNS, values, strict=True)}
+        )
+    return rows
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """In percent, of numbers of labels; as scikit-learn's f1_score, which is too slow for so many resamples."""
+    labels = 1 + max(truth.max(), predicted.max())
+    found = np.bincount(labels * truth + predicted, minlength=labels**2).reshape(labels, labels)
+    return float(100 * np.mean(2 * found.diagonal() / np.maximum(found.sum(axis=0) + found.sum(axis=1), 1)))
+
+
+def main(seeds: tuple[int, ...]) -> None:
+    rows = read_rows(CSV)
+    known = {(row["task"], int(row["seed"])) for row in rows}
+    missing = [cell for cell in cells(seeds) if (cell.task, cell.seed) not in known]
+    jobs = [(cell, member) for cell in missing for member in (None, *range(MEMBERS))]
+    with parallel_config("loky", inner_max_num_threads=1):
+        found = Parallel(n_jobs=-1, return_as="generator")(delayed(probabilities)(*job) for job in jobs)
+        for cell in missing:
+            rows += rows_of(cell, next(found), [next(found) for _ in range(MEMBERS)])
+            print(cell.title, file=sys.stderr, flush=True)
+            write_rows(CSV, rows)
+    print(summary(rows))
+
+
+def summary(rows: list[dict]) -> str:
+    """On how many tasks each of our ways is no lower than SetFit, by the mean over seeds; surely, by its interval."""
+    f1 = {(row["way"], row["task"], row["seed"]): float(row["macro_f1"]) for row in rows}
+    parts = []
+    for way, title in TITLES.items():
+        ours = [row for row in rows if row["way"] == way]
+        differences: dict[str, list[float]] = {}
+        for row in ours:
+            difference = float(row["macro_f1"]) - f1["setfit", row["task"], row["seed"]]
+            differences.setdefault(row["task"], []).append(difference)
+        means = {task: statistics.mean(found) for task, found in sorted(differences.items())}
+        lower = [f"{task} {mean:.1f}" for task, mean in means.items() if mean < 0]
+        surely = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
+        parts.append(
+            f"{title} no lower on {len(means) - len(lower)} of {len(means)} tasks (median "
+            f"{statistics.median(means.values()):+.1f}; lower: {', '.join(lower) or 'none'}; intervals below 0 on "
+            f"{surely[0]}, above on {surely[1]})"
+        )
+    return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label: {'; '.join(parts)}"
+
+
+if __name__ == "__main__":
+    main(tuple(map(int, sys.argv[1:])) or (0,))
