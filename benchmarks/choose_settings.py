@@ -16,6 +16,7 @@ import itertools
 import statistics
 import sys
 
+from finetune_ways import settings_of
 from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import f1_score
 
@@ -91,8 +92,7 @@ def choose_ensemble(profile, out) -> None:
 
 def member(train, validation, n_labels, epochs, seed):
     choosing, scored = halves(validation)
-    settings = FinetuneSettings(kind="finetune", learning_rate=2e-4, batch_size=16, epochs=epochs, patience=epochs)
-    return fit_predict(settings, train, choosing, scored.texts, n_labels, seed)
+    return fit_predict(settings_of(epochs), train, choosing, scored.texts, n_labels, seed)
 
 
 def halves(texts: Texts) -> tuple[Texts, Texts]:

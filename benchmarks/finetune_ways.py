@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,11 @@ def against_setfit(rows: list[dict], way: str, title: str) -> str:
         for (other, task), found in scores.items()
         if other == "setfit" and (way, task) in scores
     }
+    return no_lower(title, differences)
+
+
+def no_lower(title: str, differences: Mapping[str, float]) -> str:
+    """In words, on how many tasks a difference from SetFit is none or positive, and on which it is not."""
     lower = [f"{task} {difference:.1f}" for task, difference in sorted(differences.items()) if difference < 0]
     return (
         f"{title} no lower on {len(differences) - len(lower)} of {len(differences)} tasks, median "

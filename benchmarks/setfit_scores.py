@@ -13,17 +13,19 @@ over the test texts; tasks and seeds that were measured before are kept.
 import statistics
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from common import read_rows, write_rows
-from finetune_ways import MEMBER_EPOCHS, TEXTS_PER_LABEL, setfit
+from finetune_ways import MEMBER_EPOCHS, TEXTS_PER_LABEL, no_lower, setfit
 from joblib import Parallel, delayed, parallel_config
 
 from synthgap.classifiers import Texts, fit_predict
 from synthgap.config import load_profile
 from synthgap.data import load_real
-from synthgap.files import read_json
+from synthgap.evaluation import INTERVAL, Outcome, bootstrap, score_runs
+from synthgap.files import digest, read_json
 from synthgap.runs import Cell, plan_task, read_predictions
 from synthgap.tasks import load_task
 
@@ -58,13 +60,11 @@ def cells(seeds: tuple[int, ...]) -> Iterator[Cell]:
             yield from plan_task(profile, load_real(load_task(name), profile), {})
 
 
-def recorded_labels(cell: Cell) -> np.ndarray | None:
-    """What the run that has this cell's texts, classifier and seed predicted; it may have predicted further texts."""
-    for path in sorted(RUNS.glob("*.json")):
-        identity = read_json(path)["identity"]
-        if {key: value for key, value in identity.items() if key != "annotated"} == cell.identity:
-            return read_predictions(RUNS, path.stem).set_index("id").loc[cell.test["id"], "predicted"].to_numpy()
-    return None
+@lru_cache
+def recorded_runs() -> dict[str, str]:
+    """{name of a cell: its run of `recorded`}, whether or not the run predicted annotated texts as well."""
+    identities = {path.stem: read_json(path)["identity"] for path in sorted(RUNS.glob("*.json"))}
+    return {digest({k: v for k, v in one.items() if k != "annotated"}, 20): run for run, one in identities.items()}
 
 
 def probabilities(cell: Cell, member: int | None) -> np.ndarray:
@@ -84,31 +84,24 @@ def probabilities(cell: Cell, member: int | None) -> np.ndarray:
 
 
 def rows_of(cell: Cell, setfit_found: np.ndarray, members: list[np.ndarray]) -> list[dict[str, object]]:
-    labels = list(cell.identity["labels"])
+    labels = cell.identity["labels"]
     sizes = range(1, MEMBERS + 1)
     scored = {"setfit": setfit_found} | {f"members_{size}": np.mean(members[:size], axis=0) for size in sizes}
-    predicted = {way: found.argmax(axis=1) for way, found in scored.items()}
-    recorded = recorded_labels(cell)
-    if recorded is not None:
-        predicted["recorded"] = np.array([labels.index(label) for label in recorded])
+    if cell.name in recorded_runs():
+        frame = read_predictions(RUNS, recorded_runs()[cell.name]).set_index("id").loc[cell.test["id"]]
+        scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
     truth = np.array([labels.index(label) for label in cell.test["label"]])
-    places = np.random.default_rng(0).integers(0, len(truth), (RESAMPLES, len(truth)))
-    draws = {way: np.array([macro_f1(truth[some], found[some]) for some in places]) for way, found in predicted.items()}
+    predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
+    n_train = dict.fromkeys(scored, len(cell.train))
+    outcome = Outcome(cell.task, cell.classifier, tuple(labels), truth, predicted, n_train)
+    draws = {way: metrics["macro_f1"] for way, metrics in bootstrap(outcome, RESAMPLES, 0).items()}
     rows = []
-    for way, found in predicted.items():
-        low, high = np.percentile(draws[way] - draws["setfit"], (2.5, 97.5))
-        values = (cell.task, cell.seed, way, len(cell.train), len(truth), macro_f1(truth, found), low, high)
-        rows.append(
-            {name: f"{one:.2f}" if isinstance(one, float) else one for name, one in zip(COLUMNS, values, strict=True)}
-        )
+    for way in scored:
+        low, high = np.percentile(draws[way] - draws["setfit"], INTERVAL)
+        found = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
+        values = (cell.task, cell.seed, way, len(cell.train), len(truth), *(f"{one:.2f}" for one in found))
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
-
-
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """In percent, of numbers of labels; as scikit-learn's f1_score, which is too slow for so many resamples."""
-    labels = 1 + max(truth.max(), predicted.max())
-    found = np.bincount(labels * truth + predicted, minlength=labels**2).reshape(labels, labels)
-    return float(100 * np.mean(2 * found.diagonal() / np.maximum(found.sum(axis=0) + found.sum(axis=1), 1)))
 
 
 def main(seeds: tuple[int, ...]) -> None:
@@ -135,14 +128,9 @@ def summary(rows: list[dict]) -> str:
         for row in ours:
             difference = float(row["macro_f1"]) - f1["setfit", row["task"], row["seed"]]
             differences.setdefault(row["task"], []).append(difference)
-        means = {task: statistics.mean(found) for task, found in sorted(differences.items())}
-        lower = [f"{task} {mean:.1f}" for task, mean in means.items() if mean < 0]
-        surely = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
-        parts.append(
-            f"{title} no lower on {len(means) - len(lower)} of {len(means)} tasks (median "
-            f"{statistics.median(means.values()):+.1f}; lower: {', '.join(lower) or 'none'}; intervals below 0 on "
-            f"{surely[0]}, above on {surely[1]})"
-        )
+        means = {task: statistics.mean(found) for task, found in differences.items()}
+        below, above = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
+        parts.append(f"{no_lower(title, means)}, intervals below 0 on {below}, above on {above}")
     return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label: {'; '.join(parts)}"
 
 
