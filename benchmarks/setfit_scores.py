@@ -5,9 +5,10 @@
 200 texts a label (or all, where there are fewer), drawn by the seed as `recorded` draws them; every way trains on the
 same texts and predicts the whole test split. IMDB, whose texts are long, is left to finetune_ways.py and its 500 test
 texts. Runs of `recorded` are read from outputs/recorded. An ensemble has one, two or three members with as many epochs
-as in finetune_ways.py: two take about as long as one of six epochs. Several trainings run at once, each on one thread,
-so nothing is timed here. Rows go to benchmarks/setfit_scores.csv, with the 95 % interval of the difference from SetFit
-over the test texts; tasks and seeds that were measured before are kept.
+as in finetune_ways.py and, as SetFit, without validation texts. Several trainings run at once, each on one thread, so
+nothing is timed here. Their predictions are kept in benchmarks/kept, so what was broken off goes on. Rows go to
+benchmarks/setfit_scores.csv, with the 95 % interval of the difference from SetFit over the test texts; tasks and seeds
+that were measured before are kept.
 """
 
 import statistics
@@ -18,22 +19,22 @@ from pathlib import Path
 
 import numpy as np
 from common import read_rows, write_rows
-from finetune_ways import MEMBER_EPOCHS, TEXTS_PER_LABEL, no_lower, setfit
+from finetune_ways import MEMBER_EPOCHS, MEMBERS, NO_TEXTS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
 from joblib import Parallel, delayed, parallel_config
 
 from synthgap.classifiers import Texts, fit_predict
 from synthgap.config import load_profile
 from synthgap.data import load_real
 from synthgap.evaluation import INTERVAL, Outcome, bootstrap, score_runs
-from synthgap.files import digest, read_json
+from synthgap.files import atomic, digest, read_json
 from synthgap.runs import Cell, plan_task, read_predictions
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
+KEPT = Path(__file__).parent / "kept"
 RUNS = Path(__file__).parents[1] / "outputs" / "recorded" / "runs"
 COLUMNS = ("task", "seed", "way", "train_texts", "test_texts", "macro_f1", "low", "high")
 LEFT_OUT = ("imdb",)
-MEMBERS = 3
 RESAMPLES = 1000
 TITLES = {
     "recorded": "as the profile recorded",
@@ -68,19 +69,25 @@ def recorded_runs() -> dict[str, str]:
 
 
 def probabilities(cell: Cell, member: int | None) -> np.ndarray:
-    """Of a member of our ensembles, or of SetFit; shape (test texts, labels)."""
+    """Of a member of our ensembles, or of SetFit; shape (test texts, labels). What was computed before is kept."""
+    way = f"setfit_{SETFIT_ITERATIONS}" if member is None else f"{MEMBER_EPOCHS}_epochs_{member}"
+    path = KEPT / f"{cell.name}_{way}.npy"
+    if not path.is_file():
+        with atomic(path) as part, part.open("wb") as file:
+            np.save(file, computed(cell, member))
+    return np.load(path)
+
+
+def computed(cell: Cell, member: int | None) -> np.ndarray:
     import datasets
 
     datasets.disable_progress_bars()
     labels, test = cell.identity["labels"], cell.test["text"].tolist()
-    train, validation = (
-        Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
-        for frame in (cell.train, cell.validation)
-    )
+    train = Texts(cell.train["text"].tolist(), [labels.index(label) for label in cell.train["label"]])
     if member is None:
-        return setfit(train, validation, test, len(labels), cell.seed)[0]
+        return setfit(train, NO_TEXTS, test, len(labels), cell.seed)[0]
     settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS})
-    return fit_predict(settings, train, validation, test, len(labels), cell.seed * MEMBERS + member).probabilities
+    return fit_predict(settings, train, NO_TEXTS, test, len(labels), cell.seed * MEMBERS + member).probabilities
 
 
 def rows_of(cell: Cell, setfit_found: np.ndarray, members: list[np.ndarray]) -> list[dict[str, object]]:

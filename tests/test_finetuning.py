@@ -4,7 +4,7 @@ import torch
 from small_encoder import BAD, FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
 
 from synthgap import finetuning
-from synthgap.classifiers import classifier_identity, fit_predict
+from synthgap.classifiers import Texts, classifier_identity, fit_predict
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import (
     batches,
@@ -78,6 +78,17 @@ def test_finetuning_stops_early_and_keeps_the_best_weights(tiny_bert, monkeypatc
     assert fitted.details["validation_macro_f1"] == [0.2, 0.9, 0.5, 0.5]
     assert (fitted.details["best_epoch"], fitted.details["epochs_run"]) == (2, 4)
     assert kept["moved"], "the last epoch's weights were used"
+
+
+def test_without_validation_texts_all_epochs_are_trained_and_the_last_is_kept(tiny_bert, monkeypatch):
+    settings = FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 4, "patience": 1})
+    alone = fit_predict(settings, TRAIN, Texts([], []), TEST, 2, seed=0)
+    assert (alone.details["epochs_run"], alone.details["best_epoch"]) == (4, 4)
+    assert alone.details["validation_macro_f1"] == []
+    assert alone.trained_texts == 4 * len(TRAIN.texts)
+    monkeypatch.setattr(finetuning, "scorer", lambda *given: lambda model: 0.5)  # of equal epochs, the last is the best
+    watched = fit_predict(settings.model_copy(update={"patience": 4}), TRAIN, TRAIN, TEST, 2, seed=0)
+    np.testing.assert_array_equal(alone.probabilities, watched.probabilities)
 
 
 def test_an_equal_score_ends_no_waiting_but_its_later_weights_are_kept():

@@ -11,9 +11,9 @@ from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import load_tokenizer
 from synthgap.generation import generate, load_synthetic, provenance, save_generated
-from synthgap.growth import Pace, Times, Work, measure_pace, plan_training, planned_cells
+from synthgap.growth import Pace, Times, TokenCounter, Work, measure_pace, plan_training, planned_cells
 from synthgap.llm import connect
-from synthgap.runs import plan_curve, plan_task, run_grid
+from synthgap.runs import plan_curve, plan_task, read_run, run_grid
 from synthgap.tasks import load_task
 
 PACE = Pace(start=2.0, train=Times(((10, 0.1), (30, 0.2))), predict=Times(((20, 0.01),)), memory_mb=1234.0)
@@ -94,6 +94,21 @@ def test_an_ensemble_of_two_takes_twice_as_much(planned):
     for name in ("tokens", "tokens_at_most", "hours", "hours_at_most"):
         assert after[name] == pytest.approx(2 * before[name])
         assert before[name] > 0
+
+
+def test_a_classifier_without_validation_texts_is_planned_and_trained(planned):
+    profile, real, synthetic, runs = planned
+    tuned = profile.training.classifiers["tuned"].model_copy(update={"validation_texts": 0, "seeds": (0,)})
+    profile = profile.changed({"tasks": ["humor"], "training.classifiers": {"tuned": tuned.model_dump()}})
+    write_texts(profile, real, synthetic)
+    cells = planned_cells(profile, {"humor": real["humor"]}, synthetic)
+    (row,) = plan_training(profile, {"humor": real["humor"]}, synthetic, runs).table.to_dict("records")
+    count = TokenCounter(tuned)
+    tokens = [4 * count.tokens(cell.train["text"]) + count.tokens(cell.test["text"]) for cell in cells]
+    assert row["tokens"] == sum(tokens)
+    assert len(tokens) == 3
+    run_grid(cells[:1], runs)
+    assert read_run(runs, cells[0].name)["details"]["epochs_run"] == 4
 
 
 def test_finished_runs_are_not_planned_and_tell_the_epochs(planned):

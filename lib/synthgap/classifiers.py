@@ -49,7 +49,7 @@ def fit_predict(
     """Train on `train` and give the probability of every label for every text of `test`.
 
     Args:
-        validation: used by fine-tuning alone, to choose the epoch.
+        validation: used by fine-tuning alone, to choose the epoch; where it is empty, the last is kept.
         seed: fixes initialisation and order of batches; logistic regression has no randomness of its own.
 
     Raises:

@@ -147,7 +147,9 @@ class FinetuneSettings(Settings):
     attention_dropout: float | None = Field(
         None, ge=0, lt=1, description="null: the encoder's own; 0 is about twice as fast for long texts on a CPU"
     )
-    validation_texts: int = Field(500, ge=1, description="at most so many validation texts, drawn by label")
+    validation_texts: int = Field(
+        500, ge=0, description="at most so many, to choose the epoch; 0: all epochs are trained and the last is kept"
+    )
     members: int = Field(
         1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
     )

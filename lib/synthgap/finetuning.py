@@ -68,7 +68,7 @@ def averaged(members: Sequence[Fitted]) -> Fitted:
 def _finetune_one(
     settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
 ) -> Fitted:
-    """Train, keep the epoch with the best macro-F1 on `validation`, and predict `test`."""
+    """Train, keep the epoch with the best macro-F1 on `validation` (the last, where that is empty), predict `test`."""
     import numpy as np
     from scipy.special import softmax
     from transformers import set_seed
@@ -83,21 +83,23 @@ def _finetune_one(
     train_rows, validation_rows, test_rows = (list(itertools.islice(rows, len(part))) for part in parts)
     pad = int(tokenizer.pad_token_id)
     with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
-        best = keep_best(settings.patience, scorer(list(map(renumbered, validation_rows)), validation.labels, pad))
+        score = scorer(list(map(renumbered, validation_rows)), validation.labels, pad)
+        best = keep_best(settings.patience, score) if validation_rows else None
         items = [
             {"input_ids": renumbered(row), "labels": label} for row, label in zip(train_rows, train.labels, strict=True)
         ]
         with tempfile.TemporaryDirectory() as scratch:
-            trainer = new_trainer(model, training_arguments(settings, seed, scratch), items, pad, best)
-            trainer.train()
-        best.restore(model)
+            callbacks = [best] if best else []
+            new_trainer(model, training_arguments(settings, seed, scratch), items, pad, *callbacks).train()
+        if best:
+            best.restore(model)
     trained = time.perf_counter()
     probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)
-    epochs = len(best.history)
+    epochs = len(best.history) if best else settings.epochs
     details = {
         "epochs_run": epochs,
-        "best_epoch": best.epoch,
-        "validation_macro_f1": [round(score, 6) for score in best.history],
+        "best_epoch": best.epoch if best else epochs,
+        "validation_macro_f1": [round(found, 6) for found in best.history] if best else [],
         "bfloat16": bfloat16(),
         "train_tokens": epochs * sum(map(len, train_rows)),
         "predict_tokens": sum(map(len, test_rows)),
