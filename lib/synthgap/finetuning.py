@@ -83,23 +83,22 @@ def _finetune_one(
     train_rows, validation_rows, test_rows = (list(itertools.islice(rows, len(part))) for part in parts)
     pad = int(tokenizer.pad_token_id)
     with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
-        score = scorer(list(map(renumbered, validation_rows)), validation.labels, pad)
-        best = keep_best(settings.patience, score) if validation_rows else None
+        score = scorer(list(map(renumbered, validation_rows)), validation.labels, pad) if validation_rows else None
+        best = keep_best(settings.patience, score)
         items = [
             {"input_ids": renumbered(row), "labels": label} for row, label in zip(train_rows, train.labels, strict=True)
         ]
         with tempfile.TemporaryDirectory() as scratch:
-            callbacks = [best] if best else []
-            new_trainer(model, training_arguments(settings, seed, scratch), items, pad, *callbacks).train()
-        if best:
-            best.restore(model)
+            trainer = new_trainer(model, training_arguments(settings, seed, scratch), items, pad, best)
+            trainer.train()
+        best.restore(model)
     trained = time.perf_counter()
     probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)
-    epochs = len(best.history) if best else settings.epochs
+    epochs = best.epochs_run
     details = {
         "epochs_run": epochs,
-        "best_epoch": best.epoch if best else epochs,
-        "validation_macro_f1": [round(found, 6) for found in best.history] if best else [],
+        "best_epoch": best.epoch,
+        "validation_macro_f1": [round(score, 6) for score in best.history],
         "bfloat16": bfloat16(),
         "train_tokens": epochs * sum(map(len, train_rows)),
         "predict_tokens": sum(map(len, test_rows)),
@@ -292,34 +291,39 @@ def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path
     )
 
 
-def keep_best(patience: int, score: Callable[[Any], float]):  # type: ignore[no-untyped-def]
+def keep_best(patience: int, score: Callable[[Any], float] | None):  # type: ignore[no-untyped-def]
     """A callback that keeps the best epoch's weights in memory, and stops when `patience` epochs brought no better one.
 
     Of epochs that are as good, the last is kept: few validation texts often cannot tell an early epoch from a later
     one, which was trained longer and at a lower learning rate.
 
     Args:
-        score: of a model after an epoch; more is better.
+        score: of a model after an epoch; more is better. None: the last epoch is kept.
     """
     from transformers import TrainerCallback
 
     class KeepBest(TrainerCallback):
         def __init__(self) -> None:
             self.history: list[float] = []
-            self.epoch = 0
+            self.epochs_run = self.epoch = 0
             self.weights: dict[str, Any] = {}
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.epochs_run += 1
+            if score is None:
+                self.epoch = self.epochs_run
+                return
             found = score(kwargs["model"])
             if found >= max(self.history, default=found):
                 self.weights = {name: value.detach().clone() for name, value in kwargs["model"].state_dict().items()}
-                self.epoch = len(self.history) + 1
+                self.epoch = self.epochs_run
             self.history.append(found)
             first = self.history.index(max(self.history)) + 1
             control.should_training_stop |= len(self.history) - first >= patience
 
         def restore(self, model: Any) -> None:
-            model.load_state_dict(self.weights)
+            if self.weights:
+                model.load_state_dict(self.weights)
 
     return KeepBest()
 
