@@ -46,7 +46,6 @@ COLUMNS = (
 TEXTS_PER_LABEL, VALIDATION_TEXTS, TEST_TEXTS = 200, 300, 500
 EPOCHS = 6
 MEMBERS, MEMBER_EPOCHS = 3, 3  # of the ensemble; epochs: benchmarks/settings_ensemble.csv
-NO_TEXTS = Texts([], [])
 SETFIT_ITERATIONS = 5
 PLAIN_TASKS = ("sms_spam", "tweet_irony", "humor")  # the slowest way need not be run on all
 
@@ -57,9 +56,8 @@ def ours(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tup
 
 
 def ensemble(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
-    """As SetFit, without validation texts."""
     settings = settings_of(MEMBER_EPOCHS, MEMBERS)
-    return fit_predict(settings, train, NO_TEXTS, test, n_labels, 0).probabilities, MEMBERS * MEMBER_EPOCHS
+    return fit_predict(settings, train, validation, test, n_labels, 0).probabilities, MEMBERS * MEMBER_EPOCHS
 
 
 def settings_of(epochs: int, members: int = 1) -> FinetuneSettings:

@@ -5,10 +5,10 @@
 200 texts a label (or all, where there are fewer), drawn by the seed as `recorded` draws them; every way trains on the
 same texts and predicts the whole test split. IMDB, whose texts are long, is left to finetune_ways.py and its 500 test
 texts. Runs of `recorded` are read from outputs/recorded. An ensemble has one, two or three members with as many epochs
-as in finetune_ways.py and, as SetFit, without validation texts. Several trainings run at once, each on one thread, so
-nothing is timed here. Their predictions are kept in benchmarks/kept, so what was broken off goes on. Rows go to
-benchmarks/setfit_scores.csv, with the 95 % interval of the difference from SetFit over the test texts; tasks and seeds
-that were measured before are kept.
+as in finetune_ways.py; real validation texts choose each one's epoch, as in `recorded`, or, as in SetFit, there are
+none. Several trainings run at once, each on one thread, so nothing is timed here. Their predictions are kept in
+benchmarks/kept, so what was broken off goes on. Rows go to benchmarks/setfit_scores.csv, with the 95 % interval of the
+difference from SetFit over the test texts; tasks and seeds that were measured before are kept.
 """
 
 import statistics
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from common import read_rows, write_rows
-from finetune_ways import MEMBER_EPOCHS, MEMBERS, NO_TEXTS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
+from finetune_ways import MEMBER_EPOCHS, MEMBERS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
 from joblib import Parallel, delayed, parallel_config
 
 from synthgap.classifiers import Texts, fit_predict
@@ -36,11 +36,14 @@ RUNS = Path(__file__).parents[1] / "outputs" / "recorded" / "runs"
 COLUMNS = ("task", "seed", "way", "train_texts", "test_texts", "macro_f1", "low", "high")
 LEFT_OUT = ("imdb",)
 RESAMPLES = 1000
+NO_TEXTS = Texts([], [])
+TRAININGS = ("setfit", *(f"{kind}_{member}" for kind in ("validated", "unvalidated") for member in range(MEMBERS)))
 TITLES = {
     "recorded": "as the profile recorded",
     "members_1": f"one of {MEMBER_EPOCHS} epochs",
     "members_2": f"two of {MEMBER_EPOCHS} epochs",
     "members_3": f"three of {MEMBER_EPOCHS} epochs",
+    "unvalidated_3": f"three of {MEMBER_EPOCHS} epochs without validation texts",
 }
 
 
@@ -68,32 +71,43 @@ def recorded_runs() -> dict[str, str]:
     return {digest({k: v for k, v in one.items() if k != "annotated"}, 20): run for run, one in identities.items()}
 
 
-def probabilities(cell: Cell, member: int | None) -> np.ndarray:
-    """Of a member of our ensembles, or of SetFit; shape (test texts, labels). What was computed before is kept."""
-    way = f"setfit_{SETFIT_ITERATIONS}" if member is None else f"{MEMBER_EPOCHS}_epochs_{member}"
-    path = KEPT / f"{cell.name}_{way}.npy"
+def probabilities(cell: Cell, training: str) -> np.ndarray:
+    """Of one of TRAININGS; shape (test texts, labels). What was computed before is kept."""
+    path = KEPT / f"{cell.name}_{SETFIT_ITERATIONS}_{MEMBER_EPOCHS}_{training}.npy"
     if not path.is_file():
         with atomic(path) as part, part.open("wb") as file:
-            np.save(file, computed(cell, member))
+            np.save(file, computed(cell, training))
     return np.load(path)
 
 
-def computed(cell: Cell, member: int | None) -> np.ndarray:
+def computed(cell: Cell, training: str) -> np.ndarray:
     import datasets
 
     datasets.disable_progress_bars()
     labels, test = cell.identity["labels"], cell.test["text"].tolist()
-    train = Texts(cell.train["text"].tolist(), [labels.index(label) for label in cell.train["label"]])
-    if member is None:
+    train, validation = (
+        Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
+        for frame in (cell.train, cell.validation)
+    )
+    if training == "setfit":
         return setfit(train, NO_TEXTS, test, len(labels), cell.seed)[0]
     settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS})
-    return fit_predict(settings, train, NO_TEXTS, test, len(labels), cell.seed * MEMBERS + member).probabilities
+    kind, member = training.split("_")
+    chosen_by = validation if kind == "validated" else NO_TEXTS
+    return fit_predict(settings, train, chosen_by, test, len(labels), cell.seed * MEMBERS + int(member)).probabilities
 
 
-def rows_of(cell: Cell, setfit_found: np.ndarray, members: list[np.ndarray]) -> list[dict[str, object]]:
+def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
+    """Macro-F1 of every way.
+
+    Args:
+        found: {training: its probabilities}.
+    """
     labels = cell.identity["labels"]
-    sizes = range(1, MEMBERS + 1)
-    scored = {"setfit": setfit_found} | {f"members_{size}": np.mean(members[:size], axis=0) for size in sizes}
+    members = [found[f"validated_{member}"] for member in range(MEMBERS)]
+    scored = {"setfit": found["setfit"]}
+    scored |= {f"members_{size}": np.mean(members[:size], axis=0) for size in range(1, MEMBERS + 1)}
+    scored["unvalidated_3"] = np.mean([found[f"unvalidated_{member}"] for member in range(MEMBERS)], axis=0)
     if cell.name in recorded_runs():
         frame = read_predictions(RUNS, recorded_runs()[cell.name]).set_index("id").loc[cell.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
@@ -105,8 +119,8 @@ def rows_of(cell: Cell, setfit_found: np.ndarray, members: list[np.ndarray]) -> 
     rows = []
     for way in scored:
         low, high = np.percentile(draws[way] - draws["setfit"], INTERVAL)
-        found = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
-        values = (cell.task, cell.seed, way, len(cell.train), len(truth), *(f"{one:.2f}" for one in found))
+        figures = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
+        values = (cell.task, cell.seed, way, len(cell.train), len(truth), *(f"{one:.2f}" for one in figures))
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
@@ -115,11 +129,11 @@ def main(seeds: tuple[int, ...]) -> None:
     rows = read_rows(CSV)
     known = {(row["task"], int(row["seed"])) for row in rows}
     missing = [cell for cell in cells(seeds) if (cell.task, cell.seed) not in known]
-    jobs = [(cell, member) for cell in missing for member in (None, *range(MEMBERS))]
+    jobs = [(cell, training) for cell in missing for training in TRAININGS]
     with parallel_config("loky", inner_max_num_threads=1):
         found = Parallel(n_jobs=-1, return_as="generator")(delayed(probabilities)(*job) for job in jobs)
         for cell in missing:
-            rows += rows_of(cell, next(found), [next(found) for _ in range(MEMBERS)])
+            rows += rows_of(cell, {training: next(found) for training in TRAININGS})
             print(cell.title, file=sys.stderr, flush=True)
             write_rows(CSV, rows)
     print(summary(rows))
@@ -137,8 +151,9 @@ def summary(rows: list[dict]) -> str:
             differences.setdefault(row["task"], []).append(difference)
         means = {task: statistics.mean(found) for task, found in differences.items()}
         below, above = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
-        parts.append(f"{no_lower(title, means)}, intervals below 0 on {below}, above on {above}")
-    return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label: {'; '.join(parts)}"
+        parts.append(f"{no_lower(title, means)}, of {len(ours)} intervals {below} below 0 and {above} above")
+    seeds = len({row["seed"] for row in rows})
+    return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label, {seeds} seeds: {'; '.join(parts)}"
 
 
 if __name__ == "__main__":
