@@ -25,11 +25,9 @@ CLASSIFIER = FinetuneSettings(kind="finetune", epochs=3, seeds=tuple(range(RUNS)
 
 def cells() -> list:
     """Fine-tunings of MiniLM on recorded texts, with different seeds."""
-    changes = {"training.regimes": ["zero_shot"], "generation.settings": ["zero_shot"]}
-    profile = load_profile(
-        "demo",
-        changes | {"training.classifiers": {"finetune": CLASSIFIER.model_dump()}, "training.texts_per_label": 200},
-    )
+    changes = {"training.regimes": ["zero_shot"], "generation.settings": ["zero_shot"], "training.augmentation": None}
+    classifiers = {"training.classifiers": {"finetune": CLASSIFIER.model_dump()}, "training.texts_per_label": 200}
+    profile = load_profile("demo", changes | classifiers)
     task = load_task("humor")
     data = load_real(task, profile)
     made = generate(task, "zero_shot", data, connect(LLMSettings()), profile.generation).texts
