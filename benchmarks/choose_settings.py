@@ -16,6 +16,7 @@ import itertools
 import statistics
 import sys
 
+from common import numbered
 from finetune_ways import settings_of
 from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import f1_score
@@ -108,10 +109,7 @@ def texts_of(name, profile):
     pool, validation = data.split("train"), data.split("validation")
     sizes = {label: min(TEXTS_PER_LABEL, int((pool["label"] == label).sum())) for label in labels}
     validation = draw(validation, min(VALIDATION_TEXTS, len(validation)), 0, "validation")
-    return *(
-        Texts(list(part["text"]), [labels.index(label) for label in part["label"]])
-        for part in (draw_equal(pool, sizes, 0), validation)
-    ), len(labels)
+    return *(numbered(part, labels) for part in (draw_equal(pool, sizes, 0), validation)), len(labels)
 
 
 if __name__ == "__main__":

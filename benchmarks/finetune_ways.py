@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from common import read_rows, write_rows
+from common import numbered, read_rows, write_rows
 from sklearn.metrics import f1_score
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
@@ -173,9 +173,7 @@ def texts_of(name: str):
     for split, most in (("validation", VALIDATION_TEXTS), ("test", TEST_TEXTS)):
         frame = data.split(split)
         parts.append(draw(frame, min(most, len(frame)), 0, split))
-    return *(Texts(frame["text"].tolist(), [labels.index(one) for one in frame["label"]]) for frame in parts), len(
-        labels
-    )
+    return *(numbered(frame, labels) for frame in parts), len(labels)
 
 
 def machine_name() -> str:

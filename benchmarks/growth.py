@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from common import write_rows
+from finetune_ways import settings_of
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
@@ -26,7 +27,7 @@ CSV = Path(__file__).with_suffix(".csv")
 TASKS = ("sms_spam", "humor", "financial_phrasebank")
 SIZES = (100, 200, 400, 800)
 EPOCHS, TEST_TEXTS, SAMPLE = 1, 500, 100
-SETTINGS = FinetuneSettings(kind="finetune", learning_rate=2e-4, batch_size=16, epochs=EPOCHS, patience=EPOCHS)
+SETTINGS = settings_of(EPOCHS)
 COLUMNS = ("task", "texts_per_label", "train_texts", "seconds", "predicted_seconds", "peak_memory_mb")
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from common import read_rows, write_rows
+from common import numbered, read_rows, write_rows
 from finetune_ways import MEMBER_EPOCHS, MEMBERS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
 from joblib import Parallel, delayed, parallel_config
 
@@ -85,15 +85,12 @@ def computed(cell: Cell, training: str) -> np.ndarray:
 
     datasets.disable_progress_bars()
     labels, test = cell.identity["labels"], cell.test["text"].tolist()
-    train, validation = (
-        Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
-        for frame in (cell.train, cell.validation)
-    )
+    train = numbered(cell.train, labels)
     if training == "setfit":
         return setfit(train, NO_TEXTS, test, len(labels), cell.seed)[0]
     settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS})
     kind, member = training.split("_")
-    chosen_by = validation if kind == "validated" else NO_TEXTS
+    chosen_by = numbered(cell.validation, labels) if kind == "validated" else NO_TEXTS
     return fit_predict(settings, train, chosen_by, test, len(labels), cell.seed * MEMBERS + int(member)).probabilities
 
 
@@ -111,7 +108,7 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
     if cell.name in recorded_runs():
         frame = read_predictions(RUNS, recorded_runs()[cell.name]).set_index("id").loc[cell.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
-    truth = np.array([labels.index(label) for label in cell.test["label"]])
+    truth = np.array(numbered(cell.test, labels).labels)
     predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
     n_train = dict.fromkeys(scored, len(cell.train))
     outcome = Outcome(cell.task, cell.classifier, tuple(labels), truth, predicted, n_train)
