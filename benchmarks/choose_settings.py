@@ -16,12 +16,11 @@ import itertools
 import statistics
 import sys
 
-from common import numbered
 from finetune_ways import settings_of
 from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import f1_score
 
-from synthgap.classifiers import Texts, fit_predict
+from synthgap.classifiers import Texts, fit_predict, numbered
 from synthgap.config import FinetuneSettings, ProbeSettings, build_profile
 from synthgap.data import draw, draw_equal, load_real
 from synthgap.tasks import load_task

@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from synthgap.classifiers import Texts
 from synthgap.config import GenerationSettings, LLMSettings, load_profile
 from synthgap.data import load_real
 from synthgap.generation import generate
@@ -27,11 +24,6 @@ def recorded_texts(tasks: tuple[str, ...] | None = None, setting: str = "zero_sh
         labels = list(task.labels)
         pairs += [(row.text, labels.index(row.label)) for row in made.itertuples()]
     return pairs
-
-
-def numbered(frame: pd.DataFrame, labels: Sequence[str]) -> Texts:
-    """The texts of a frame with the numbers of their labels."""
-    return Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
 
 
 def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int = 3) -> tuple[float, float]:

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from common import numbered, read_rows, write_rows
+from common import read_rows, write_rows
 from sklearn.metrics import f1_score
 
-from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
+from synthgap.classifiers import Texts, fit_predict, numbered, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
 from synthgap.data import draw, draw_equal, load_real
 from synthgap.encoders import encoder_source

@@ -5,7 +5,8 @@
 Measured: MiniLM, one epoch, at most 500 test texts; texts repeat where a task has fewer than asked (time depends on
 their number and length alone). The grid is the profile recorded's at that size, by the model. The paper's scale is by
 the model with an encoder of BERT's size and random weights: real sets' lengths, 3,000 texts a label, ten epochs, no run
-stopping early. Rows go to benchmarks/growth.csv.
+stopping early. Rows go to benchmarks/growth.csv, those of the paper's scale, one for each kind of device, to
+benchmarks/growth_paper.csv.
 """
 
 import statistics
@@ -13,17 +14,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import write_rows
+import torch
+from common import read_rows, write_rows
 from finetune_ways import settings_of
 
 from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
 from synthgap.config import FinetuneSettings, load_profile
 from synthgap.data import RealData, load_real
+from synthgap.finetuning import bfloat16, device_name
 from synthgap.growth import Pace, TokenCounter, Work, measure_pace, pilot_texts
 from synthgap.tables import hours_shown
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
+PAPER_CSV = CSV.with_stem("growth_paper")
 TASKS = ("sms_spam", "humor", "financial_phrasebank")
 SIZES = (100, 200, 400, 800)
 EPOCHS, TEST_TEXTS, SAMPLE = 1, 500, 100
@@ -111,16 +115,30 @@ def main() -> None:
 
 
 def paper(real: dict[str, RealData]) -> str:
+    """The paper's scale on each kind of device in the file; this one is measured anew."""
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of_berts_size(folder)
         pace = pace_of(settings, real)
         runs, works = paper_grid(settings, real)
     hours = runs * sum(pace.seconds(work, settings.epochs) for work in works) / 3600
+    rows = {row["device"]: row for row in read_rows(PAPER_CSV)}
+    rows[device()] = {"device": device(), "hours": f"{hours:.1f}", "memory_mb": f"{pace.memory_mb:.0f}"}
+    write_rows(PAPER_CSV, [rows[name] for name in sorted(rows)])
     tokens = runs * sum(work.tokens(settings.epochs) for work in works)
     return (
-        f"the paper's {runs * len(works)} runs with an encoder of BERT's size ({tokens / 1e9:.1f} billion tokens): "
-        f"{hours_shown(hours)} here, {hours_shown(hours / 32)} on 32 such machines, {pace.memory_mb:.0f} MiB"
+        f"the paper's {runs * len(works)} runs with an encoder of BERT's size ({tokens / 1e9:.1f} billion tokens), one "
+        f"after another: {paper_hours(read_rows(PAPER_CSV))}"
     )
+
+
+def paper_hours(rows: list[dict[str, str]]) -> str:
+    hours = {row["device"]: float(row["hours"]) for row in rows}
+    return "; ".join(f"{hours_shown(all_)} on {name}, {hours_shown(all_ / 32)} on 32" for name, all_ in hours.items())
+
+
+def device() -> str:
+    threads = "" if torch.cuda.is_available() else f", {torch.get_num_threads()} threads"
+    return f"{device_name()}{threads}, {'bfloat16' if bfloat16() else 'float32'}"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ LONG = (
     "finetune_scores",
     "setfit_scores",
     "finetune_peak",
+    "gpu_sharing",
     "growth",
 )  # an hour, and real data: run when they are named
 

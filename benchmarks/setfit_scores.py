@@ -1,16 +1,18 @@
 """Macro-F1 beside SetFit's on whole test splits: fine-tuning as `recorded` does it, and ensembles of short ones.
 
-    SYNTHGAP_DATA=... python benchmarks/setfit_scores.py [SEED ...]
+    SYNTHGAP_DATA=... python benchmarks/setfit_scores.py [SEED ...] [--only KIND ...]
 
 200 texts a label (or all, where there are fewer), drawn by the seed as `recorded` draws them; every way trains on the
-same texts and predicts the whole test split. IMDB, whose texts are long, is left to finetune_ways.py and its 500 test
-texts. Runs of `recorded` are read from outputs/recorded. An ensemble has one, two or three members with as many epochs
-as in finetune_ways.py; real validation texts choose each one's epoch, as in `recorded`, or, as in SetFit, there are
-none. Several trainings run at once, each on one thread, so nothing is timed here. Their predictions are kept in
+same texts and predicts the whole test split. Without a GPU IMDB, whose texts are long, is left to finetune_ways.py and
+its 500 test texts. Runs of `recorded` are read from outputs/recorded. An ensemble has one, two or three members with as
+many epochs as in finetune_ways.py: with real validation texts that choose each one's epoch, as in `recorded`, or
+without them, as SetFit; with the encoder's own head, or with one that starts as a probe. --only trains some of these.
+Several trainings run at once, each on one thread, so nothing is timed here. Their predictions are kept in
 benchmarks/kept, so what was broken off goes on. Rows go to benchmarks/setfit_scores.csv, with the 95 % interval of the
-difference from SetFit over the test texts; tasks and seeds that were measured before are kept.
+difference from SetFit over the test texts; what was measured before is kept.
 """
 
+import argparse
 import statistics
 import sys
 from collections.abc import Iterator
@@ -18,32 +20,33 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from common import numbered, read_rows, write_rows
+from common import read_rows, write_rows
 from finetune_ways import MEMBER_EPOCHS, MEMBERS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
 from joblib import Parallel, delayed, parallel_config
 
-from synthgap.classifiers import Texts, fit_predict
+from synthgap.classifiers import Texts, fit_predict, numbered
 from synthgap.config import load_profile
 from synthgap.data import load_real
 from synthgap.evaluation import INTERVAL, Outcome, bootstrap, score_runs
 from synthgap.files import atomic, digest, read_json
+from synthgap.finetuning import device_name
 from synthgap.runs import Cell, plan_task, read_predictions
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
 KEPT = Path(__file__).parent / "kept"
 RUNS = Path(__file__).parents[1] / "outputs" / "recorded" / "runs"
-COLUMNS = ("task", "seed", "way", "train_texts", "test_texts", "macro_f1", "low", "high")
-LEFT_OUT = ("imdb",)
+COLUMNS = ("task", "seed", "way", "device", "train_texts", "test_texts", "macro_f1", "low", "high")
+LEFT_OUT = () if device_name() != "cpu" else ("imdb",)
 RESAMPLES = 1000
 NO_TEXTS = Texts([], [])
-TRAININGS = ("setfit", *(f"{kind}_{member}" for kind in ("validated", "unvalidated") for member in range(MEMBERS)))
-TITLES = {
-    "recorded": "as the profile recorded",
-    "members_1": f"one of {MEMBER_EPOCHS} epochs",
-    "members_2": f"two of {MEMBER_EPOCHS} epochs",
-    "members_3": f"three of {MEMBER_EPOCHS} epochs",
-    "unvalidated_3": f"three of {MEMBER_EPOCHS} epochs without validation texts",
+ENSEMBLES = {"validated": "", "unvalidated": " without validation texts", "probe_head": " from a probe, without them"}
+KINDS = ("setfit", *ENSEMBLES)
+SIZES = {1: "one", 2: "two", 3: "three"}
+TITLES = {"recorded": "as the profile recorded"} | {
+    f"{kind}_{size}": f"{word} of {MEMBER_EPOCHS} epochs{title}"
+    for kind, title in ENSEMBLES.items()
+    for size, word in SIZES.items()
 }
 
 
@@ -71,13 +74,24 @@ def recorded_runs() -> dict[str, str]:
     return {digest({k: v for k, v in one.items() if k != "annotated"}, 20): run for run, one in identities.items()}
 
 
+def trainings(kind: str) -> list[str]:
+    return ["setfit"] if kind == "setfit" else [f"{kind}_{member}" for member in range(MEMBERS)]
+
+
 def probabilities(cell: Cell, training: str) -> np.ndarray:
-    """Of one of TRAININGS; shape (test texts, labels). What was computed before is kept."""
-    path = KEPT / f"{cell.name}_{SETFIT_ITERATIONS}_{MEMBER_EPOCHS}_{training}.npy"
+    """Of one of the trainings of a kind; shape (test texts, labels). What was computed before is kept."""
+    path = kept(cell, training)
     if not path.is_file():
         with atomic(path) as part, part.open("wb") as file:
             np.save(file, computed(cell, training))
     return np.load(path)
+
+
+def kept(cell: Cell, training: str) -> Path:
+    """The file of its predictions, in a folder with the name of the device that made them or will make them."""
+    name = f"{cell.name}_{SETFIT_ITERATIONS}_{MEMBER_EPOCHS}_{training}.npy"
+    found = sorted(KEPT.glob(f"*/{name}"))
+    return found[0] if found else KEPT / device_name() / name
 
 
 def computed(cell: Cell, training: str) -> np.ndarray:
@@ -88,8 +102,9 @@ def computed(cell: Cell, training: str) -> np.ndarray:
     train = numbered(cell.train, labels)
     if training == "setfit":
         return setfit(train, NO_TEXTS, test, len(labels), cell.seed)[0]
-    settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS})
-    kind, member = training.split("_")
+    kind, member = training.rsplit("_", 1)
+    head = "probe" if kind == "probe_head" else None
+    settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS, "head": head})
     chosen_by = numbered(cell.validation, labels) if kind == "validated" else NO_TEXTS
     return fit_predict(settings, train, chosen_by, test, len(labels), cell.seed * MEMBERS + int(member)).probabilities
 
@@ -98,17 +113,18 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
     """Macro-F1 of every way.
 
     Args:
-        found: {training: its probabilities}.
+        found: {training: its probabilities}, SetFit's among them.
     """
     labels = cell.identity["labels"]
-    members = [found[f"validated_{member}"] for member in range(MEMBERS)]
     scored = {"setfit": found["setfit"]}
-    scored |= {f"members_{size}": np.mean(members[:size], axis=0) for size in range(1, MEMBERS + 1)}
-    scored["unvalidated_3"] = np.mean([found[f"unvalidated_{member}"] for member in range(MEMBERS)], axis=0)
+    for kind in ENSEMBLES:
+        members = [found[name] for name in trainings(kind) if name in found]
+        scored |= {f"{kind}_{size}": np.mean(members[:size], axis=0) for size in range(1, len(members) + 1)}
     if cell.name in recorded_runs():
         frame = read_predictions(RUNS, recorded_runs()[cell.name]).set_index("id").loc[cell.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
     truth = np.array(numbered(cell.test, labels).labels)
+    device = kept(cell, "setfit").parent.name
     predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
     n_train = dict.fromkeys(scored, len(cell.train))
     outcome = Outcome(cell.task, cell.classifier, tuple(labels), truth, predicted, n_train)
@@ -117,23 +133,30 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
     for way in scored:
         low, high = np.percentile(draws[way] - draws["setfit"], INTERVAL)
         figures = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
-        values = (cell.task, cell.seed, way, len(cell.train), len(truth), *(f"{one:.2f}" for one in figures))
+        sizes = (len(cell.train), len(truth))
+        values = (cell.task, str(cell.seed), way, device, *sizes, *(f"{one:.2f}" for one in figures))
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
 
-def main(seeds: tuple[int, ...]) -> None:
-    rows = read_rows(CSV)
-    known = {(row["task"], int(row["seed"])) for row in rows}
-    missing = [cell for cell in cells(seeds) if (cell.task, cell.seed) not in known]
-    jobs = [(cell, training) for cell in missing for training in TRAININGS]
+def main(seeds: tuple[int, ...], kinds: list[str]) -> None:
+    rows = {(row["task"], int(row["seed"]), row["way"]): row for row in read_rows(CSV)}
+    wanted: list[tuple[Cell, list[str]]] = []
+    for cell in sorted(cells(seeds), key=lambda cell: (cell.seed, len(cell.test))):
+        missing = [
+            kind for kind in kinds if (cell.task, cell.seed, f"{kind}_{MEMBERS}") not in rows and kind != "setfit"
+        ]
+        if missing or (cell.task, cell.seed, "setfit") not in rows:
+            wanted.append((cell, [name for kind in ("setfit", *missing) for name in trainings(kind)]))
     with parallel_config("loky", inner_max_num_threads=1):
-        found = Parallel(n_jobs=-1, return_as="generator")(delayed(probabilities)(*job) for job in jobs)
-        for cell in missing:
-            rows += rows_of(cell, {training: next(found) for training in TRAININGS})
+        jobs = (delayed(probabilities)(cell, name) for cell, names in wanted for name in names)
+        found = Parallel(n_jobs=-1, return_as="generator")(jobs)
+        for cell, names in wanted:
+            for row in rows_of(cell, {name: next(found) for name in names}):
+                rows.setdefault((cell.task, cell.seed, str(row["way"])), row)
             print(cell.title, file=sys.stderr, flush=True)
-            write_rows(CSV, rows)
-    print(summary(rows))
+            write_rows(CSV, [rows[key] for key in sorted(rows)])
+    print(summary(list(rows.values())))
 
 
 def summary(rows: list[dict]) -> str:
@@ -146,12 +169,18 @@ def summary(rows: list[dict]) -> str:
         for row in ours:
             difference = float(row["macro_f1"]) - f1["setfit", row["task"], row["seed"]]
             differences.setdefault(row["task"], []).append(difference)
-        means = {task: statistics.mean(found) for task, found in differences.items()}
-        below, above = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
-        parts.append(f"{no_lower(title, means)}, of {len(ours)} intervals {below} below 0 and {above} above")
-    seeds = len({row["seed"] for row in rows})
-    return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label, {seeds} seeds: {'; '.join(parts)}"
+        if differences:
+            means = {task: statistics.mean(found) for task, found in differences.items()}
+            below, above = sum(float(row["high"]) < 0 for row in ours), sum(float(row["low"]) > 0 for row in ours)
+            seeds = ", ".join(sorted({row["seed"] for row in ours}, key=int))
+            counted = f"of {len(ours)} intervals {below} below 0 and {above} above (seeds {seeds})"
+            parts.append(f"{no_lower(title, means)}, {counted}")
+    return f"macro-F1 less SetFit's on whole test splits, 200 real texts a label: {'; '.join(parts)}"
 
 
 if __name__ == "__main__":
-    main(tuple(map(int, sys.argv[1:])) or (0,))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("seeds", nargs="*", type=int, default=[0], metavar="SEED")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
+    asked = parser.parse_args()
+    main(tuple(asked.seeds), asked.only)

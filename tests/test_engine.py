@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import workers
@@ -170,9 +171,27 @@ def test_a_faulty_engine_is_refused_on_the_command_line_before_anything_runs(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_process_for_each_gpu_and_none_too_many_for_the_memory(monkeypatch):
+def test_runs_share_a_gpu_as_far_as_its_memory_and_the_cores_allow(monkeypatch):
+    monkeypatch.setattr(engines, "cores", lambda: 16)
+    known = ((23, 1, 1), (23, 3, 3), (79, 1, 3), (79, 2, 6), (140, 1, 5), (140, 8, 16), (140, 20, 20))
+    for gib, gpus, expected in known:
+        monkeypatch.setattr(engines, "_gpu_memory", lambda gib=gib: gib * 2**30)
+        assert workers_here(Engine(), [str(number) for number in range(gpus)]) == expected
     assert workers_here(Engine(workers=7), ["0"]) == 7
-    assert workers_here(Engine(), ["0", "1", "2"]) == 3
+
+
+def test_the_smallest_gpu_counts(monkeypatch):
+    import torch
+
+    memory = [40, 24]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: SimpleNamespace(total_memory=memory[number])
+    )
+    assert engines._gpu_memory() == 24
+
+
+def test_without_a_gpu_no_more_processes_than_the_memory_allows(monkeypatch):
     monkeypatch.setattr(engines, "cores", lambda: 64)
     monkeypatch.setattr(engines, "_free_memory", lambda: 9 * 2**30)
     assert workers_here(Engine(), []) == 4

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from small_encoder import BAD, FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
+from transformers import masking_utils
 
 from synthgap import finetuning
 from synthgap.classifiers import Texts, classifier_identity, fit_predict
@@ -223,6 +224,25 @@ def test_batches_hold_every_text_once_and_no_more_tokens_than_asked(lengths):
     assert [place for batch in found for place in batch] == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= 100
+
+
+def test_attention_on_a_gpu_never_asks_what_is_padded_and_computes_the_same(encoder, monkeypatch):
+    rows = [[2, 7, 8, 9, 3], [2, 7, 3]]
+    torch.manual_seed(0)
+    _, plain = load_classifier(encoder, 2)
+    monkeypatch.setattr(finetuning, "_on_gpu", lambda: True)
+    torch.manual_seed(0)
+    _, model = load_classifier(encoder, 2)
+    monkeypatch.undo()
+    assert model.config._attn_implementation == "sdpa_masked"
+    lots = (rows, rows[:1])
+    expected = [predict(plain, some, 1) for some in lots]
+    asked = []
+    monkeypatch.setattr(masking_utils, "_ignore_bidirectional_mask_sdpa", lambda *given: asked.append(1))
+    for some, logits in zip(lots, expected, strict=True):
+        np.testing.assert_allclose(predict(model, some, 1), logits, atol=2e-2)
+    assert not asked
+    np.testing.assert_allclose(predict(model, rows, 1)[1:], predict(model, rows[1:], 1), atol=2e-2)
 
 
 def test_attention_dropout_is_as_asked(tiny_bert):

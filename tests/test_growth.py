@@ -11,7 +11,7 @@ from synthgap.data import load_real
 from synthgap.errors import SynthgapError
 from synthgap.finetuning import load_tokenizer
 from synthgap.generation import generate, load_synthetic, provenance, save_generated
-from synthgap.growth import Pace, Times, TokenCounter, Work, measure_pace, plan_training, planned_cells
+from synthgap.growth import Pace, Times, TokenCounter, Work, measure_pace, plan_training, planned_cells, sharing
 from synthgap.llm import connect
 from synthgap.runs import plan_curve, plan_task, read_run, run_grid
 from synthgap.tasks import load_task
@@ -147,6 +147,22 @@ def test_the_runs_are_those_of_02_and_06(planned, tiny_bert):
     assert {cell.name for cell in planned_cells(profile, real, synthetic)} == expected
     after = plan_training(profile, real, synthetic, runs)
     assert before.table["runs"].tolist() == after.table["runs"].tolist(), "known before any text is generated"
+
+
+def test_runs_that_share_a_gpu_slow_each_other_down():
+    assert [sharing(number, 2) for number in (1, 2)] == [1, 2]
+    assert sharing(4, 1) == pytest.approx(3.3, abs=0.1)
+    assert sharing(16, 2) == 2 * sharing(8, 1) == pytest.approx(2 * 5.7, abs=0.4)
+
+
+def test_a_probe_to_start_from_costs_one_more_look_at_the_training_texts(planned):
+    profile, real, *folders = planned
+    cell = next(cell for cell in planned_cells(profile, real, folders[0]) if cell.classifier == "tuned")
+    settings = profile.training.classifiers["tuned"]
+    plain, probed = (TokenCounter(settings.model_copy(update={"head": head})).work(cell) for head in (None, "probe"))
+    assert probed.test_texts == plain.test_texts + plain.train_texts
+    assert probed.test_tokens == plain.test_tokens + plain.train_tokens
+    assert (probed.train_tokens, probed.validation_tokens) == (plain.train_tokens, plain.validation_tokens)
 
 
 def test_the_pilot_measures_both_ways(tiny_bert):

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
     run.add_argument("--engine", choices=("local", "dask"), help="where fine-tuning runs (default: this machine)")
-    run.add_argument("--workers", metavar="N", help="runs at a time (default: one a GPU, or one a core)")
+    run.add_argument("--workers", metavar="N", help="runs at a time (default: one or more a GPU, or one a core)")
     run.add_argument("--address", metavar="URL", help="of the Dask scheduler, e.g. tcp://10.0.0.1:8786")
     plan = commands.add_parser("plan", help="estimate what a live LLM and fine-tuning will take, from a pilot")
     plan.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")

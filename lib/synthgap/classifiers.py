@@ -15,6 +15,7 @@ from synthgap.errors import SynthgapError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Texts:
 
     texts: Sequence[str]
     labels: Sequence[int]
+
+
+def numbered(frame: pd.DataFrame, labels: Sequence[str]) -> Texts:
+    """The texts of a frame with the numbers of their labels."""
+    return Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
 
 
 @dataclass

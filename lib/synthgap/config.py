@@ -150,6 +150,11 @@ class FinetuneSettings(Settings):
     validation_texts: int = Field(
         500, ge=0, description="at most so many, to choose the epoch; 0: all epochs are trained and the last is kept"
     )
+    head: Literal["probe"] | None = Field(
+        None,
+        description="null: the encoder's own, which starts at random; probe: one layer that starts as a logistic "
+        "regression on the encoder's embeddings",
+    )
     members: int = Field(
         1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
     )

@@ -1,4 +1,4 @@
-"""Where runs are trained: here, in processes of this machine (one for each GPU, if it has some), or on a Dask cluster.
+"""Where runs are trained: here, in processes of this machine (which share its GPUs, if it has some), or on Dask.
 
 Workers write a finished run into the output folder, or send its files back where they do not see that folder. A worker
 that dies loses its own run alone, which is trained elsewhere; a run that fails leaves the others alone.
@@ -31,6 +31,7 @@ ENGINES = ("local", "dask")
 PATIENCE = "20s"  # until a Dask scheduler that does not answer is given up
 LIVES = 3  # workers that may die over one run before it counts as failed
 MEMORY = 2**31  # bytes that one process needs, so that a machine with many cores is not filled up
+GPU_MEMORY = 24 * 2**30  # of a GPU: BERT in batches of 64 took 7.6 GiB on one
 Job = tuple["Cell", Path, Mapping[str, Any]]
 
 
@@ -39,7 +40,8 @@ class Engine:
     """How runs are trained; set by `synthgap run --engine --workers --address`, or by SYNTHGAP_ENGINE and so on.
 
     Attributes:
-        workers: processes at a time; None: one for each GPU, else one for each core as far as the memory allows.
+        workers: processes at a time; None: one for each GPU, or more where several fit into its memory, as one alone
+            keeps few of them busy (benchmarks/gpu_sharing.py); without a GPU one for each core as far as memory allows.
         address: of the Dask scheduler, such as tcp://10.0.0.1:8786.
     """
 
@@ -156,7 +158,7 @@ def workers_here(engine: Engine, devices: Sequence[str]) -> int:
     if engine.workers:
         return engine.workers
     if devices:
-        return len(devices)
+        return max(len(devices), min(cores(), _gpu_memory() // GPU_MEMORY * len(devices)))
     return max(1, min(cores(), _free_memory() // MEMORY))
 
 
@@ -171,6 +173,14 @@ def _free_memory() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 2**62
+
+
+def _gpu_memory() -> int:
+    """Bytes of the smallest GPU."""
+    import torch
+
+    found = (torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count()))
+    return min((properties.total_memory for properties in found), default=0)
 
 
 def visible_gpus() -> list[str]:

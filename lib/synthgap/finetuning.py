@@ -77,11 +77,14 @@ def _finetune_one(
 
     started = time.perf_counter()
     set_seed(seed)
-    tokenizer, model = load_classifier(settings.encoder, n_labels, settings.attention_dropout)
+    tokenizer, model = load_classifier(settings.encoder, n_labels, settings.attention_dropout, settings.head)
     parts = (train.texts, validation.texts, test)
     rows = iter(tokenised(tokenizer, settings.encoder, [text for part in parts for text in part], settings.max_tokens))
     train_rows, validation_rows, test_rows = (list(itertools.islice(rows, len(part))) for part in parts)
     pad = int(tokenizer.pad_token_id)
+    if settings.head == "probe":
+        model.to("cuda" if _on_gpu() else "cpu")
+        model.start_as_probe(in_batches(model, train_rows, pad, lambda inputs: model.embed(**inputs)), train.labels)
     with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
         score = scorer(list(map(renumbered, validation_rows)), validation.labels, pad) if validation_rows else None
         best = keep_best(settings.patience, score)
@@ -110,16 +113,18 @@ def _finetune_one(
 # ------------------------------------------------------------------------------------------------- model and tokens
 
 
-def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None = None):  # type: ignore[no-untyped-def]
+def load_classifier(  # type: ignore[no-untyped-def]
+    encoder: str, n_labels: int, attention_dropout: float | None = None, head: str | None = None
+):
     """The encoder's tokenizer, and its model with a new classification head. No code from the hub is run.
 
     Args:
-        attention_dropout: None for the encoder's own.
+        attention_dropout, head: None for the encoder's own.
 
     Raises:
         SynthgapError: the encoder cannot be had.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
     source, revision = encoder_source(encoder), encoder_revision(encoder)
     tokenizer = load_tokenizer(encoder)
@@ -128,13 +133,20 @@ def load_classifier(encoder: str, n_labels: int, attention_dropout: float | None
         for name in ATTENTION_DROPOUT:
             if attention_dropout is not None and hasattr(config, name):
                 setattr(config, name, attention_dropout)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        kind = AutoModel if head == "probe" else AutoModelForSequenceClassification
+        model = kind.from_pretrained(
             source,
             revision=revision,
             config=config,
             ignore_mismatched_sizes=True,  # the head of an encoder that was fine-tuned for other labels
             attn_implementation=None if _on_gpu() else "eager",
         )
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(_attention_without_waiting())
+    if head == "probe":
+        from synthgap.probe_head import ProbeHead
+
+        return tokenizer, ProbeHead(model, n_labels)
     return tokenizer, model
 
 
@@ -148,6 +160,23 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
 
     with _loading(encoder):
         return AutoTokenizer.from_pretrained(encoder_source(encoder), revision=encoder_revision(encoder))
+
+
+def _attention_without_waiting() -> str:
+    """The name of transformers' "sdpa" with a mask in any case.
+
+    Without one it would leave the mask out of batches with no padding, and for that every step asks the GPU, and waits.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
+
+    def mask(*given: Any, **named: Any) -> Any:
+        return sdpa_mask(*given, **named | {"allow_is_bidirectional_skip": False})
+
+    AttentionInterface.register("sdpa_masked", sdpa_attention_forward)
+    AttentionMaskInterface.register("sdpa_masked", mask)
+    return "sdpa_masked"
 
 
 @contextlib.contextmanager
@@ -280,6 +309,7 @@ def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path
         bf16=bfloat16(),
         use_cpu=not _on_gpu(),
         dataloader_pin_memory=_on_gpu(),
+        accelerator_config={"non_blocking": _on_gpu()},
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
@@ -343,7 +373,18 @@ def scorer(rows: Sequence[Row], labels: Sequence[int], pad: int) -> Callable[[An
 
 
 def predict(model: Any, rows: Sequence[Row], pad: int) -> np.ndarray:
-    """Logits, shape (rows, labels), float32; batches are of like length and of `tokens_at_once` at the most."""
+    """Logits, shape (rows, labels), float32."""
+    return in_batches(model, rows, pad, lambda inputs: model(**inputs).logits)
+
+
+def in_batches(
+    model: Any, rows: Sequence[Row], pad: int, compute: Callable[[dict[str, torch.Tensor]], torch.Tensor]
+) -> np.ndarray:
+    """What a model gives each row, float32; batches are of like length and of `tokens_at_once` at the most.
+
+    Args:
+        compute: of the tokens of a batch (see `padded`), a tensor with a row for each of them.
+    """
     import numpy as np
     import torch
 
@@ -354,10 +395,10 @@ def predict(model: Any, rows: Sequence[Row], pad: int) -> np.ndarray:
         for batch in batches([len(rows[place]) for place in order], tokens_at_once()):
             inputs = padded([rows[order[place]] for place in batch], pad)
             moved = {name: values.to(model.device, non_blocking=True) for name, values in inputs.items()}
-            found.append(model(**moved).logits.float())
-    logits = torch.cat(found).cpu().numpy()
-    restored = np.empty_like(logits)
-    restored[order] = logits
+            found.append(compute(moved).float())
+    computed = torch.cat(found).cpu().numpy()
+    restored = np.empty_like(computed)
+    restored[order] = computed
     return restored
 
 

@@ -339,17 +339,13 @@ def _train_locked(cell: Cell, folder: Path, about: Mapping[str, Any]) -> bool | 
 
 def train_cell(cell: Cell, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """Train one cell and write its two files; the JSON's content is returned."""
-    from synthgap.classifiers import Texts, fit_predict, peak_memory_mb, reset_peak_memory
+    from synthgap.classifiers import fit_predict, numbered, peak_memory_mb, reset_peak_memory
 
     labels = cell.identity["labels"]
-
-    def numbered(frame: pd.DataFrame) -> Texts:
-        return Texts(frame["text"].tolist(), [labels.index(label) for label in frame["label"]])
-
     reset_peak_memory()
-    train = numbered(cell.train)
+    train, validation = (numbered(frame, labels) for frame in (cell.train, cell.validation))
     texts = [*cell.test["text"], *cell.annotated["text"]]
-    fitted = fit_predict(cell.settings, train, numbered(cell.validation), texts, len(labels), cell.seed)
+    fitted = fit_predict(cell.settings, train, validation, texts, len(labels), cell.seed)
     predictions = prediction_frame(cell.test, labels, fitted.probabilities[: len(cell.test)])
     digests = {"predictions_sha256": file_digest(write_parquet(prediction_file(folder, cell.name), predictions))}
     if len(cell.annotated):
