@@ -30,7 +30,7 @@ from synthgap.data import load_real
 from synthgap.evaluation import INTERVAL, Outcome, bootstrap, score_runs
 from synthgap.files import atomic, digest, read_json
 from synthgap.finetuning import device_name
-from synthgap.runs import Cell, plan_task, read_predictions
+from synthgap.runs import Cell, plan_task, read_predictions, read_run
 from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
@@ -120,11 +120,12 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
     for kind in ENSEMBLES:
         members = [found[name] for name in trainings(kind) if name in found]
         scored |= {f"{kind}_{size}": np.mean(members[:size], axis=0) for size in range(1, len(members) + 1)}
-    if cell.name in recorded_runs():
-        frame = read_predictions(RUNS, recorded_runs()[cell.name]).set_index("id").loc[cell.test["id"]]
+    devices = dict.fromkeys(scored, kept(cell, "setfit").parent.name)
+    if run := recorded_runs().get(cell.name):
+        frame = read_predictions(RUNS, run).set_index("id").loc[cell.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
+        devices["recorded"] = read_run(RUNS, run)["details"]["device"]
     truth = np.array(numbered(cell.test, labels).labels)
-    device = kept(cell, "setfit").parent.name
     predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
     n_train = dict.fromkeys(scored, len(cell.train))
     outcome = Outcome(cell.task, cell.classifier, tuple(labels), truth, predicted, n_train)
@@ -134,7 +135,7 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
         low, high = np.percentile(draws[way] - draws["setfit"], INTERVAL)
         figures = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
         sizes = (len(cell.train), len(truth))
-        values = (cell.task, str(cell.seed), way, device, *sizes, *(f"{one:.2f}" for one in figures))
+        values = (cell.task, str(cell.seed), way, devices[way], *sizes, *(f"{one:.2f}" for one in figures))
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
