@@ -26,6 +26,13 @@ def recorded_texts(tasks: tuple[str, ...] | None = None, setting: str = "zero_sh
     return pairs
 
 
+def train_texts(per_task: int) -> list[str]:
+    """The first real train texts of each task of `recorded`."""
+    profile = load_profile("recorded")
+    frames = [load_real(load_task(name), profile).split("train") for name in profile.tasks]
+    return [text for frame in frames for text in frame["text"].head(per_task)]
+
+
 def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int = 3) -> tuple[float, float]:
     """Median seconds of two ways, run in turns so that a busy machine slows both."""
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}

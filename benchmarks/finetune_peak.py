@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import read_rows, write_rows
+from common import read_rows, train_texts, write_rows
 from growth import device, settings_of_berts_size
 
-from synthgap.config import load_profile
-from synthgap.data import load_real
 from synthgap.finetuning import bfloat16, load_classifier, load_tokenizer, tokenised
 from synthgap.growth import time_training
-from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
 COLUMNS = (
@@ -57,11 +54,11 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def operations(config: Any, tokens: int, texts: int = 1) -> float:
-    """Of one pass forwards over texts of the same length."""
+def operations(config: Any, tokens: int) -> float:
+    """Of one pass forwards over a text."""
     width, layers = config.hidden_size, config.num_hidden_layers
     weights = layers * (4 * width**2 + 2 * width * config.intermediate_size)
-    return 2 * weights * tokens + 4 * layers * width * tokens**2 / texts
+    return 2 * weights * tokens + 4 * layers * width * tokens**2
 
 
 def measured(way: str, batch_size: int, settings: Any, rows: list[list[int]], peak: float) -> dict[str, object]:
@@ -86,9 +83,7 @@ def measured(way: str, batch_size: int, settings: Any, rows: list[list[int]], pe
 
 
 def main(ways: list[str]) -> None:
-    profile = load_profile("recorded")
-    frames = [load_real(load_task(name), profile).split("train") for name in profile.tasks]
-    texts = [text for frame in frames for text in frame["text"].head(TEXTS_PER_TASK)]
+    texts = train_texts(TEXTS_PER_TASK)
     rows = {(row["device"], row["way"], int(row["batch_size"])): row for row in read_rows(CSV)}
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_of_berts_size(folder)

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import read_rows, write_rows
+from common import read_rows, train_texts, write_rows
 
-from synthgap.config import FinetuneSettings, load_profile
-from synthgap.data import load_real
+from synthgap.config import FinetuneSettings
 from synthgap.finetuning import device_name, load_tokenizer, new_trainer, tokenised, training_arguments
-from synthgap.tasks import load_task
 
 CSV = Path(__file__).with_suffix(".csv")
 ON_GPU = torch.cuda.is_available()
@@ -35,10 +33,8 @@ PATIENCE = 120  # seconds
 
 
 def rows() -> tuple[list[list[int]], int]:
-    profile, tokenizer = load_profile("recorded"), load_tokenizer("minilm")
-    frames = [load_real(load_task(name), profile).split("train") for name in profile.tasks]
-    texts = [text for frame in frames for text in frame["text"].head(TEXTS_PER_TASK)]
-    return tokenised(tokenizer, "minilm", texts, 256), int(tokenizer.pad_token_id)
+    tokenizer = load_tokenizer("minilm")
+    return tokenised(tokenizer, "minilm", train_texts(TEXTS_PER_TASK), 256), int(tokenizer.pad_token_id)
 
 
 def worker(place: int, batch_size: int, shape: dict[str, int], numbers: list[int], barrier: Any, results: Any) -> None:
