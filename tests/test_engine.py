@@ -74,6 +74,27 @@ def test_a_run_that_kills_every_process_is_given_up_and_the_others_are_finished(
     same_predictions(tmp_path / "runs", undisturbed, cells[1:5])
 
 
+def test_a_run_for_which_a_shared_gpu_was_full_is_trained_again_at_the_end(cells, undisturbed, tmp_path):
+    crowded = with_settings(cells[0], workers.Crowded(tmp_path / "tries", times=1))
+    some = [crowded, *cells[1:6]]
+    found = [(cell.name, outcome) for cell, outcome in fan_out(some, tmp_path / "runs", {}, TWO)]
+    assert found[-1] == (crowded.name, Outcome(crowded.name, True))
+    assert len(found) == len(some)
+    first, second = (tmp_path / "tries").read_text().split()
+    assert first != second
+    same_predictions(tmp_path / "runs", undisturbed, some)
+
+
+@pytest.mark.parametrize(("processes", "tries"), [(1, 1), (2, 2)])
+def test_a_run_that_is_too_large_for_the_gpu_fails_with_its_reason(processes, tries, cells, tmp_path):
+    crowded = with_settings(cells[0], workers.Crowded(tmp_path / "tries", times=99))
+    done = fan_out([crowded, cells[1]], tmp_path / "runs", {}, Engine(workers=processes))
+    found = {cell.name: outcome for cell, outcome in done}
+    assert found[crowded.name].error == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert len((tmp_path / "tries").read_text().split()) == tries
+    assert found[cells[1].name].trained
+
+
 def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(tmp_path):
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import workers; "
     process = subprocess.Popen(
@@ -173,11 +194,14 @@ def test_a_faulty_engine_is_refused_on_the_command_line_before_anything_runs(tmp
 
 def test_runs_share_a_gpu_as_far_as_its_memory_and_the_cores_allow(monkeypatch):
     monkeypatch.setattr(engines, "cores", lambda: 16)
-    known = ((23, 1, 1), (23, 3, 3), (79, 1, 3), (79, 2, 6), (140, 1, 5), (140, 8, 16), (140, 20, 20))
+    monkeypatch.setattr(engines, "_free_memory", lambda: 100 * 2**30)
+    known = ((11, 1, 1), (11, 3, 3), (79, 1, 6), (79, 2, 12), (140, 1, 11), (140, 8, 16), (140, 20, 20))
     for gib, gpus, expected in known:
         monkeypatch.setattr(engines, "_gpu_memory", lambda gib=gib: gib * 2**30)
         assert workers_here(Engine(), [str(number) for number in range(gpus)]) == expected
     assert workers_here(Engine(workers=7), ["0"]) == 7
+    monkeypatch.setattr(engines, "_free_memory", lambda: 9 * 2**30)
+    assert workers_here(Engine(), ["0"]) == 4
 
 
 def test_the_smallest_gpu_counts(monkeypatch):

@@ -1,7 +1,8 @@
 """Where runs are trained: here, in processes of this machine (which share its GPUs, if it has some), or on Dask.
 
 Workers write a finished run into the output folder, or send its files back where they do not see that folder. A worker
-that dies loses its own run alone, which is trained elsewhere; a run that fails leaves the others alone.
+that dies loses its own run alone, which is trained elsewhere; a run that fails leaves the others alone, and one for
+which a shared GPU had no memory left is trained again at the end, by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ ENGINES = ("local", "dask")
 PATIENCE = "20s"  # until a Dask scheduler that does not answer is given up
 LIVES = 3  # workers that may die over one run before it counts as failed
 MEMORY = 2**31  # bytes that one process needs, so that a machine with many cores is not filled up
-GPU_MEMORY = 24 * 2**30  # of a GPU: BERT in batches of 64 took 7.6 GiB on one
+GPU_MEMORY = 12 * 2**30  # of a GPU: BERT in batches of 64 took 7.6 GiB, and fourteen of them ran on one of 139 GiB
+OUT_OF_GPU_MEMORY = "OutOfMemoryError: "  # how the error of such a run begins
 Job = tuple["Cell", Path, Mapping[str, Any]]
 
 
@@ -132,6 +134,7 @@ def _on_this_machine(jobs: Sequence[Job], engine: Engine) -> Iterator[Outcome]:
 
     devices = visible_gpus()
     size = min(workers_here(engine, devices), len(jobs))
+    by_name = {job[0].name: job for job in jobs}
     threads = max(1, cores() // size)
     slots = [_Slot(threads, devices[number % len(devices)] if devices else None) for number in range(size)]
     free: queue.Queue[_Slot] = queue.Queue()
@@ -147,7 +150,16 @@ def _on_this_machine(jobs: Sequence[Job], engine: Engine) -> Iterator[Outcome]:
 
     try:
         side_by_side = Parallel(n_jobs=size, backend="threading", return_as="generator_unordered", pre_dispatch=size)
-        yield from side_by_side(delayed(train)(job) for job in jobs)
+        crowded = []
+        for outcome in side_by_side(delayed(train)(job) for job in jobs):
+            if size > 1 and outcome.error.startswith(OUT_OF_GPU_MEMORY):
+                crowded.append(outcome.run)
+            else:
+                yield outcome
+        for slot in slots[1:]:
+            slot.end()
+        for run in crowded:
+            yield slots[0].train(by_name[run])
     finally:
         for slot in slots:
             slot.end()
@@ -157,9 +169,10 @@ def workers_here(engine: Engine, devices: Sequence[str]) -> int:
     """Processes at a time on this machine."""
     if engine.workers:
         return engine.workers
+    here = min(cores(), _free_memory() // MEMORY)
     if devices:
-        return max(len(devices), min(cores(), _gpu_memory() // GPU_MEMORY * len(devices)))
-    return max(1, min(cores(), _free_memory() // MEMORY))
+        return max(len(devices), min(here, _gpu_memory() // GPU_MEMORY * len(devices)))
+    return max(1, here)
 
 
 def cores() -> int:
@@ -215,7 +228,10 @@ class _Slot:
             try:
                 pipe = self._connected()
                 pipe.send(job)
-                return pipe.recv()
+                outcome: Outcome = pipe.recv()
+                if outcome.error.startswith(OUT_OF_GPU_MEMORY):
+                    self._stop()  # it would keep what it took
+                return outcome
             except (EOFError, OSError):
                 self._stop()
         return Outcome(job[0].name, False, f"its process died {LIVES} times (killed, or out of memory)")

@@ -161,10 +161,14 @@ def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", tit
     ax.set(xlabel="synthetic − real, points of macro-F1" if metric == "macro_f1" else f"synthetic − real, {metric}")
     ax.set(ylabel="", title=title or "Gap to real data, by task", ylim=(len(order) - 0.5, -0.5))
     task_ticks(ax, order)
-    ax.legend(
-        title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
-    )
+    legend_of_tests(ax)
     return ax
+
+
+def legend_of_tests(ax: Axes) -> None:
+    """A legend beside the plot that says which markers are filled."""
+    filled = "filled: p < 0.05 (Holm),\nfor these classifiers"
+    ax.legend(title=filled, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left")
 
 
 def plot_curve(points: pd.DataFrame, ax: Axes) -> Axes:

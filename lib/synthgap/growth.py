@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PILOT_LETTERS = 24_000  # of each of the three tasks' texts, about
 FEWEST, MOST = 32, 512  # texts of a task for that
-SHARING = 0.85  # n runs on one GPU do the work of n ** 0.85: 3.3 of 4 and 5.7 of 8 were measured, on an H200
+SHARING = 0.07  # by which each run slows every other on a GPU: 4, 8 and 14 did the work of 3.3, 5.7, 7.0 on an H200
 COLUMNS = ["classifier", "runs", "finished", "tokens", "tokens_at_most", "hours", "hours_at_most", "memory_mb"]
 
 
@@ -209,7 +209,8 @@ def sharing(processes: int, gpus: int) -> float:
     """How many times as fast as one run after another so many processes are on so many GPUs."""
     if processes <= gpus:
         return processes
-    return gpus * (processes / gpus) ** SHARING
+    on_each = processes / gpus
+    return processes / (1 + SHARING * (on_each - 1))
 
 
 def _row(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthgap.figures import COLOURS, MARKERS, rows_beside, short_title, shown_p
+from synthgap.figures import COLOURS, MARKERS, legend_of_tests, rows_beside, short_title, shown_p
 from synthgap.subjectivity import stars
 from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
 
@@ -168,9 +168,7 @@ def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.set_title(title)
-    ax.legend(
-        title="filled: p < 0.05 (Holm)", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left"
-    )
+    legend_of_tests(ax)
     return ax
 
 
