@@ -116,15 +116,16 @@ def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]
         found: {training: its probabilities}, SetFit's among them.
     """
     labels = cell.identity["labels"]
-    scored = {"setfit": found["setfit"]}
+    scored, devices = {"setfit": found["setfit"]}, {"setfit": kept(cell, "setfit").parent.name}
     for kind in ENSEMBLES:
         members = [found[name] for name in trainings(kind) if name in found]
-        scored |= {f"{kind}_{size}": np.mean(members[:size], axis=0) for size in range(1, len(members) + 1)}
-    devices = dict.fromkeys(scored, kept(cell, "setfit").parent.name)
+        ways = {f"{kind}_{size}": np.mean(members[:size], axis=0) for size in range(1, len(members) + 1)}
+        scored |= ways
+        devices |= dict.fromkeys(ways, kept(cell, trainings(kind)[0]).parent.name)
     if run := recorded_runs().get(cell.name):
         frame = read_predictions(RUNS, run).set_index("id").loc[cell.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
-        devices["recorded"] = read_run(RUNS, run)["details"]["device"]
+        devices["recorded"] = read_run(RUNS, run)["details"].get("device", "cpu")  # the first runs, on CPUs, say none
     truth = np.array(numbered(cell.test, labels).labels)
     predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
     n_train = dict.fromkeys(scored, len(cell.train))
