@@ -60,7 +60,7 @@ def test_the_bootstrap_is_the_plain_one_done_at_once():
     fast = bootstrap(one, 4000, seed=1)
     random = np.random.default_rng(2)
     plain = {regime: [] for regime in one.predicted}
-    for _ in range(800):
+    for _ in range(400):
         items = random.integers(len(one.truth), size=len(one.truth))
         for regime, runs in one.predicted.items():
             chosen = runs[random.integers(len(runs), size=len(runs))]
