@@ -172,7 +172,7 @@ def test_the_model_finds_what_was_put_in():
 
 
 def test_easier_for_everyone_is_no_interaction():
-    tables = [agreement_models([three_regimes(seed, 0.3, 0.0, 400)]).set_index("term") for seed in range(15)]
+    tables = [agreement_models([three_regimes(seed, 0.3, 0.0, 400)]).set_index("term") for seed in range(30)]
     assert np.mean([table.loc["agreement", "p"] < 0.05 for table in tables]) > 0.9
     assert np.mean([table.loc["zero_shot x agreement", "p"] < 0.05 for table in tables]) <= 0.15
 
