@@ -151,7 +151,8 @@ def test_the_runs_are_those_of_02_and_06(planned, tiny_bert):
 
 def test_runs_that_share_a_gpu_slow_each_other_down():
     assert [sharing(number, 2) for number in (1, 2)] == [1, 2]
-    assert [sharing(number, 1) for number in (4, 8, 14)] == pytest.approx([3.3, 5.7, 7.0], rel=0.06)
+    assert sharing(4, 1) == pytest.approx(3.3, abs=0.1)
+    assert [sharing(number, 1) for number in (8, 14)] == pytest.approx([5.7, 7.0], rel=0.06)
     assert sharing(16, 2) == 2 * sharing(8, 1)
 
 

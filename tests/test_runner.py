@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    assert synthgap("run", "smoke", "01", "--output", str(tmp_path), *ONE_TASK).returncode == 0
+    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_run_goes_on_where_it_failed(home, tmp_path):
     runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/smoke/runs").glob("*.json")}
     assert len(runs) == 12  # six of the grid, and six of the learning curve
     (home / "notebooks" / "02_training.ipynb").write_text(original)
-    done = synthgap("run", "smoke", "01", "02", "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in runs} == runs

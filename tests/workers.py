@@ -40,11 +40,19 @@ def grid_cells(classifier: str = "tfidf"):
     return cells
 
 
-class Deadly:
+class Settings:
+    """What a run writes down of settings; of the ones below, nothing."""
+
+    def model_dump(self, **_) -> dict:
+        return {}
+
+
+@dataclasses.dataclass
+class Deadly(Settings):
     """Settings under which training kills its own process, so many times; then they are those of tf-idf."""
 
-    def __init__(self, log: Path, times: int) -> None:
-        self.log, self.times = log, times
+    log: Path
+    times: int
 
     @property
     def inverse_regularisation(self) -> float:
@@ -54,15 +62,13 @@ class Deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return 10.0
 
-    def model_dump(self, **_) -> dict:
-        return {}
 
-
-class Crowded:
+@dataclasses.dataclass
+class Crowded(Settings):
     """Settings under which training finds the GPU full, so many times; each try writes down its process."""
 
-    def __init__(self, log: Path, times: int) -> None:
-        self.log, self.times = log, times
+    log: Path
+    times: int
 
     @property
     def inverse_regularisation(self) -> float:
@@ -74,19 +80,13 @@ class Crowded:
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
         return 10.0
 
-    def model_dump(self, **_) -> dict:
-        return {}
 
-
-class Broken:
+class Broken(Settings):
     """Settings under which training raises."""
 
     @property
     def inverse_regularisation(self) -> float:
         raise ZeroDivisionError("this cell is\nbroken")
-
-    def model_dump(self, **_) -> dict:
-        return {}
 
 
 def side_by_side(folder: str, seconds: str) -> None:
@@ -98,17 +98,14 @@ def side_by_side(folder: str, seconds: str) -> None:
         pass
 
 
-class Slow:
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+@dataclasses.dataclass
+class Slow(Settings):
+    seconds: float
 
     @property
     def inverse_regularisation(self) -> float:
         time.sleep(self.seconds)
         return 10.0
-
-    def model_dump(self, **_) -> dict:
-        return {}
 
 
 def embed(start: str, stop: str) -> None:
