@@ -1,6 +1,7 @@
 """The report of the profile smoke: everything in it, nothing fetched, nothing hidden."""
 
 import re
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 from conftest import synthgap
 
 from synthgap.config import load_profile
-from synthgap.report import COLOURS, FIGURES, alt_text, inline_svg
+from synthgap.files import write_json
+from synthgap.report import COLOURS, FIGURES, alt_text, inline_svg, write_report
 
 PROFILE = load_profile("smoke")
 
@@ -143,6 +145,95 @@ def test_a_picture_keeps_its_shape_when_inlined(smoke):
     assert 'viewBox="0 0 ' in text[:600]
     assert "<!DOCTYPE" not in text
     assert "<metadata>" not in text
+
+
+def readable(svg: str) -> list[str]:
+    """What people read in a figure: its texts, in order."""
+    root = ET.fromstring(svg[svg.index("<svg") :])  # noqa: S314  our own figure
+    return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def numbers(texts: list[str]) -> list[str]:
+    return re.findall(r"\d+(?:[.,]\d+)*", " ".join(texts))
+
+
+def test_every_number_in_a_figure_of_the_page_is_that_of_its_file(smoke, text):
+    compared = []
+    for path in sorted((smoke / "figures").glob("*.svg")):
+        shown = re.search(rf'<figure class="card" id="{path.stem}">.*?(<svg.*?</svg>)', text, re.DOTALL)
+        written = readable(path.read_text(encoding="utf-8"))
+        assert shown, path.name
+        assert numbers(readable(shown[1])) == numbers(written), path.name
+        assert readable(shown[1]) == written, path.name
+        compared += numbers(written)
+    assert len(compared) > 200
+    assert [number for number in compared if re.fullmatch(r"\d\.\d{3,}", number)]
+
+
+def test_no_text_of_a_figure_is_rewritten_when_inlined(tmp_path):
+    import matplotlib.pyplot as plt
+
+    from synthgap.figures import save_figure, set_style
+
+    texts = [
+        *("p < 0.001", "0.157", "rho = −0.71 [−0.94, −0.06], p = 0.029", "3.14159 & 1,234.5678"),
+        *('style="fill: #d55e00"', ' id="a" href="#a" url(#a) d="M 1.23456"', "#ffffff"),
+    ]
+    set_style()
+    figure, ax = plt.subplots()
+    ax.plot([0, 1 / 3, 1], [0, 2 / 3, 1])
+    for place, one in enumerate(texts):
+        ax.text(0.1, place / 7 + 0.0123456, one)
+    path = next(
+        path for path in save_figure(figure, tmp_path, "gap_by_task", "A footer of 0.12345") if path.suffix == ".svg"
+    )
+    written, shown = readable(path.read_text(encoding="utf-8")), readable(inline_svg(path))
+    assert {*texts, "A footer of 0.12345"} <= set(written)
+    plt.close(figure)
+    assert shown == written
+
+
+def test_paths_are_cut_to_a_hundredth_of_a_point(smoke):
+    paths = re.findall(r' d="([^"]*)"', inline_svg(smoke / "figures" / "gap_by_task.svg"))
+    assert paths
+    assert not [path for path in paths if re.search(r"\.\d{3}", path)]
+
+
+@pytest.fixture
+def empty_report(tmp_path, monkeypatch):
+    """The report of a profile before anything ran, as a function of what is changed in the profile."""
+
+    def written(changes):
+        monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
+        empty = {key: {} for key in ("notebooks", "profile", "data_fingerprints", "versions", "machine")}
+        write_json(tmp_path / "smoke" / "manifest.json", {**empty, "real_texts": "none"})
+        return write_report(PROFILE.changed(changes)).read_text(encoding="utf-8")
+
+    return written
+
+
+@pytest.mark.parametrize("source", ["folder", "hub"])
+def test_a_caveat_on_real_texts_is_shown(empty_report, source):
+    text = empty_report({"data.source": source})
+    assert text.count("Tweet irony: The test split leaks its label.") == 1
+    assert "#irony, #sarcasm or #not" in text
+    assert "a later version will remove these hashtags" in text
+    assert "leaks" not in empty_report({"data.source": source, "tasks": ["ag_news"]})
+
+
+def test_the_stand_in_has_no_caveat(empty_report, text):
+    assert "leaks" not in empty_report({})
+    assert "leaks" not in text
+
+
+def test_a_caveat_is_shown_as_text(empty_report, monkeypatch):
+    from synthgap.tasks import load_task
+
+    evil = load_task("tweet_irony").model_copy(update={"title": "<b>title", "caveat": "<script>x</script> & more"})
+    monkeypatch.setattr("synthgap.tables.load_task", lambda _: evil)
+    text = empty_report({"data.source": "folder", "tasks": ["tweet_irony"]})
+    assert "<script" not in text
+    assert "&lt;b&gt;title: &lt;script&gt;x&lt;/script&gt; &amp; more" in text
 
 
 def test_the_command_writes_it_anew_and_says_what_is_out_of_date(smoke, tmp_path):

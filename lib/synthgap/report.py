@@ -16,10 +16,10 @@ from synthgap.config import Profile
 from synthgap.errors import SynthgapError
 from synthgap.files import read_json, write_text
 from synthgap.stages import STAGES, marker_file, outputs_folder, shown_setting, stage_state
-from synthgap.tables import footer, rounded
+from synthgap.tables import caveats, footer, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 LONG = 24  # rows from which a table is folded
 SECTIONS = {
@@ -90,6 +90,7 @@ COLOURS = {
     "#e69f00": "amber",
 }
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def write_report(profile: Profile) -> Path:
     text = page.render(
         profile=profile,
         notice=footer(profile),
+        caveats=caveats(profile),
         missing=[stage for stage in STAGES if stage_state(stage, profile) != "done"],
         sections=[section for stage in STAGES if (section := _section(profile, stage))],
         runs=_what_was_run(manifest),
@@ -216,20 +218,38 @@ def inline_svg(path: Path) -> Any:
         raise SynthgapError(f"figure '{path.name}' is no SVG that this project wrote; run its stage again")
     opening = re.sub(r' (width|height)="[^"]*"', "", head[0])
     body, rules = _styles_as_classes(_own_ids(text[head.end() :], path.stem), path.stem)
-    for colour, variable in COLOURS.items():
-        body, rules = (part.replace(colour, f"var(--{variable})") for part in (body, rules))
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # a hundredth of a point is below any screen's
+    body, rules = _in_tags(lambda tag: _short_paths(_page_colours(tag)), body), _page_colours(rules)
     label = html.escape(alt_text(path.stem))
     shape = f'<svg style="width:{float(width[1]):.0f}pt" role="img" aria-label="{label}" '
     return Markup(f"{opening.replace('<svg ', shape, 1)}<style>{rules}</style>{body}")  # noqa: S704  our own figure
+
+
+def _in_tags(change: Callable[[str], str], text: str) -> str:
+    """A figure with its tags changed; what stands between them is what people read, and stays as it is."""
+    return TAG.sub(lambda tag: change(tag[0]), text)
+
+
+def _page_colours(text: str) -> str:
+    for colour, variable in COLOURS.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return text
+
+
+def _short_paths(tag: str) -> str:
+    """A tag with its path to a hundredth of a point, which is below any screen's; no other number is cut."""
+    return re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"(\d\.\d\d)\d+", r"\1", path[0]), tag)
 
 
 def _own_ids(text: str, prefix: str) -> str:
     """Ids that something refers to get a prefix, the others go: a page may hold many figures."""
     used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
     names = {name for pair in used for name in pair if name}
-    text = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in names else "", text)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+
+    def own(tag: str) -> str:
+        tag = re.sub(r' id="([^"]+)"', lambda found: f' id="{prefix}-{found[1]}"' if found[1] in names else "", tag)
+        return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", tag)
+
+    return _in_tags(own, text)
 
 
 def _styles_as_classes(text: str, prefix: str) -> tuple[str, str]:
@@ -239,8 +259,11 @@ def _styles_as_classes(text: str, prefix: str) -> tuple[str, str]:
     def named(found: re.Match[str]) -> str:
         return f'class="{classes.setdefault(found[1], f"{prefix}-s{len(classes)}")}"'
 
-    text = re.sub(r'style="([^"]*)"', named, text)
-    return re.sub(r"\s*\n\s*", "\n", text), "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    def classed(tag: str) -> str:
+        return re.sub(r"\s*\n\s*", "\n", re.sub(r'style="([^"]*)"', named, tag))
+
+    text = re.sub(r">\s+<", ">\n<", _in_tags(classed, text))
+    return text, "".join(f".{name}{{{style}}}" for style, name in classes.items())
 
 
 def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -98,6 +98,12 @@ class AnnotatedTexts(_Frozen):
 
 
 class Task(_Frozen):
+    """One task.
+
+    Attributes:
+        caveat: what readers of its scores must know of its real texts; reports and notebooks show it as a notice.
+    """
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
     title: Text
     kind: Text
@@ -111,6 +117,7 @@ class Task(_Frozen):
     hub: HubSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
+    caveat: Text | None = None
 
     @field_validator("labels", mode="before")
     @classmethod
