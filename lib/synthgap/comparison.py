@@ -21,6 +21,7 @@ COLUMNS = (
     *("yield", "yield_low", "yield_high", "words", "words_low", "words_high"),
     *("tokens_per_text", "cost", "cost_per_text"),
 )
+REASON_COLUMNS = ("profile", "llm", "task", "setting", "reason", "texts", "share")
 
 
 def compare_llms(
@@ -38,7 +39,7 @@ def compare_llms(
         costs: as `live.costs` gives them for this profile.
 
     Returns:
-        A table with COLUMNS; one with columns profile, llm, task, setting, reason, texts, share (of those received).
+        A table with COLUMNS; one with REASON_COLUMNS, the share being of those received.
 
     Raises:
         SynthgapError: a profile to compare with has not generated its texts.
@@ -64,7 +65,7 @@ def compare_llms(
             one = _row(about, load_synthetic(folder, task, setting), ledger, known, theirs)
             rows.append(one)
             reasons += _reasons(one, known)
-    return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(reasons)
+    return pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(reasons, columns=list(REASON_COLUMNS))
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:

@@ -349,10 +349,14 @@ def gap_by_subjectivity(gaps: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFram
     return pd.DataFrame(rows, columns=["classifier", "regime", "n", "rho", "low", "high", "p", "detectable"])
 
 
-def what_points_can_prove(correlations: pd.DataFrame) -> str:
-    """A sentence on how little a rank correlation over a handful of tasks can show."""
+def what_points_can_prove(correlations: pd.DataFrame, other: str = "an order of subjectivity") -> str:
+    """A sentence on how little a rank correlation over a handful of tasks can show.
+
+    Args:
+        other: what the gap is correlated with.
+    """
     if correlations.empty:
-        return "Too few tasks to correlate the gap with an order of subjectivity: at least 4 are needed."
+        return f"Too few tasks to correlate the gap with {other}: at least 4 are needed that have both."
     n, detectable = int(correlations["n"].max()), correlations["detectable"].max()
     narrowest = (correlations["high"] - correlations["low"]).min()
     return (

@@ -260,10 +260,12 @@ def plot_gap_by_subjectivity(
 ) -> Axes:
     """Gap against the task's place in an order of subjectivity (1 = least), with Spearman's rho by regime.
 
+    Tasks that have no place are left out.
+
     `gaps` and `correlations` hold one classifier's rows of `evaluate` and `gap_by_subjectivity`.
     """
     found = correlations.set_index("regime")
-    rows = gaps[(gaps["metric"] == "macro_f1") & (gaps["baseline"] == "real")]
+    rows = gaps[(gaps["metric"] == "macro_f1") & (gaps["baseline"] == "real") & gaps["task"].isin(order)]
     ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
     for regime in regimes_in(rows):
         part = rows[rows["regime"] == regime]

@@ -364,10 +364,12 @@ def rejects_table(provenances: Iterable[dict[str, Any]]) -> pd.DataFrame:
         for about in provenances
         for reason in REASONS
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["task", "setting", "reason", "texts"])
 
 
 def rejects_by_reason(rejects: pd.DataFrame) -> pd.DataFrame:
     """The same for people: a row a task and setting, a column a reason."""
+    if rejects.empty:
+        return rejects[["task", "setting"]]
     wide = rejects.pivot_table(index=["task", "setting"], columns="reason", values="texts", sort=False)
     return wide.astype(int).reset_index().rename_axis(columns=None)

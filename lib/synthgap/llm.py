@@ -132,9 +132,12 @@ class RecordedLLM:
         """Raise SynthgapError where a conversation of so many turns was not recorded."""
         have = len(self._turns(Conversation(task, setting, label, ())))
         if turns > have:
+            way_out = "lower generation.texts_per_label or use a live LLM"
+            if not have:
+                way_out = "use a live LLM, or do without: generation.settings=[] and training.regimes=[real]"
             raise SynthgapError(
                 f"the recording of task '{task}', setting '{setting}', label '{label}' holds {have} turns, and turn "
-                f"{turns} was asked for; lower generation.texts_per_label or use a live LLM"
+                f"{turns} was asked for; {way_out}"
             )
 
     def _files(self) -> list[Path]:

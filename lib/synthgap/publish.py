@@ -28,10 +28,13 @@ def publish(profile: Profile, folder: Path, licence: str = "unknown") -> list[Pa
         licence: the card's licence field, as the Hub names licences.
 
     Raises:
-        SynthgapError: the generation stage has not written the texts of every task and setting.
+        SynthgapError: the generation stage has not written the texts of every task and setting, or the profile asks
+            for none.
     """
     source = outputs_folder(profile) / "synthetic"
     places = [(task, str(setting)) for task in profile.tasks for setting in profile.generation.settings]
+    if not places:
+        raise SynthgapError(f"profile '{profile.name}' has nothing to publish: generation.settings is empty")
     missing = [f"{task}.{setting}" for task, setting in places if not synthetic_file(source, task, setting).is_file()]
     if missing:
         raise SynthgapError(

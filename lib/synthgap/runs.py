@@ -229,7 +229,8 @@ def run_grid(
     trained_now: set[str] = set()
     failed: dict[str, str] = {}
     missing = [cell for cell in cells if not is_finished(folder, cell.name)]
-    with tqdm(total=len(cells), initial=len(cells) - len(missing), desc="runs", unit="run", mininterval=2) as bar:
+    told = {"desc": "runs", "unit": "run", "mininterval": 2, "disable": not cells}
+    with tqdm(total=len(cells), initial=len(cells) - len(missing), **told) as bar:
         for cell, outcome in _work_off(missing, folder, about or {}, engine, bar):
             bar.update()
             bar.set_postfix_str(cell.title, refresh=False)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS = 2048  # texts compared at a time
 CANDIDATE = 0.7  # cosine similarity from which two texts are compared letter by letter
+PAIR_COLUMNS = ("task", "regime", "synthetic_id", "test_id", "letters", "cosine")
+SUMMARY_COLUMNS = ("task", "regime", "synthetic_texts", "test_texts", "pairs", "repeated_test_texts", "closest_cosine")
 
 
 def similarity_to(real: np.ndarray, synthetic: np.ndarray, neighbours: int = 5) -> np.ndarray:
@@ -47,7 +49,10 @@ def _similarities(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[slice
 
 
 def similarity_table(corpora: Sequence[Corpus], neighbours: int) -> pd.DataFrame:
-    """Columns task, regime (a synthetic one), id (of the real text), similarity."""
+    """Columns task, regime (a synthetic one), id (of the real text), similarity.
+
+    No rows for a task without the regime `real`, and for a corpus with fewer texts than `neighbours`.
+    """
     import pandas as pd
 
     real = {corpus.task: corpus for corpus in corpora if corpus.regime == "real"}
@@ -61,7 +66,7 @@ def similarity_table(corpora: Sequence[Corpus], neighbours: int) -> pd.DataFrame
             }
         )
         for corpus in corpora
-        if corpus.regime != "real" and corpus.task in real
+        if corpus.regime != "real" and corpus.task in real and len(corpus.texts) >= neighbours
     ]
     columns = ["task", "regime", "id", "similarity"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
@@ -122,7 +127,8 @@ def contamination(data: RealData, synthetic: Mapping[str, pd.DataFrame], setting
         counts = {"pairs": len(pairs), "repeated_test_texts": pairs["test_id"].nunique(), "closest_cosine": closest}
         sizes = {"synthetic_texts": len(texts), "test_texts": len(test.texts)}
         rows.append({"task": name, "regime": regime, **sizes, **counts})
-    return Contamination(pd.concat(found, ignore_index=True), pd.DataFrame(rows))
+    pairs = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(PAIR_COLUMNS))
+    return Contamination(pairs, pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)))
 
 
 def near_duplicates(corpus: Corpus, test: Corpus, settings: DiversitySettings) -> tuple[pd.DataFrame, float]:
@@ -146,8 +152,8 @@ def near_duplicates(corpus: Corpus, test: Corpus, settings: DiversitySettings) -
             letters = fuzz.ratio(normalised(synthetic_texts[first]), normalised(test_texts[column]))
             if letters >= settings.near_duplicate or cosine >= settings.near_duplicate_cosine:
                 pairs.append((corpus.task, corpus.regime, synthetic_ids[first], test_ids[column], letters, cosine))
-    columns = ["task", "regime", "synthetic_id", "test_id", "letters", "cosine"]
-    return pd.DataFrame(pairs, columns=columns).sort_values(columns[:4]).reset_index(drop=True), closest
+    table = pd.DataFrame(pairs, columns=list(PAIR_COLUMNS)).sort_values(list(PAIR_COLUMNS[:4]))
+    return table.reset_index(drop=True), closest
 
 
 def scores_without(outcomes: Sequence[Outcome], repeated: Mapping[str, set[str]]) -> pd.DataFrame:

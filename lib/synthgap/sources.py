@@ -103,7 +103,7 @@ def _annotated(task: Task, profile: Profile, data: RealData) -> Source | None:
     texts = load_annotated(task, profile, data)
     if texts is None or task.annotated is None:
         return None
-    agreement = item_agreement(texts.judgements, list(task.labels))
+    agreement = _agreement(texts.judgements, list(task.labels))
     tied = agreement["majority"] == ""
     items = agreement[~tied].rename(columns={"majority": "gold"})[["agreement", "gold"]]
     left_out = {
@@ -145,8 +145,7 @@ def _of_table(task: Task, data: RealData, name: str, rows: pd.DataFrame) -> Sour
     judgements = judgements[here]
     if judgements.empty:
         return None
-    several = judgements.duplicated("item_id", keep=False).any()
-    agreement = item_agreement(judgements, list(task.labels)) if several else _no_agreement()
+    agreement = _agreement(judgements, list(task.labels))
     items = agreement[["agreement"]].assign(gold=gold.loc[agreement.index].to_numpy())
     left_out = {
         **left_out,
@@ -157,10 +156,14 @@ def _of_table(task: Task, data: RealData, name: str, rows: pd.DataFrame) -> Sour
     return Source(task.name, name, True, items, judgements[list(COLUMNS)], per_item, _positive(left_out))
 
 
-def _no_agreement() -> pd.DataFrame:
+def _agreement(judgements: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """As `item_agreement`; no rows where no item has two annotations."""
     import pandas as pd
 
-    return pd.DataFrame({"agreement": [], "annotations": []}, index=pd.Index([], name="item_id"), dtype=float)
+    if judgements.duplicated("item_id").any():
+        return item_agreement(judgements, labels)
+    nothing = pd.DataFrame({"agreement": [], "annotations": []}, index=pd.Index([], name="item_id"), dtype=float)
+    return nothing.assign(majority="")
 
 
 def _estimated(task: Task, data: RealData) -> Source | None:
@@ -182,6 +185,21 @@ def _estimated(task: Task, data: RealData) -> Source | None:
 def kind_of(source: str) -> str:
     """ "human" for whatever people said; each simulated source is a kind of its own."""
     return "human" if source.startswith("human") else source
+
+
+def agreement_items(sources: Sequence[Source]) -> pd.DataFrame:
+    """Columns task, source, kind, agreement: an item with agreement a row, of all sources."""
+    import pandas as pd
+
+    parts = [one.items[["agreement"]].assign(task=one.task, source=one.name) for one in sources]
+    items = pd.concat(parts) if parts else pd.DataFrame(columns=["agreement", "task", "source"])
+    return items.assign(kind=items["source"].map(kind_of))[["task", "source", "kind", "agreement"]]
+
+
+def kinds_in(table: pd.DataFrame) -> list[str]:
+    """The kinds of a table's column `source`, in the order of KINDS."""
+    there = set(table["source"].map(kind_of))
+    return [kind for kind in KINDS if kind in there]
 
 
 def _positive(counts: Mapping[str, int]) -> dict[str, int]:

@@ -308,6 +308,11 @@ def comparison_sources(tasks: Sequence[str], collected: pd.DataFrame | None = No
     return [*people, recorded_comparisons(tasks)]
 
 
+def first_answered(sources: Sequence[Comparisons]) -> Comparisons:
+    """The first source that compared two of the tasks; the first of all where none did."""
+    return next((one for one in sources if one.answers.any()), sources[0])
+
+
 def halves(comparisons: Comparisons) -> list[Comparisons]:
     """The first and the second half of a source's judges (by name), as sources of their own."""
     middle = len(comparisons.judges) // 2

@@ -147,9 +147,14 @@ def plot_threshold_curve(curve: pd.DataFrame, fits: pd.DataFrame, title: str, ax
 def plot_agreement_effects(models: pd.DataFrame, title: str, ax: Axes) -> Axes:
     """Odds ratios of being right for 0.1 more agreement, with 95 % intervals.
 
-    `models` has one classifier's rows of `agreement_models`; terms without a value are left out.
+    `models` has one classifier's rows of `agreement_models`; terms without a value are left out, and where none has
+    one the axes say so.
     """
     rows = models[models["odds_ratio"].notna()]
+    if rows.empty:
+        ax.set_axis_off()
+        ax.set_title(f"{title}: no model could be fitted")
+        return ax
     order = task_sources(rows)
     terms = [term for term in TERM_TITLES if term in set(rows["term"])]
     ax.axvline(1, color=COLOURS["real"], linewidth=1.2)

@@ -37,6 +37,7 @@ LATEX = {
     "–": "--",
 }
 LINK = re.compile(r"\]\s*[(\[:]")
+NOTHING = "No rows: this profile has nothing of the kind."
 SIGNIFICANT = "Holm-corrected p < 0.05, for these trained classifiers"
 UNVERIFIED = (
     "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
@@ -72,7 +73,7 @@ def footer(profile: Profile) -> str:
     """What every table, figure and report of a profile has to say about its own evidence."""
     from synthgap.llm import model_of
 
-    parts = [f"Synthetic texts: {model_of(profile.llm)}."]
+    parts = [f"Synthetic texts: {model_of(profile.llm) if profile.generation.settings else 'none'}."]
     if profile.stand_in:
         parts.insert(
             0,
@@ -84,6 +85,12 @@ def footer(profile: Profile) -> str:
             f"Profile {profile.name}: a small-scale rerun with another LLM and other classifiers than the paper's."
         )
     return " ".join(parts)
+
+
+def caveats(profile: Profile) -> list[str]:
+    """What readers must know of the real texts of some tasks; nothing where the stand-in takes their place."""
+    tasks = [] if profile.stand_in else [load_task(name) for name in profile.tasks]
+    return [f"{task.title}: {task.caveat}" for task in tasks if task.caveat]
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:
@@ -146,6 +153,7 @@ def write_table(
 
 
 def write_shown(folder: Path, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str]) -> list[Path]:
+    notes = notes if len(shown) else [NOTHING, *notes]
     return [
         write_text(folder / f"{name}.md", to_markdown(shown, caption, notes)),
         write_text(folder / f"{name}.tex", to_latex(shown, caption, notes)),
@@ -185,12 +193,13 @@ def table_1_notes(table: pd.DataFrame, classifier: str, profile: Profile) -> lis
     rows = table[table["classifier"] == classifier]
     sizes = f"{rows['n_train'].min():,} to {rows['n_train'].max():,} training texts a task, the same for every regime"
     seeds = ", ".join(map(str, sorted(rows["seeds"].unique())))
+    regimes = " / ".join(REGIME_TITLES[regime].lower() for regime in regimes_in(table))
     return [
         f"Mean ± standard deviation over seeds [95 % interval over test items and seeds], in percent; {sizes}; "
         f"seeds: {seeds}. A deviation of 0.0 means that every seed drew the same texts (all there were) and the "
         "classifier has no randomness of its own; with one seed there is no deviation. "
         f"* {SIGNIFICANT} (paired randomisation test, corrected over the tasks).",
-        f"{UNVERIFIED} Order of its figures: real / zero-shot / few-shot.",
+        f"{UNVERIFIED} Order of its figures: {regimes}.",
         footer(profile),
     ]
 
