@@ -1,4 +1,5 @@
 # Two commands matter: `make reproduce` and `make test`. Each sets up everything it needs in .venv.
+# `make help` lists the others, and the variables that they take.
 
 PYTHON  ?= python3
 PROFILE ?= demo
@@ -7,49 +8,65 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 SETS    ?=
+ARGS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce status test test-slow lint format lab lock readme clean
+.PHONY: help setup reproduce status test test-slow lint format lab readme lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@echo
+	@echo "PROFILE=demo        of reproduce and status: a name in configs/ (demo, recorded, paper) or a profile's path"
+	@echo "DATA=DIR            of the same: folder of the real sets"
+	@echo 'SETS="KEY=VALUE"    of the same: keys of the profile to set anew; results go into a folder of their own'
+	@echo 'ARGS="--port 9999"  of lab: options for JupyterLab'
+	@echo "PYTHON=python3.12   of all: what .venv is made with (3.11 or later)"
 
 setup: $(STAMP) ## make .venv with the pinned versions
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "synthgap needs Python 3.11 or later, and '$(PYTHON)' is not one; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "setup 1/3: an empty environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "setup 2/3: the packages of requirements.lock; torch is large, so this takes minutes where they are not cached"
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.lock
+	@echo "setup 3/3: synthgap itself"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-reproduce: setup ## run a profile: PROFILE=demo (default), recorded, paper; DATA=folder of the real sets
+reproduce: setup ## run PROFILE; of demo, the default, recorded's Table 1 too, from its committed runs
 	$(BIN)/python -m synthgap run $(PROFILE) $(RUN_ARGS)
+ifeq ($(PROFILE)$(SETS),demo)
+	@status=0; $(BIN)/python -m synthgap verify recorded 03 || status=$$?; \
+		echo "real texts, from committed runs:  outputs/recorded/report.html"; \
+		echo "every step here, on a stand-in:   outputs/demo/report.html"; exit $$status
+endif
 
 status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)
 
-test: setup lint ## style, types and tests
+test: setup lint ## what lint does, and the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup ## the longest tests, which `make test` leaves out
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-lint: setup ## ruff and mypy
+lint: setup ## style (ruff), types (mypy), and which room may import which (import-linter)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: setup ## put code and notebooks into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lab: setup ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: setup ## open this folder in JupyterLab
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-readme: setup ## write README's results anew from outputs/recorded
-	$(BIN)/python -m synthgap readme
+readme: setup ## write README's table anew from outputs/recorded
+	$(BIN)/python docs/readme_table.py
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \

@@ -16,14 +16,16 @@ import itertools
 import statistics
 import sys
 
+from common import on_all_cores
 from finetune_ways import settings_of
-from joblib import Parallel, delayed, parallel_config
 from sklearn.metrics import f1_score
 
-from synthgap.classifiers import Texts, fit_predict, numbered
-from synthgap.config import FinetuneSettings, ProbeSettings, build_profile
-from synthgap.data import draw, draw_equal, load_real
+from synthgap.core.config import FinetuneSettings, ProbeSettings, build_profile
+from synthgap.data.draws import draw, draw_equal
+from synthgap.data.real import load_real
 from synthgap.tasks import load_task
+from synthgap.training.base import Texts, numbered
+from synthgap.training.classifiers import fit_predict
 
 TASKS = ("tweet_irony", "tweet_emotion", "financial_phrasebank")
 LEARNING_RATES = (5e-5, 1e-4, 2e-4, 4e-4)
@@ -77,8 +79,7 @@ def choose_ensemble(profile, out) -> None:
     out.writerow(["task", "members", "epochs", "macro_f1", "seconds"])
     drawn = {name: texts_of(name, profile) for name in TASKS}
     asked = list(itertools.product(TASKS, MEMBER_EPOCHS, MEMBER_SEEDS))
-    with parallel_config("loky", inner_max_num_threads=1):
-        found = Parallel(n_jobs=-1)(delayed(member)(*drawn[name], epochs, seed) for name, epochs, seed in asked)
+    found = on_all_cores(member, [(*drawn[name], epochs, seed) for name, epochs, seed in asked])
     members = dict(zip(asked, found, strict=True))
     for name, epochs in itertools.product(TASKS, MEMBER_EPOCHS):
         of_setting = [members[name, epochs, seed] for seed in MEMBER_SEEDS]

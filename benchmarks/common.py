@@ -1,26 +1,29 @@
-"""What the benchmarks share: texts that come with the package, and timing two ways in turns."""
+"""What the benchmarks share: texts that come with the package, and timing two ways in turns, and work on all cores."""
 
 import csv
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from synthgap.config import GenerationSettings, LLMSettings, load_profile
-from synthgap.data import load_real
-from synthgap.generation import generate
+from synthgap.core.config import GenerationSettings
+from synthgap.data.real import load_real
+from synthgap.generation.corpora import from_recording
 from synthgap.llm import connect
-from synthgap.tasks import known_tasks, load_task
+from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.training.workers import cores, limit_threads
 
 
 def recorded_texts(tasks: tuple[str, ...] | None = None, setting: str = "zero_shot") -> list[tuple[str, int]]:
     """(text, number of its label) of the recorded synthetic texts of some tasks, or of all."""
-    pairs = []
+    pairs, demo = [], load_profile("demo")
     for name in tasks or known_tasks():
         task = load_task(name)
-        data = load_real(task, load_profile("demo"))
-        made = generate(task, setting, data, connect(LLMSettings()), GenerationSettings()).texts
+        data = load_real(task, demo)
+        made = from_recording(data, setting, setting, connect(demo.llms["claude"]), GenerationSettings()).texts
         labels = list(task.labels)
         pairs += [(row.text, labels.index(row.label)) for row in made.itertuples()]
     return pairs
@@ -42,6 +45,13 @@ def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int =
             way()
             seconds[name].append(time.perf_counter() - start)
     return statistics.median(seconds["ours"]), statistics.median(seconds["plain"])
+
+
+def on_all_cores(function: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """What a function makes of each of some arguments, in order; a process of one thread for each core."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores(), context, limit_threads, (1,)) as pool:
+        yield from pool.map(function, *zip(*given, strict=True)) if given else ()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from synthgap.classifiers import peak_memory_mb, reset_peak_memory
-from synthgap.distances import spread, unit
-from synthgap.diversity import vendi
+from synthgap.diversity.distances import spread, unit
+from synthgap.diversity.measures import vendi
+from synthgap.training.base import peak_memory_mb, reset_peak_memory
 
 N, DIMENSIONS = 100_000, 384
 

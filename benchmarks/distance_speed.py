@@ -4,7 +4,7 @@ import numpy as np
 from common import alternate
 from sklearn.metrics import pairwise_distances
 
-from synthgap.distances import spread, unit
+from synthgap.diversity.distances import spread, unit
 
 N, DIMENSIONS = 6000, 384
 

@@ -5,7 +5,7 @@ import tempfile
 
 from common import alternate, recorded_texts
 
-from synthgap.encoders import _sentence_encoder, embed
+from synthgap.training.embeddings import _sentence_encoder, embed
 
 TEXTS = 1500
 

@@ -10,45 +10,45 @@ import tempfile
 import time
 from pathlib import Path
 
-from synthgap.config import FinetuneSettings, LLMSettings, load_profile
-from synthgap.data import load_real
-from synthgap.engine import Engine, cores
-from synthgap.finetuning import device_name
-from synthgap.generation import generate
+from synthgap.core.config import Comparison, FinetuneSettings
+from synthgap.data.real import load_real
+from synthgap.generation.corpora import from_recording
 from synthgap.llm import connect
-from synthgap.runs import plan_task, run_grid
-from synthgap.tasks import load_task
+from synthgap.tasks import load_profile, load_task
+from synthgap.training.accelerations import device_name
+from synthgap.training.grid import run_grid
+from synthgap.training.runs import PlannedRun, TaskTexts, plan_task
+from synthgap.training.workers import Workers, cores
 
 RUNS = 4
 CLASSIFIER = FinetuneSettings(kind="finetune", epochs=3, seeds=tuple(range(RUNS)))
 
 
-def cells() -> list:
+def fine_tunings() -> list[PlannedRun]:
     """Fine-tunings of MiniLM on recorded texts, with different seeds."""
-    changes = {"training.regimes": ["zero_shot"], "generation.settings": ["zero_shot"], "training.augmentation": None}
-    classifiers = {"training.classifiers": {"finetune": CLASSIFIER.model_dump()}, "training.texts_per_label": 200}
-    profile = load_profile("demo", changes | classifiers)
-    task = load_task("humor")
-    data = load_real(task, profile)
-    made = generate(task, "zero_shot", data, connect(LLMSettings()), profile.generation).texts
-    return plan_task(profile, data, {"zero_shot": made})
+    profile = load_profile("demo")
+    sets = {"classifiers": {"finetune": CLASSIFIER}, "texts_per_label": 200}
+    data, llm = load_real(load_task("humor"), profile), connect(profile.llms["claude"])
+    made = from_recording(data, "zero_shot", "zero_shot", llm, profile.generation).texts
+    alone = Comparison(corpora=("zero_shot",), reference="zero_shot")
+    return plan_task(profile.training.model_copy(update=sets), "alone", alone, TaskTexts(data, {"zero_shot": made}))
 
 
-def seconds(engine: Engine, grid: list) -> float:
+def seconds(workers: Workers, runs: list[PlannedRun]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        run_grid(grid, Path(folder), engine=engine)
+        run_grid(runs, Path(folder), workers)
         return time.perf_counter() - start
 
 
 def main(processes: int) -> None:
-    grid = cells()
-    seconds(Engine(workers=1), grid[:1])  # imports
-    together, one_by_one = seconds(Engine(workers=processes), grid), seconds(Engine(workers=1), grid)
-    together = min(together, seconds(Engine(workers=processes), grid))
-    one_by_one = min(one_by_one, seconds(Engine(workers=1), grid))
+    runs = fine_tunings()
+    seconds(Workers(1), runs[:1])  # imports
+    together, one_by_one = seconds(Workers(processes), runs), seconds(Workers(1), runs)
+    together = min(together, seconds(Workers(processes), runs))
+    one_by_one = min(one_by_one, seconds(Workers(1), runs))
     print(
-        f"{RUNS} fine-tunings of MiniLM on {len(grid[0].train)} texts on {cores()} cores, {device_name()}: "
+        f"{RUNS} fine-tunings of MiniLM on {len(runs[0].train)} texts on {cores()} cores, {device_name()}: "
         f"{processes} processes {together:.0f} s with their start, one after another {one_by_one:.0f} s, "
         f"ratio {one_by_one / together:.2f} (the better of 2 each, in turns)"
     )

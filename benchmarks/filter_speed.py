@@ -5,7 +5,7 @@ import random
 from common import alternate, recorded_texts
 from rapidfuzz import fuzz, process
 
-from synthgap.generation import close_pairs, closest, normalised
+from synthgap.data.duplicates import close_pairs, closest, normalised
 
 TEXTS, CUTOFF = 4000, 90.0
 

@@ -6,6 +6,7 @@ The plain Trainer takes the same settings in float32, batches in random order, a
 best epoch on the same validation texts. Rows go to benchmarks/finetune_scores.csv; pairs measured before are kept.
 """
 
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -16,9 +17,11 @@ from finetune_ways import QUIET, texts_of, with_trainer
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
-from synthgap.classifiers import Texts, fit_predict
-from synthgap.config import FinetuneSettings, load_profile
-from synthgap.finetuning import keep_best, scorer
+from synthgap.core.config import FinetuneSettings
+from synthgap.tasks import load_profile
+from synthgap.training.base import Texts
+from synthgap.training.classifiers import fit_predict
+from synthgap.training.finetuning import KeepBest, macro_f1
 
 CSV = Path(__file__).with_suffix(".csv")
 TASKS = ("tweet_irony", "financial_phrasebank")
@@ -29,7 +32,7 @@ def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: lis
     from transformers import DataCollatorWithPadding, TrainingArguments
 
     def best(rows: list[list[int]], pad: int):
-        return keep_best(settings.patience, scorer(rows, validation.labels, pad))
+        return KeepBest(settings.patience, functools.partial(macro_f1, rows, validation.labels, pad))
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

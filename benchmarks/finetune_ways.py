@@ -23,13 +23,16 @@ import numpy as np
 from common import read_rows, write_rows
 from sklearn.metrics import f1_score
 
-from synthgap.classifiers import Texts, fit_predict, numbered, peak_memory_mb, reset_peak_memory
-from synthgap.config import FinetuneSettings, load_profile
-from synthgap.data import draw, draw_equal, load_real
-from synthgap.encoders import encoder_source
-from synthgap.finetuning import bfloat16, device_name, load_classifier
-from synthgap.manifest import machine
-from synthgap.tasks import load_task
+from synthgap.core.config import FinetuneSettings
+from synthgap.data.draws import draw, draw_equal
+from synthgap.data.real import load_real
+from synthgap.pipeline.manifest import machine
+from synthgap.tasks import load_profile, load_task
+from synthgap.training.accelerations import bfloat16, device_name
+from synthgap.training.base import Texts, numbered, peak_memory_mb, reset_peak_memory
+from synthgap.training.classifiers import fit_predict
+from synthgap.training.embeddings import encoder_source
+from synthgap.training.finetuning import load_classifier
 
 CSV = Path(__file__).with_suffix(".csv")
 COLUMNS = (

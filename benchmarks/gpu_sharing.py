@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from common import read_rows, train_texts, write_rows
 
-from synthgap.config import FinetuneSettings
-from synthgap.finetuning import device_name, load_tokenizer, new_trainer, tokenised, training_arguments
+from synthgap.core.config import FinetuneSettings
+from synthgap.training.accelerations import device_name, tokenised
+from synthgap.training.finetuning import load_tokenizer, new_trainer, training_arguments
 
 CSV = Path(__file__).with_suffix(".csv")
 ON_GPU = torch.cuda.is_available()

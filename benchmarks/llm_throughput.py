@@ -12,14 +12,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from synthgap.config import OpenAISettings, load_profile
-from synthgap.data import load_real
-from synthgap.endpoint import EndpointLLM
-from synthgap.generation import talk
-from synthgap.live import LiveLLM, in_own_loop
-from synthgap.parsing import parse
-from synthgap.responses import Request, ResponseLog
-from synthgap.tasks import load_task
+import aiohttp
+import openai
+from aiohttp import web
+
+from synthgap.core.config import OpenAISettings
+from synthgap.data.real import load_real
+from synthgap.generation.conversations import begin_conversation, next_request
+from synthgap.generation.live_generation import run_in_own_loop
+from synthgap.llm.openai import EndpointLLM
+from synthgap.llm.response_log import Request, ResponseLog
+from synthgap.tasks import load_profile, load_task
 
 AT_ONCE = 256
 WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "aeiou" for third in "bdglmnrst"]
@@ -27,8 +30,6 @@ WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "ae
 
 async def serve() -> None:
     """Answer every request after 200 ms with ten texts; prints its port, and ends by itself."""
-    from aiohttp import web
-
     chance = random.Random(0)
 
     async def answer(request: web.Request) -> web.Response:
@@ -49,12 +50,13 @@ async def serve() -> None:
     await asyncio.sleep(600)
 
 
-def requests(llm: LiveLLM, answers: int) -> Iterator[Request]:
+def requests(llm: EndpointLLM, answers: int) -> Iterator[Request]:
     """First requests of so many few-shot conversations."""
     task = load_task("humor")
     data = load_real(task, load_profile("demo"))
-    label = next(iter(task.labels))
-    return (llm.request(next(talk(task, "few_shot", label, data, llm, number)), 10) for number in range(answers))
+    for number in range(answers):
+        turn = next_request(begin_conversation(task, "few_shot", next(iter(task.labels)), number), data, llm)
+        yield llm.request(turn.conversation, 10, tuple(turn.examples))
 
 
 async def timed(work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
@@ -64,10 +66,10 @@ async def timed(work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-async def ours(llm: LiveLLM, asked: Iterator[Request]) -> None:
+async def ours(llm: EndpointLLM, asked: Iterator[Request]) -> None:
     async def conversation() -> None:
         for request in asked:
-            if len(parse((await llm.ask(request)).text).texts) != 10:
+            if len((await llm.ask(request)).parsed.texts) != 10:
                 raise ValueError("an answer does not hold its ten texts")
 
     await asyncio.gather(*(conversation() for _ in range(2 * AT_ONCE)))
@@ -85,8 +87,6 @@ async def by_workers(bodies: list[dict], ask: Callable[[dict], Awaitable[str]]) 
 
 
 async def bare(url: str, bodies: list[dict]) -> None:
-    import aiohttp
-
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def ask(one: dict) -> str:
@@ -98,8 +98,6 @@ async def bare(url: str, bodies: list[dict]) -> None:
 
 async def client(url: str, bodies: list[dict]) -> None:
     """The openai client over aiohttp by its typed method, as its manual shows it."""
-    import openai
-
     async with openai.AsyncOpenAI(api_key="none", base_url=url, http_client=openai.DefaultAioHttpClient()) as asked:
 
         async def ask(one: dict) -> str:
@@ -160,12 +158,12 @@ def main() -> None:
     server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        found = [in_a_process_of_its_own(url, 10_000) for _ in range(3)]
+        runs = [in_a_process_of_its_own(url, 10_000) for _ in range(3)]
         few = in_a_process_of_its_own(url, 2_500)
     finally:
         server.kill()
         server.wait()
-    middle = {name: statistics.median(one[name] for one in found) for name in found[0]}
+    middle = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
     print(
         f"10,000 answers of 200 ms, 256 at once: ours {middle['ours']:.0f}/s, bare aiohttp {middle['bare']:.0f}/s, "
         f"ratio {middle['ratio']:.2f} (the openai client's own method alone {middle['client'] / middle['bare']:.2f}); "
@@ -179,6 +177,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         asyncio.run(serve())
     elif sys.argv[1:2] == ["measure"]:
-        print(json.dumps(in_own_loop(measure(sys.argv[2], int(sys.argv[3])))))
+        print(json.dumps(run_in_own_loop(measure(sys.argv[2], int(sys.argv[3])))))
     else:
         main()

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from synthgap.manifest import machine
-from synthgap.runs import versions
+from synthgap.core.versions import versions
+from synthgap.pipeline.manifest import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
@@ -21,7 +21,6 @@ LONG = (
     "setfit_scores",
     "finetune_peak",
     "gpu_sharing",
-    "growth",
 )  # an hour, and real data: run when they are named
 
 

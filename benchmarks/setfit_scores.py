@@ -16,22 +16,24 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from common import read_rows, write_rows
+from common import on_all_cores, read_rows, write_rows
 from finetune_ways import MEMBER_EPOCHS, MEMBERS, SETFIT_ITERATIONS, TEXTS_PER_LABEL, no_lower, setfit
-from joblib import Parallel, delayed, parallel_config
 
-from synthgap.classifiers import Texts, fit_predict, numbered
-from synthgap.config import load_profile
-from synthgap.data import load_real
-from synthgap.evaluation import INTERVAL, Outcome, bootstrap, score_runs
-from synthgap.files import atomic, digest, read_json
-from synthgap.finetuning import device_name
-from synthgap.runs import Cell, plan_task, read_predictions, read_run
-from synthgap.tasks import load_task
+from synthgap.core.config import Comparison
+from synthgap.core.files import atomic
+from synthgap.data.real import load_real
+from synthgap.evaluation.scores import INTERVAL, bootstrap, score_runs
+from synthgap.tasks import load_profile, load_task
+from synthgap.training.accelerations import device_name
+from synthgap.training.base import Texts, numbered
+from synthgap.training.classifiers import fit_predict
+from synthgap.training.predictions import Predictions
+from synthgap.training.runs import PlannedRun, TaskTexts, plan_task
+from synthgap.training.store import find, packed_lines, run_name
 
 CSV = Path(__file__).with_suffix(".csv")
 KEPT = Path(__file__).parent / "kept"
@@ -50,114 +52,106 @@ TITLES = {"recorded": "as the profile recorded"} | {
 }
 
 
-def cells(seeds: tuple[int, ...]) -> Iterator[Cell]:
+def planned_runs(seeds: tuple[int, ...]) -> Iterator[PlannedRun]:
     """The fine-tuned classifier of `recorded` on real texts alone."""
     profile = load_profile("recorded")
-    changed = {
-        "regimes": ("real",),
-        "seeds": seeds,
-        "texts_per_label": TEXTS_PER_LABEL,
-        "classifiers": {"finetune": profile.training.classifiers["finetune"]},
-        "curve": None,
-        "augmentation": None,
-    }
-    profile = profile.model_copy(update={"training": profile.training.model_copy(update=changed)})
+    tuned = profile.training.classifiers["finetune"]
+    changed = {"seeds": seeds, "texts_per_label": TEXTS_PER_LABEL, "classifiers": {"finetune": tuned}}
+    training = profile.training.model_copy(update=changed)
     for name in profile.tasks:
         if name not in LEFT_OUT:
-            yield from plan_task(profile, load_real(load_task(name), profile), {})
+            texts = TaskTexts(load_real(load_task(name), profile), {})
+            yield from plan_task(training, "real", Comparison(corpora=()), texts)
 
 
-@lru_cache
+@cache
 def recorded_runs() -> dict[str, str]:
-    """{name of a cell: its run of `recorded`}, whether or not the run predicted annotated texts as well."""
-    identities = {path.stem: read_json(path)["identity"] for path in sorted(RUNS.glob("*.json"))}
-    return {digest({k: v for k, v in one.items() if k != "annotated"}, 20): run for run, one in identities.items()}
+    """{name of a planned run: its run of `recorded`}, whether or not the run predicted annotated texts as well."""
+    identities = {name: about["identity"] for name, about in packed_lines(RUNS).items()}
+    return {run_name({k: v for k, v in one.items() if k != "annotated"}): name for name, one in identities.items()}
 
 
 def trainings(kind: str) -> list[str]:
     return ["setfit"] if kind == "setfit" else [f"{kind}_{member}" for member in range(MEMBERS)]
 
 
-def probabilities(cell: Cell, training: str) -> np.ndarray:
+def probabilities(run: PlannedRun, training: str) -> np.ndarray:
     """Of one of the trainings of a kind; shape (test texts, labels). What was computed before is kept."""
-    path = kept(cell, training)
+    path = kept(run, training)
     if not path.is_file():
         with atomic(path) as part, part.open("wb") as file:
-            np.save(file, computed(cell, training))
+            np.save(file, computed(run, training))
     return np.load(path)
 
 
-def kept(cell: Cell, training: str) -> Path:
+def kept(run: PlannedRun, training: str) -> Path:
     """The file of its predictions, in a folder with the name of the device that made them or will make them."""
-    name = f"{cell.name}_{SETFIT_ITERATIONS}_{MEMBER_EPOCHS}_{training}.npy"
+    name = f"{run.name}_{SETFIT_ITERATIONS}_{MEMBER_EPOCHS}_{training}.npy"
     found = sorted(KEPT.glob(f"*/{name}"))
     return found[0] if found else KEPT / device_name() / name
 
 
-def computed(cell: Cell, training: str) -> np.ndarray:
+def computed(run: PlannedRun, training: str) -> np.ndarray:
     import datasets
 
     datasets.disable_progress_bars()
-    labels, test = cell.identity["labels"], cell.test["text"].tolist()
-    train = numbered(cell.train, labels)
+    labels, test = run.identity["labels"], run.test["text"].tolist()
+    train = numbered(run.train, labels)
     if training == "setfit":
-        return setfit(train, NO_TEXTS, test, len(labels), cell.seed)[0]
+        return setfit(train, NO_TEXTS, test, len(labels), run.seed)[0]
     kind, member = training.rsplit("_", 1)
     head = "probe" if kind == "probe_head" else None
-    settings = cell.settings.model_copy(update={"epochs": MEMBER_EPOCHS, "head": head})
-    chosen_by = numbered(cell.validation, labels) if kind == "validated" else NO_TEXTS
-    return fit_predict(settings, train, chosen_by, test, len(labels), cell.seed * MEMBERS + int(member)).probabilities
+    settings = run.settings.model_copy(update={"epochs": MEMBER_EPOCHS, "head": head})
+    chosen_by = numbered(run.validation, labels) if kind == "validated" else NO_TEXTS
+    return fit_predict(settings, train, chosen_by, test, len(labels), run.seed * MEMBERS + int(member)).probabilities
 
 
-def rows_of(cell: Cell, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
+def rows_of(run: PlannedRun, found: dict[str, np.ndarray]) -> list[dict[str, object]]:
     """Macro-F1 of every way.
 
     Args:
         found: {training: its probabilities}, SetFit's among them.
     """
-    labels = cell.identity["labels"]
-    scored, devices = {"setfit": found["setfit"]}, {"setfit": kept(cell, "setfit").parent.name}
+    labels = run.identity["labels"]
+    scored, devices = {"setfit": found["setfit"]}, {"setfit": kept(run, "setfit").parent.name}
     for kind in ENSEMBLES:
         members = [found[name] for name in trainings(kind) if name in found]
         ways = {f"{kind}_{size}": np.mean(members[:size], axis=0) for size in range(1, len(members) + 1)}
         scored |= ways
-        devices |= dict.fromkeys(ways, kept(cell, trainings(kind)[0]).parent.name)
-    if run := recorded_runs().get(cell.name):
-        frame = read_predictions(RUNS, run).set_index("id").loc[cell.test["id"]]
+        devices |= dict.fromkeys(ways, kept(run, trainings(kind)[0]).parent.name)
+    if known := find(RUNS, recorded_runs().get(run.name, ""), probabilities=True):
+        frame = known.table().set_index("id").loc[run.test["id"]]
         scored["recorded"] = frame[[f"p {label}" for label in labels]].to_numpy()
-        devices["recorded"] = read_run(RUNS, run)["details"].get("device", "cpu")  # the first runs, on CPUs, say none
-    truth = np.array(numbered(cell.test, labels).labels)
+        devices["recorded"] = known.about["details"].get("device", "cpu")  # the first runs, on CPUs, say none
+    truth = np.array(numbered(run.test, labels).labels)
     predicted = {way: found.argmax(axis=1)[None] for way, found in scored.items()}
-    n_train = dict.fromkeys(scored, len(cell.train))
-    outcome = Outcome(cell.task, cell.classifier, tuple(labels), truth, predicted, n_train)
-    draws = {way: metrics["macro_f1"] for way, metrics in bootstrap(outcome, RESAMPLES, 0).items()}
+    n_train = dict.fromkeys(scored, len(run.train))
+    ids = run.test["id"].to_numpy()
+    predictions = Predictions(run.task, run.classifier, tuple(labels), ids, truth, predicted, n_train)
+    draws = {way: metrics["macro_f1"] for way, metrics in bootstrap(predictions, RESAMPLES, 0).items()}
     rows = []
     for way in scored:
         low, high = np.percentile(draws[way] - draws["setfit"], INTERVAL)
-        figures = (float(score_runs(outcome, way)["macro_f1"].mean()), low, high)
-        sizes = (len(cell.train), len(truth))
-        values = (cell.task, str(cell.seed), way, devices[way], *sizes, *(f"{one:.2f}" for one in figures))
+        figures = (float(score_runs(predictions, way)["macro_f1"].mean()), low, high)
+        sizes = (len(run.train), len(truth))
+        values = (run.task, str(run.seed), way, devices[way], *sizes, *(f"{one:.2f}" for one in figures))
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
 
 
 def main(seeds: tuple[int, ...], kinds: list[str]) -> None:
     rows = {(row["task"], int(row["seed"]), row["way"]): row for row in read_rows(CSV)}
-    wanted: list[tuple[Cell, list[str]]] = []
-    for cell in sorted(cells(seeds), key=lambda cell: (cell.seed, len(cell.test))):
-        missing = [
-            kind for kind in kinds if (cell.task, cell.seed, f"{kind}_{MEMBERS}") not in rows and kind != "setfit"
-        ]
-        if missing or (cell.task, cell.seed, "setfit") not in rows:
-            wanted.append((cell, [name for kind in ("setfit", *missing) for name in trainings(kind)]))
-    with parallel_config("loky", inner_max_num_threads=1):
-        jobs = (delayed(probabilities)(cell, name) for cell, names in wanted for name in names)
-        found = Parallel(n_jobs=-1, return_as="generator")(jobs)
-        for cell, names in wanted:
-            for row in rows_of(cell, {name: next(found) for name in names}):
-                rows.setdefault((cell.task, cell.seed, str(row["way"])), row)
-            print(cell.title, file=sys.stderr, flush=True)
-            write_rows(CSV, [rows[key] for key in sorted(rows)])
+    wanted: list[tuple[PlannedRun, list[str]]] = []
+    for run in sorted(planned_runs(seeds), key=lambda run: (run.seed, len(run.test))):
+        missing = [kind for kind in kinds if (run.task, run.seed, f"{kind}_{MEMBERS}") not in rows and kind != "setfit"]
+        if missing or (run.task, run.seed, "setfit") not in rows:
+            wanted.append((run, [name for kind in ("setfit", *missing) for name in trainings(kind)]))
+    found = on_all_cores(probabilities, [(run, name) for run, names in wanted for name in names])
+    for run, names in wanted:
+        for row in rows_of(run, {name: next(found) for name in names}):
+            rows.setdefault((run.task, run.seed, str(row["way"])), row)
+        print(run.title, file=sys.stderr, flush=True)
+        write_rows(CSV, [rows[key] for key in sorted(rows)])
     print(summary(list(rows.values())))
 
 

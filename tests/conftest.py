@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -34,8 +36,8 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SYNTHGAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SYNTHGAP_HOME"] = str(ROOT)
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
-    os.environ.pop("SYNTHGAP_DATA", None)
-    os.environ.pop("SYNTHGAP_OUTPUTS", None)
+    for name in ("DATA", "OUTPUTS", "NO_DATA"):
+        os.environ.pop(f"SYNTHGAP_{name}", None)
 
 
 def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +51,23 @@ def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         timeout=500,
         check=False,
     )
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """The command line in this process, which saves the time that its start takes; see `synthgap`."""
+    from synthgap.__main__ import main
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as error:  # of argparse
+            status = int(error.code or 0)
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    with mock.patch.dict(os.environ), mock.patch.object(sys, "unraisablehook"):
+        yield run
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +100,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(ROOT / name, tmp_path / "home" / name)
     monkeypatch.setenv("SYNTHGAP_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own with small notebooks, whose results go into its outputs/; see made_project.py."""
+    from made_project import make_project
+
+    for name in ("DATA", "OUTPUTS", "NO_DATA"):
+        monkeypatch.delenv(f"SYNTHGAP_{name}", raising=False)
+    monkeypatch.setenv("SYNTHGAP_HOME", str(tmp_path / "made"))
+    return make_project(tmp_path / "made")
 
 
 @pytest.fixture

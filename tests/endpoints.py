@@ -8,17 +8,19 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from synthgap.config import GenerationSettings, OpenAISettings, load_profile
-from synthgap.data import load_real
-from synthgap.endpoint import EndpointLLM
-from synthgap.live import generate_live
-from synthgap.responses import ResponseLog
-from synthgap.tasks import load_task
+from synthgap.core.config import GenerationSettings, OpenAISettings, Profile, build_profile, read_yaml
+from synthgap.data.real import load_real
+from synthgap.generation.live_generation import Job, generate_live
+from synthgap.llm.logged import LoggedLLM
+from synthgap.llm.openai import EndpointLLM
+from synthgap.llm.response_log import ResponseLog
+from synthgap.tasks import load_profile, load_task
 
 PROFILE = load_profile("demo")
 TASKS = {"humor": load_task("humor"), "ag_news": load_task("ag_news")}
 WANTED = GenerationSettings(texts_per_label=40, conversations=2)
-LABELS = [(task, setting, label) for task in TASKS for setting in WANTED.settings for label in TASKS[task].labels]
+SETTINGS = ("zero_shot", "few_shot")  # of a corpus each, of the same name
+LABELS = [(task, setting, label) for task in TASKS for setting in SETTINGS for label in TASKS[task].labels]
 
 
 def real_texts() -> dict:
@@ -55,10 +57,25 @@ def settings(endpoint: Endpoint, **changes) -> OpenAISettings:
     )
 
 
+def profile_of(llms: dict[str, OpenAISettings], corpora=None, generation=WANTED, tasks=TASKS) -> Profile:
+    """The profile demo with these LLMs in place of its own; the corpora are demo's own unless others are given."""
+    values = read_yaml(ROOT / "configs" / "demo.yaml") | {"tasks": list(tasks), "generation": generation.model_dump()}
+    values["llms"] = {name: llm.model_dump() for name, llm in llms.items()}
+    if corpora:
+        values |= {"corpora": corpora, "comparisons": {}}
+        del values["training"]["augmentation"]
+    return build_profile(values, {})
+
+
+def jobs(llm: LoggedLLM, real, corpora=SETTINGS) -> list[Job]:
+    """Every task in every corpus, which are called as their settings."""
+    return [Job(setting, setting, data, llm) for data in real.values() for setting in corpora]
+
+
 def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
     with ResponseLog(folder / "responses.sqlite") as log:
         llm = EndpointLLM(settings(endpoint, **changes), log)
-        made, shortfalls = generate_live(real, llm, wanted, shown=False)
+        made, shortfalls = generate_live(jobs(llm, real), wanted, shown=False)
         rows = list(log.rows())
     return made, shortfalls, llm, rows
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from synthgap.classifiers import Texts
-from synthgap.config import FinetuneSettings
+from synthgap.core.config import FinetuneSettings
+from synthgap.training.base import Texts
 
 GOOD = ["a wonderful film", "great acting, loved it", "what a delight", "superb and moving", "I enjoyed every minute"]
 BAD = ["a dreadful film", "awful acting, hated it", "what a bore", "clumsy and dull", "I regret every minute"]

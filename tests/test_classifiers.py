@@ -3,15 +3,14 @@ import pytest
 from conftest import needs_real_data
 from small_encoder import FINETUNE, GOOD, TEST, TRAIN
 
-from synthgap.classifiers import (
-    Texts,
-    classifier_identity,
-    fit_predict,
-    peak_memory_mb,
-    reset_peak_memory,
-)
-from synthgap.config import ProbeSettings, TfidfSettings
-from synthgap.errors import SynthgapError
+from synthgap.core.config import FinetuneSettings, ProbeSettings, TfidfSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.data.draws import draw_equal
+from synthgap.data.real import load_real
+from synthgap.tasks import load_profile, load_task
+from synthgap.training.base import Texts, peak_memory_mb, reset_peak_memory
+from synthgap.training.classifiers import classifier_identity, fit_predict
+from synthgap.training.runs import RUN_FORMAT, scores
 
 
 @pytest.mark.parametrize("settings", [TfidfSettings(kind="tfidf"), ProbeSettings(kind="probe")], ids=lambda s: s.kind)
@@ -44,6 +43,23 @@ def test_the_identity_names_the_weights_but_not_the_seeds(tiny_bert):
     assert "weights" not in classifier_identity(TfidfSettings(kind="tfidf"))
 
 
+def test_whoever_changes_a_default_raises_the_format_of_runs():
+    """Values that equal their defaults are not in the names of runs, so a new default needs new names."""
+    defaults = {
+        "tfidf": {"inverse_regularisation": 10.0},
+        "probe": {"encoder": "minilm", "inverse_regularisation": 3.0},
+        "finetune": {
+            **{"encoder": "minilm", "learning_rate": 5e-5, "batch_size": 64, "epochs": 10, "patience": 2},
+            **{"max_tokens": 256, "warmup": 0.1, "weight_decay": 0.01, "attention_dropout": None},
+            **{"validation_texts": 500, "head": None, "members": 1},
+        },
+    }
+    kinds = (TfidfSettings(kind="tfidf"), ProbeSettings(kind="probe"), FinetuneSettings(kind="finetune"))
+    assert {one.kind: one.model_dump(exclude={"seeds", "kind"}) for one in kinds} == defaults
+    assert RUN_FORMAT == 2
+    assert [set(classifier_identity(one)) - {"weights"} for one in kinds] == [{"kind"}] * 3
+
+
 def test_peak_memory_sees_an_allocation():
     reset_peak_memory()
     before = peak_memory_mb()
@@ -57,11 +73,6 @@ def test_peak_memory_sees_an_allocation():
 def test_all_three_classifiers_beat_chance_on_real_headlines(monkeypatch):
     from conftest import REAL_DATA
 
-    from synthgap.config import load_profile
-    from synthgap.data import draw_equal, load_real
-    from synthgap.runs import scores
-    from synthgap.tasks import load_task
-
     monkeypatch.setenv("SYNTHGAP_DATA", str(REAL_DATA))
     task = load_task("humor")
     data = load_real(task, load_profile("recorded", {"data.test_texts_per_label": 60}))
@@ -72,5 +83,5 @@ def test_all_three_classifiers_beat_chance_on_real_headlines(monkeypatch):
     quick = FINETUNE.model_copy(update={"epochs": 5, "batch_size": 16, "learning_rate": 2e-4})
     for settings in (TfidfSettings(kind="tfidf"), ProbeSettings(kind="probe"), quick):
         found = fit_predict(settings, train, train, test["text"].tolist(), 2, 0).probabilities.argmax(axis=1)
-        macro_f1 = scores(test["label"], [labels[place] for place in found], labels)["macro_f1"]
+        macro_f1 = scores(test["label"].tolist(), [labels[place] for place in found], labels)["macro_f1"]
         assert macro_f1 > 65, settings.kind

@@ -1,7 +1,9 @@
 import pytest
 
-from synthgap.config import known_profiles, load_profile, parse_overrides
-from synthgap.errors import SynthgapError
+from synthgap.core.config import REAL, ImportedCorpus, parse_overrides
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import base_folder, known_profiles, outputs_folder
+from synthgap.tasks import load_profile
 
 
 def test_every_profile_in_configs_loads_under_its_own_name():
@@ -38,10 +40,17 @@ def test_a_profile_is_frozen():
         ("training.curve.seeds", {"probe": [2, 2]}, ["'training.curve.seeds.probe'", "twice"]),
         ("training.curve.seeds", {"probe": {"imdb": ["a"]}}, ["'training.curve.seeds.probe.imdb.0'", "'a'"]),
         ("training.curve.seeds", {"probe": 3}, ["'training.curve.seeds.probe'", "3"]),
-        ("training.regimes", ["imagined"], ["training.regimes", "imagined"]),
+        ("comparisons", {"mine": {"corpora": ["imagined"]}}, ["comparison mine", "imagined", "zero_shot"]),
+        ("comparisons", {"mine": {"corpora": ["few_shot"], "tasks": ["imdbb"]}}, ["task 'imdbb'", "imdb"]),
+        ("comparisons", {"mine": {"corpora": ["few_shot", "few_shot"]}}, ["comparisons.mine.corpora", "twice"]),
+        ("corpora.zero_shot.llm", "gpt", ["llm of corpus zero_shot 'gpt' is unknown", "claude"]),
+        ("corpora.zero_shot.settin", "few_shot", ["corpora.zero_shot.settin", "did you mean", "setting"]),
+        ("corpora.real", {"file": "x.csv"}, ["'real' is the train split"]),
+        ("llms.claude.backend", "oracle", ["llms.claude", "oracle", "recorded"]),
+        ("training.augmentation.corpus", "nothing", ["training.augmentation", "nothing", "few_shot"]),
+        ("generation.examples_per_turn", 3, ["generation.examples_per_turn", "recording", "live LLM"]),
         ("nothing.here", 1, ["key 'nothing' is unknown", "known: "]),
         ("data.source", "cloud", ["data.source", "bundled", "cloud"]),
-        ("generation.settings", ["zero_shot"], ["few_shot", "generation.settings"]),
         ("evaluation.resamples", "many", ["evaluation.resamples", "many"]),
     ],
 )
@@ -78,3 +87,46 @@ def test_yaml_is_read_by_the_safe_loader(tmp_path):
     path.write_text("name: !!python/object/apply:os.system ['exit 1']")
     with pytest.raises(SynthgapError, match=r"evil\.yaml"):
         load_profile(str(path))
+
+
+def test_the_first_comparison_is_the_main_one_and_without_any_all_corpora_are_compared():
+    profile = load_profile("demo")
+    assert profile.main.members == (REAL, "zero_shot", "few_shot")
+    both = {"one": {"corpora": ["few_shot"], "reference": "zero_shot", "tasks": ["imdb"]}, "two": {"corpora": []}}
+    changed = load_profile("demo", {"comparisons": both})
+    assert changed.main.members == ("zero_shot", "few_shot")
+    assert changed.tasks_of(changed.main) == ("imdb",)
+    assert load_profile("demo", {"comparisons": {}}).main.corpora == ("zero_shot", "few_shot")
+
+
+def test_corpora_are_needed_for_the_tasks_that_are_compared():
+    compared = {"one": {"corpora": ["zero_shot"], "tasks": ["imdb", "ag_news"]}, "two": {"corpora": ["zero_shot"]}}
+    assert load_profile("demo", {"comparisons": compared}).tasks_of_corpus("zero_shot") == load_profile("demo").tasks
+    del compared["two"]
+    profile = load_profile("demo", {"comparisons": compared})
+    assert profile.tasks_of_corpus("zero_shot") == ("ag_news", "imdb")
+    assert profile.tasks_of_corpus("few_shot") == profile.tasks, "it is mixed with real texts on all of them"
+
+
+def test_a_corpus_is_imported_where_it_names_a_file():
+    mine = {"file": "{task}.csv", "rows": {"llm": ["a", "b"]}, "written_by": "GPT-4"}
+    profile = load_profile("demo", {"corpora.mine": mine, "comparisons": {}})
+    assert isinstance(profile.corpora["mine"], ImportedCorpus)
+    assert profile.main.corpora == ("zero_shot", "few_shot", "mine")
+    assert profile.changed({}) == profile
+
+
+def test_a_variant_has_a_folder_of_its_own_beside_its_base(monkeypatch, tmp_path):
+    monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
+    base = load_profile("demo")
+    assert outputs_folder(base) == base_folder(base) == tmp_path / "demo"
+    one, same, other = (load_profile("demo", {"training.seeds": seeds}) for seeds in ([7], [7], [8]))
+    assert one.folder_name == same.folder_name != other.folder_name
+    assert outputs_folder(one).parent == tmp_path
+    assert outputs_folder(one).name.startswith("demo-")
+    assert len(outputs_folder(one).name) == len("demo-12345678")
+    assert base_folder(one) == base_folder(base)
+    named = load_profile("demo", {"training.seeds": [7], "variant": "seed-7"})
+    assert outputs_folder(named) == tmp_path / "demo-seed-7"
+    with pytest.raises(SynthgapError, match="'variant'"):
+        load_profile("demo", {"variant": "../elsewhere"})

@@ -4,17 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import synthgap
-from workers import grid_cells
+from sklearn.isotonic import isotonic_regression
 
-from synthgap.config import load_profile
-from synthgap.curves import Curve, at_middle_size, curve_tables, load_curves, real_texts, shown
-from synthgap.data import load_real
-from synthgap.errors import SynthgapError
-from synthgap.evaluation import Outcome
-from synthgap.generation import generate
+from synthgap.core.errors import SynthgapError
+from synthgap.data.real import load_real
+from synthgap.evaluation.learning_curves import at_middle_size, curve_tables, isotonic, real_texts, worth_in_words
+from synthgap.generation.corpora import from_recording
 from synthgap.llm import connect
-from synthgap.runs import CURVE, INDEX_COLUMNS, plan_curve, plan_task, read_index, run_grid
-from synthgap.tasks import load_task
+from synthgap.tasks import load_profile, load_task
+from synthgap.training.grid import run_grid
+from synthgap.training.predictions import Predictions, load_predictions, read_index
+from synthgap.training.runs import TaskTexts, plan_curves, plan_grid
+from synthgap.training.store import INDEX_COLUMNS
 
 SIZES = np.array([10, 100])
 
@@ -35,21 +36,26 @@ def test_the_number_of_real_texts_with_the_same_score(scores, score, texts):
     assert real_texts(SIZES, np.array(scores, float), score) == pytest.approx(texts)
 
 
-def curve(points: dict[str, tuple[str, int, np.ndarray]], truth: np.ndarray) -> Curve:
-    predicted = {name: found for name, (_, _, found) in points.items()}
-    n_train = {name: 2 * size for name, (_, size, _) in points.items()}
-    outcome = Outcome("humor", "probe", ("a", "b"), truth, predicted, n_train)
-    return Curve(outcome, {name: (regime, size) for name, (regime, size, _) in points.items()})
+def test_many_curves_are_made_monotone_as_scikit_learn_makes_one():
+    scores = np.random.default_rng(0).normal(size=(5, 300)).round(1)  # rounded: with ties
+    assert isotonic(scores) == pytest.approx(np.stack([isotonic_regression(one) for one in scores.T], axis=1))
+    sizes, wanted = np.array([10, 25, 50, 100, 200]), np.linspace(-2, 2, 300)
+    one_by_one = [real_texts(sizes, one, float(score)) for one, score in zip(scores.T, wanted, strict=True)]
+    assert real_texts(sizes, scores, wanted) == pytest.approx(np.array(one_by_one))
+    assert real_texts(sizes[:1], np.full((1, 3), 60.0), np.array([59, 60, 61])) == pytest.approx([0, 10, np.inf])
 
 
-def simulated(random, regime_scores, items=400, seeds=3) -> Curve:
+def predictions(points: dict[tuple[str, int], np.ndarray], truth: np.ndarray) -> Predictions:
+    predicted = {f"{corpus} {size}": found for (corpus, size), found in points.items()}
+    n_train = {f"{corpus} {size}": 2 * size for corpus, size in points}
+    return Predictions("humor", "probe", ("a", "b"), np.arange(len(truth)).astype(str), truth, predicted, n_train)
+
+
+def simulated(random, scores, items=400, seeds=3) -> Predictions:
     """Items whose label is guessed right with the probability given for each point."""
     truth = random.integers(2, size=items)
-    points = {}
-    for (regime, size), right in regime_scores.items():
-        hits = random.random((seeds, items)) < right
-        points[f"{regime} {size}"] = (regime, size, np.where(hits, truth, 1 - truth))
-    return curve(points, truth)
+    right = {point: random.random((seeds, items)) < share for point, share in scores.items()}
+    return predictions({point: np.where(hits, truth, 1 - truth) for point, hits in right.items()}, truth)
 
 
 def accuracy(texts: float) -> float:
@@ -62,8 +68,8 @@ REAL = {("real", size): accuracy(size) for size in (10, 30, 100, 300, 1000)}
 def test_the_worth_of_a_curve_that_is_the_real_one_is_1():
     truth = np.arange(200) % 2
     wrong = {size: np.where(np.arange(200) < 200 * accuracy(size), truth, 1 - truth)[None] for size in (10, 100, 1000)}
-    points = {f"{regime} {size}": (regime, size, wrong[size]) for regime in ("real", "few_shot") for size in wrong}
-    table, worth = curve_tables([curve(points, truth)], resamples=200)
+    points = {(corpus, size): wrong[size] for corpus in ("real", "few_shot") for size in wrong}
+    table, worth = curve_tables([predictions(points, truth)], resamples=200)
     assert worth["worth"].tolist() == pytest.approx([1, 1, 1])
     assert worth["bound"].tolist() == ["", "", ""]
     assert worth["least"].tolist() == pytest.approx([1, 0.1, 0.01])
@@ -95,23 +101,32 @@ def test_a_score_that_the_real_curve_does_not_reach_has_a_bound_only():
     random = np.random.default_rng(0)
     scores = REAL | {("zero_shot", 100): 0.5, ("few_shot", 100): 0.97}
     _, worth = curve_tables([simulated(random, scores)], resamples=100)
-    worth = worth.set_index("regime")
-    said = shown(worth.reset_index()).set_index("regime")["worth [95 % interval]"]
+    worth = worth.set_index("corpus")
+    said = worth_in_words(worth.reset_index()).set_index("corpus")["worth [95 % interval]"]
     assert said["zero_shot"].startswith("< 0.10 [< 0.10, ")
     assert said["few_shot"].endswith(", > 10.00]")
-    assert worth.loc["zero_shot", ["worth", "low", "bound"]].tolist() == [0, 0, "worse than 10 real texts a label"]
+    assert worth.loc["zero_shot", ["worth", "low", "bound"]].tolist() == [0, 0, "worse than 10 real texts per label"]
     assert worth.loc["few_shot", ["worth", "high", "bound"]].tolist() == [
         np.inf,
         np.inf,
-        "better than 1000 real texts a label",
+        "better than 1000 real texts per label",
     ]
 
 
-def test_without_real_texts_there_are_points_and_no_worth():
+def test_of_one_corpus_there_are_points_and_no_worth():
     random = np.random.default_rng(0)
     table, worth = curve_tables([simulated(random, {("few_shot", 10): 0.7, ("few_shot", 20): 0.8})], resamples=100)
     assert (len(table), len(worth)) == (2, 0)
     assert [len(found) for found in curve_tables([])] == [0, 0]
+    assert [len(found) for found in (at_middle_size(worth), worth_in_words(worth))] == [0, 0]
+
+
+def test_the_worth_is_counted_in_texts_of_the_reference_whatever_it_is():
+    random = np.random.default_rng(0)
+    scores = {("gpt4", 10): 0.6, ("claude", 10): 0.52, ("gpt4", 100): 0.8, ("claude", 100): 0.95}
+    _, worth = curve_tables([simulated(random, scores, items=2000)], resamples=100)
+    assert worth["corpus"].tolist() == ["claude", "claude"]
+    assert worth["bound"].tolist() == ["worse than 10 gpt4 texts per label", "better than 100 gpt4 texts per label"]
 
 
 # --------------------------------------------------------------------------------------------------------------- runs
@@ -120,23 +135,25 @@ def test_without_real_texts_there_are_points_and_no_worth():
 def planned(**changes):
     sets = {f"training.{name}": value for name, value in changes.items()}
     profile = load_profile("smoke", {"training.texts_per_label": 12, **sets})
-    task = load_task("sms_spam")
-    data = load_real(task, profile)
+    data = load_real(load_task("sms_spam"), profile)
     made = {
-        s: generate(task, s, data, connect(profile.llm), profile.generation).texts for s in ("zero_shot", "few_shot")
+        name: from_recording(data, name, corpus.setting, connect(profile.llms[corpus.llm]), profile.generation).texts
+        for name, corpus in profile.corpora.items()
     }
-    return plan_task(profile, data, made), plan_curve(profile, data, made)
+    texts = {"sms_spam": TaskTexts(data, made)}
+    profile = profile.changed({"tasks": ["sms_spam"]})
+    return plan_grid(profile, texts), plan_curves(profile, texts)
 
 
 def test_smaller_sizes_are_parts_of_larger_ones_and_the_full_size_is_the_grids():
-    grid, cells = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [8, 4, 12, 500]})
-    assert sorted({cell.texts_per_label for cell in cells}) == [4, 8, 12]
-    assert {cell.name for cell in cells if cell.texts_per_label == 12} == {cell.name for cell in grid}
-    assert len(cells) == 3 * len(grid)
-    ids = {(cell.regime, cell.seed, cell.texts_per_label): set(cell.train["id"]) for cell in cells}
-    for regime in ("real", "zero_shot", "few_shot"):
+    grid, runs = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [8, 4, 12, 500]})
+    assert sorted({run.texts_per_label for run in runs}) == [4, 8, 12]
+    assert {run.name for run in runs if run.texts_per_label == 12} == {run.name for run in grid}
+    assert len(runs) == 3 * len(grid)
+    ids = {(run.corpus, run.seed, run.texts_per_label): set(run.train["id"]) for run in runs}
+    for corpus in ("real", "zero_shot", "few_shot"):
         for seed in (0, 1):
-            assert ids[regime, seed, 4] < ids[regime, seed, 8] < ids[regime, seed, 12]
+            assert ids[corpus, seed, 4] < ids[corpus, seed, 8] < ids[corpus, seed, 12]
     assert planned(curve=None)[1] == []
 
 
@@ -147,11 +164,11 @@ def test_a_curve_is_of_a_classifier_that_the_profile_has():
 
 def test_a_curve_may_have_fewer_seeds_than_the_grid():
     few = {"classifiers": ["tfidf"], "texts_per_label": [4], "seeds": {"tfidf": [1]}}
-    grid, cells = planned(curve=few)
-    assert {cell.seed for cell in cells} == {1}
-    assert {cell.name for cell in cells if cell.texts_per_label > 4} == {cell.name for cell in grid if cell.seed == 1}
+    grid, runs = planned(curve=few)
+    assert {run.seed for run in runs} == {1}
+    assert {run.name for run in runs if run.texts_per_label > 4} == {run.name for run in grid if run.seed == 1}
     _, all_seeds = planned(curve=few | {"seeds": {}})
-    assert {cell.name for cell in cells} == {cell.name for cell in all_seeds if cell.seed == 1}
+    assert {run.name for run in runs} == {run.name for run in all_seeds if run.seed == 1}
     with pytest.raises(SynthgapError, match=r"classifier of training.curve 'probe' is unknown"):
         planned(curve=few | {"seeds": {"probe": [1]}})
 
@@ -159,40 +176,48 @@ def test_a_curve_may_have_fewer_seeds_than_the_grid():
 def test_a_curve_may_have_fewer_seeds_on_one_task():
     few = {"classifiers": ["tfidf"], "texts_per_label": [4]}
     grid, everywhere = planned(curve=few | {"seeds": {"tfidf": {"imdb": [1]}}})
-    assert {cell.seed for cell in everywhere} == {cell.seed for cell in grid} == {0, 1}
+    assert {run.seed for run in everywhere} == {run.seed for run in grid} == {0, 1}
     _, here = planned(curve=few | {"seeds": {"tfidf": {"sms_spam": [1], "imdb": [0]}}})
-    assert {cell.name for cell in here} == {cell.name for cell in everywhere if cell.seed == 1}
-    with pytest.raises(SynthgapError, match=r"task of seeds 'imbd' is unknown \(did you mean 'imdb'\?\)"):
+    assert {run.name for run in here} == {run.name for run in everywhere if run.seed == 1}
+    with pytest.raises(SynthgapError, match=r"task 'imbd' is unknown \(did you mean 'imdb'\?\)"):
         planned(curve=few | {"seeds": {"tfidf": {"imbd": [1]}}})
 
 
 def test_curves_come_from_the_runs_that_the_index_names(tmp_path):
-    _, cells = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [4]})
-    run_grid(cells, tmp_path, index_name=CURVE)
-    assert read_index(tmp_path, CURVE).columns.tolist() == INDEX_COLUMNS
-    found = load_curves(tmp_path)[0]
-    assert set(found.sizes.values()) == {(r, s) for r in ("real", "zero_shot", "few_shot") for s in (4, 12)}
+    _, runs = planned(curve={"classifiers": ["tfidf"], "texts_per_label": [4]})
+    run_grid(runs, tmp_path, index="curve")
+    assert read_index(tmp_path, "curve").columns.tolist() == INDEX_COLUMNS
+    (found,) = load_predictions(tmp_path, "curve")
+    assert set(found.predicted) == {f"{r} {s}" for r in ("real", "zero_shot", "few_shot") for s in (4, 12)}
     table, worth = curve_tables([found], resamples=100)
     assert (table["seeds"] == 2).all()
     assert (worth["seeds"] == 2).all()
     assert len(worth) == 4
-    run_grid([], tmp_path, index_name=CURVE)
-    assert load_curves(tmp_path) == []
-    assert grid_cells()[0].texts_per_label > 0
+    run_grid([], tmp_path, index="curve")
+    assert load_predictions(tmp_path, "curve") == []
 
 
 @pytest.mark.slow
 def test_the_report_of_a_run_without_curves_has_none(tmp_path):
-    sets = ("--set", "training.curve=null", "--set", "tasks=[humor]", "--output", str(tmp_path))
+    sets = (
+        "--set",
+        "training.curve=null",
+        "--set",
+        "tasks=[humor]",
+        "--set",
+        "variant=plain",
+        "--output",
+        str(tmp_path),
+    )
     done = synthgap("run", "smoke", "01", "02", "03", *sets)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert pd.read_csv(tmp_path / "smoke" / "tables" / "learning_curves.csv").empty
-    assert list((tmp_path / "smoke" / "figures").glob("learning_curves*")) == []
+    assert pd.read_csv(tmp_path / "smoke-plain" / "tables" / "learning_curves.csv").empty
+    assert list((tmp_path / "smoke-plain" / "figures").glob("learning_curves*")) == []
 
 
 def test_smoke_draws_its_curves(smoke):
     points = pd.read_csv(smoke / "tables" / "learning_curves.csv")
     assert sorted(points["texts_per_label"].unique()) == [5, 15]
-    assert set(pd.read_csv(smoke / "tables" / "worth.csv")["regime"]) == {"zero_shot", "few_shot"}
+    assert set(pd.read_csv(smoke / "tables" / "worth.csv")["corpus"]) == {"zero_shot", "few_shot"}
     for name in ("learning_curves_tfidf", "worth_tfidf"):
-        assert all((smoke / "figures" / f"{name}.{kind}").is_file() for kind in ("pdf", "png", "svg"))
+        assert all((smoke / "figures" / f"{name}.{kind}").is_file() for kind in ("pdf", "png"))

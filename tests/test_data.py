@@ -4,20 +4,10 @@ from conftest import REAL_DATA, needs_real_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthgap.config import load_profile
-from synthgap.data import (
-    SUFFIXES,
-    checked,
-    data_file,
-    draw,
-    draw_equal,
-    equal_sizes,
-    fingerprint,
-    load_real,
-    read_file,
-)
-from synthgap.errors import SynthgapError
-from synthgap.tasks import known_tasks, load_task
+from synthgap.core.errors import SynthgapError
+from synthgap.data.draws import draw, draw_equal, equal_sizes, fingerprint
+from synthgap.data.real import SUFFIXES, checked, data_file, load_real, read_file
+from synthgap.tasks import known_tasks, load_profile, load_task
 
 SMS = load_task("sms_spam")
 
@@ -152,11 +142,11 @@ counts = st.dictionaries(
 
 
 @given(counts, st.one_of(st.none(), st.integers(1, 40)), st.integers(0, 1000))
-def test_every_regime_trains_on_the_same_number_of_each_label(counts, cap, seed):
+def test_every_corpus_trains_on_the_same_number_of_each_label(counts, cap, seed):
     sizes = equal_sizes(counts, cap)
-    for regime, have in counts.items():
+    for corpus, have in counts.items():
         frame = pd.DataFrame(
-            [{"id": f"{regime}-{label}-{n}", "label": label} for label, total in have.items() for n in range(total)]
+            [{"id": f"{corpus}-{label}-{n}", "label": label} for label, total in have.items() for n in range(total)]
         )
         drawn = draw_equal(frame, sizes, seed)
         assert drawn["label"].value_counts().to_dict() == sizes

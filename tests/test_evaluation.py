@@ -5,36 +5,40 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from synthgap.errors import SynthgapError
-from synthgap.evaluation import (
-    Outcome,
-    bootstrap,
-    confusion,
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
+from synthgap.evaluation.gaps import (
+    corpus_pairs,
     evaluate,
     gap_by_subjectivity,
-    load_outcomes,
+    gaps_to_reference,
     paired_p_values,
-    published_table,
+    power_note,
     rank_correlation,
-    score_confusions,
-    score_runs,
-    what_points_can_prove,
 )
+from synthgap.evaluation.scores import bootstrap, confusion, score_confusions, score_runs
+from synthgap.evaluation.table_1 import published_table
+from synthgap.training.predictions import Predictions, load_predictions
 
 LABELS = ("a", "b", "c")
 
 
-def outcome(accuracies: dict[str, list[float]], items: int = 300, seed: int = 0, task: str = "humor") -> Outcome:
-    """Random truth; each seed of a regime is right with the given chance."""
+def predictions(truth: np.ndarray, predicted: dict[str, np.ndarray], task: str = "humor") -> Predictions:
+    ids = np.array([f"t{number}" for number in range(len(truth))])
+    return Predictions(task, "probe", LABELS, ids, truth, predicted, dict.fromkeys(predicted, 10))
+
+
+def simulated(accuracies: dict[str, list[float]], items: int = 300, seed: int = 0, task: str = "humor") -> Predictions:
+    """Random truth; each seed of a corpus is right with the given chance."""
     random = np.random.default_rng(seed)
     truth = random.integers(3, size=items)
     predicted = {
-        regime: np.stack(
+        corpus: np.stack(
             [np.where(random.random(items) < one, truth, random.integers(3, size=items)) for one in chances]
         )
-        for regime, chances in accuracies.items()
+        for corpus, chances in accuracies.items()
     }
-    return Outcome(task, "probe", LABELS, truth, predicted, dict.fromkeys(accuracies, 10))
+    return predictions(truth, predicted, task)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
@@ -56,19 +60,19 @@ def test_a_hand_computed_confusion_matrix():
 
 def test_the_bootstrap_is_the_plain_one_done_at_once():
     """Against a loop that draws items and seeds one resample at a time."""
-    one = outcome({"real": [0.8, 0.6, 0.7], "zero_shot": [0.5, 0.5, 0.6]})
+    one = simulated({"real": [0.8, 0.6, 0.7], "zero_shot": [0.5, 0.5, 0.6]})
     fast = bootstrap(one, 4000, seed=1)
     random = np.random.default_rng(2)
-    plain = {regime: [] for regime in one.predicted}
+    plain = {corpus: [] for corpus in one.predicted}
     for _ in range(400):
         items = random.integers(len(one.truth), size=len(one.truth))
-        for regime, runs in one.predicted.items():
+        for corpus, runs in one.predicted.items():
             chosen = runs[random.integers(len(runs), size=len(runs))]
-            plain[regime].append(
+            plain[corpus].append(
                 np.mean([100 * f1_score(one.truth[items], run[items], average="macro") for run in chosen])
             )
-    for regime, values in plain.items():
-        draws = fast[regime]["macro_f1"]
+    for corpus, values in plain.items():
+        draws = fast[corpus]["macro_f1"]
         assert draws.mean() == pytest.approx(np.mean(values), abs=0.5)
         assert draws.std() == pytest.approx(np.std(values), rel=0.1)
         assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1.2)
@@ -79,24 +83,22 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     covered = 0
     for seed in range(200):
         low, high = np.percentile(
-            bootstrap(outcome({"real": [0.7]}, 200, seed), 400, seed)["real"]["accuracy"], [2.5, 97.5]
+            bootstrap(simulated({"real": [0.7]}, 200, seed), 400, seed)["real"]["accuracy"], [2.5, 97.5]
         )
         covered += low <= 80 <= high
     assert 180 <= covered <= 199
 
 
 def test_differences_are_paired_on_the_items():
-    one = outcome({"real": [0.7]})
-    same = Outcome(
-        one.task, one.classifier, LABELS, one.truth, {**one.predicted, "zero_shot": one.predicted["real"]}, {}
-    )
+    one = simulated({"real": [0.7]})
+    same = predictions(one.truth, {**one.predicted, "zero_shot": one.predicted["real"]})
     draws = bootstrap(same, 500, 0)
     assert (draws["real"]["macro_f1"] == draws["zero_shot"]["macro_f1"]).all()
     assert draws["real"]["macro_f1"].std() > 1
 
 
 def test_a_seed_gives_the_same_numbers_again():
-    one = outcome({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})
+    one = simulated({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})
     first, second = evaluate([one], 300, 500, 7), evaluate([one], 300, 500, 7)
     assert first.table.equals(second.table)
     assert first.gaps.equals(second.gaps)
@@ -106,11 +108,11 @@ def test_a_seed_gives_the_same_numbers_again():
 
 
 def test_p_values_are_exact_where_they_can_be_counted():
-    """Ten items differ, all in favour of one regime: 2 of the 2^10 exchanges are as large."""
+    """Ten items differ, all in favour of one corpus: 2 of the 2^10 exchanges are as large."""
     truth = np.array([0, 1, 2] * 20)
     worse = truth.copy()
     worse[:10] = (worse[:10] + 1) % 3
-    one = Outcome("t", "c", LABELS, truth, {"real": truth[None], "zero_shot": worse[None]}, {})
+    one = predictions(truth, {"real": truth[None], "zero_shot": worse[None]})
     p = paired_p_values(one, "zero_shot", "real", 20000, 0)["accuracy"]
     assert p == pytest.approx(2 / 1024, rel=0.5)
     assert p > 0
@@ -118,7 +120,7 @@ def test_p_values_are_exact_where_they_can_be_counted():
 
 def test_p_values_without_an_effect_are_even():
     values = [
-        paired_p_values(outcome({"real": [0.6], "zero_shot": [0.6]}, 150, seed), "zero_shot", "real", 300, seed)[
+        paired_p_values(simulated({"real": [0.6], "zero_shot": [0.6]}, 150, seed), "zero_shot", "real", 300, seed)[
             "macro_f1"
         ]
         for seed in range(150)
@@ -128,22 +130,22 @@ def test_p_values_without_an_effect_are_even():
 
 
 def test_p_values_find_an_effect_and_no_difference_is_no_effect():
-    one = outcome({"real": [0.9, 0.9], "zero_shot": [0.4, 0.4]})
+    one = simulated({"real": [0.9, 0.9], "zero_shot": [0.4, 0.4]})
     assert paired_p_values(one, "zero_shot", "real", 999, 0)["macro_f1"] == pytest.approx(1 / 1000)
-    same = Outcome("t", "c", LABELS, one.truth, {"real": one.predicted["real"], "few_shot": one.predicted["real"]}, {})
+    same = predictions(one.truth, {"real": one.predicted["real"], "few_shot": one.predicted["real"]})
     assert paired_p_values(same, "few_shot", "real", 999, 0) == {"macro_f1": 1.0, "accuracy": 1.0}
 
 
 def test_unequal_numbers_of_seeds_are_refused():
     with pytest.raises(SynthgapError, match="different numbers of seeds"):
-        paired_p_values(outcome({"real": [0.5], "zero_shot": [0.5, 0.5]}), "zero_shot", "real", 100, 0)
+        paired_p_values(simulated({"real": [0.5], "zero_shot": [0.5, 0.5]}), "zero_shot", "real", 100, 0)
 
 
 def test_holm_by_hand():
-    outcomes = [
-        outcome({"real": [0.9], "zero_shot": [chance]}, task=task) for task, chance in (("humor", 0.1), ("imdb", 0.9))
+    several = [
+        simulated({"real": [0.9], "zero_shot": [chance]}, task=task) for task, chance in (("humor", 0.1), ("imdb", 0.9))
     ]
-    gaps = evaluate(outcomes, 100, 999, 0).gaps.query("metric == 'accuracy'").set_index("task")
+    gaps = evaluate(several, 100, 999, 0).gaps.query("metric == 'accuracy'").set_index("task")
     small, large = gaps.loc["humor", "p"], gaps.loc["imdb", "p"]
     assert gaps.loc["humor", "p_holm"] == pytest.approx(2 * small)
     assert gaps.loc["imdb", "p_holm"] == pytest.approx(max(2 * small, large))
@@ -153,9 +155,9 @@ def test_holm_by_hand():
 
 
 def test_the_table_has_the_columns_of_the_design():
-    table = evaluate([outcome({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})], 200, 200).table
+    table = evaluate([simulated({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})], 200, 200).table
     assert table.columns.tolist() == [
-        *("task", "classifier", "regime", "n_train", "n_test", "seeds"),
+        *("task", "classifier", "corpus", "n_train", "n_test", "seeds"),
         *("macro_f1", "macro_f1_sd", "macro_f1_low", "macro_f1_high"),
         *("accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"),
     ]
@@ -164,22 +166,44 @@ def test_the_table_has_the_columns_of_the_design():
 
 
 def test_the_table_is_mean_and_deviation_over_seeds():
-    one = outcome({"real": [0.9, 0.7, 0.5]})
+    one = simulated({"real": [0.9, 0.7, 0.5]})
     row = evaluate([one], 200, 200).table.iloc[0]
     per_seed = [100 * f1_score(one.truth, run, average="macro") for run in one.predicted["real"]]
     assert score_runs(one, "real")["macro_f1"].tolist() == pytest.approx(per_seed)
     assert row["macro_f1"] == pytest.approx(np.mean(per_seed))
     assert row["macro_f1_sd"] == pytest.approx(np.std(per_seed, ddof=1))
-    assert evaluate([outcome({"real": [0.5]})], 200, 200).table["macro_f1_sd"].isna().all()
+    assert evaluate([simulated({"real": [0.5]})], 200, 200).table["macro_f1_sd"].isna().all()
 
 
 def test_gaps_are_differences_of_the_table():
-    result = evaluate([outcome({"real": [0.8], "zero_shot": [0.6], "few_shot": [0.7]})], 200, 200)
-    scores = result.table.set_index("regime")["macro_f1"]
+    result = evaluate([simulated({"real": [0.8], "zero_shot": [0.6], "few_shot": [0.7]})], 200, 200)
+    scores = result.table.set_index("corpus")["macro_f1"]
     for _, row in result.gaps.query("metric == 'macro_f1'").iterrows():
-        assert row["gap"] == pytest.approx(scores[row["regime"]] - scores[row["baseline"]])
+        assert row["gap"] == pytest.approx(scores[row["corpus"]] - scores[row["baseline"]])
         assert row["low"] < row["gap"] < row["high"]
     assert len(result.gaps) == 6
+
+
+def test_gaps_are_to_the_reference_first_and_then_among_the_others():
+    paper = [("zero_shot", "real"), ("few_shot", "real"), ("few_shot", "zero_shot")]
+    assert corpus_pairs(["real", "zero_shot", "few_shot"]) == paper
+    assert corpus_pairs(["real"]) == []
+    chances = {"personas": [0.7], "real": [0.9], "gpt4": [0.6], "claude": [0.8]}
+    gaps = evaluate([simulated(chances)], 100, 100).gaps
+    pairs = list(dict.fromkeys(zip(gaps["corpus"], gaps["baseline"], strict=True)))
+    to_reference = [("real", "personas"), ("gpt4", "personas"), ("claude", "personas")]
+    assert pairs == [*to_reference, ("gpt4", "real"), ("claude", "real"), ("claude", "gpt4")]
+    chosen = gaps_to_reference(gaps)
+    assert chosen["corpus"].tolist() == ["real", "gpt4", "claude"]
+    assert set(chosen["metric"]) == {"macro_f1"}
+
+
+def test_a_comparison_of_one_corpus_has_scores_and_no_gaps():
+    result = evaluate([simulated({"real": [0.8, 0.7]})], 100, 100)
+    assert len(result.table) == 1
+    assert result.gaps.empty
+    assert gaps_to_reference(result.gaps).empty
+    assert gap_by_subjectivity(result.gaps, ["humor"]).empty
 
 
 # -------------------------------------------------------------------------------------------- rank correlation
@@ -213,37 +237,35 @@ def test_a_correlation_that_is_undefined_is_refused():
             rank_correlation(x, y)
 
 
-def test_the_gap_is_correlated_by_classifier_and_regime():
+def test_the_gap_is_correlated_by_classifier_and_corpus():
     names = ["ag_news", "relation", "imdb", "sms_spam", "humor"]
-    outcomes = [
-        outcome({"real": [0.95], "zero_shot": [0.9 - 0.15 * place]}, 900, place, name)
+    several = [
+        simulated({"real": [0.95], "zero_shot": [0.9 - 0.15 * place]}, 900, place, name)
         for place, name in enumerate(names)
     ]
-    gaps = evaluate(outcomes, 100, 100).gaps
+    gaps = evaluate(several, 100, 100).gaps
     found = gap_by_subjectivity(gaps, names)
-    assert found[["classifier", "regime", "n"]].values.tolist() == [["probe", "zero_shot", 5]]
+    assert found[["classifier", "corpus", "n"]].values.tolist() == [["probe", "zero_shot", 5]]
     assert found["rho"].iloc[0] == pytest.approx(-1)
-    assert "5 tasks can tell" in what_points_can_prove(found)
+    assert "5 tasks can tell" in power_note(found)
     few = gap_by_subjectivity(gaps, names[:3])
     assert few.empty
-    assert "at least 4" in what_points_can_prove(few)
+    assert "at least 4" in power_note(few)
 
 
 # ------------------------------------------------------------------------------------------------------ files
 
 
-def test_outcomes_are_the_runs_on_disk(smoke):
-    outcomes = load_outcomes(smoke / "runs")
-    assert [one.task for one in outcomes] == ["ag_news", "sms_spam", "tweet_irony", "humor"]
-    for one in outcomes:
+def test_predictions_are_the_runs_on_disk(smoke):
+    several = load_predictions(smoke / "runs")
+    assert [one.task for one in several] == ["ag_news", "sms_spam", "tweet_irony", "humor"]
+    for one in several:
         assert set(one.predicted) == {"real", "zero_shot", "few_shot"}
         assert all(runs.shape == (2, len(one.truth)) for runs in one.predicted.values())
 
 
 def test_the_published_figures_are_there_and_called_unverified():
-    from synthgap.data import bundled
-
     table = published_table()
-    assert table.columns.tolist() == ["task", "order", "encoder", "regime", "macro_f1", "accuracy"]
+    assert table.columns.tolist() == ["task", "order", "encoder", "corpus", "macro_f1", "accuracy"]
     assert table["macro_f1"].isna().sum() == 1
     assert "unverified" in bundled("reference", "README.md").read_text().lower()

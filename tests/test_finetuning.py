@@ -4,20 +4,12 @@ import torch
 from small_encoder import BAD, FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
 from transformers import masking_utils
 
-from synthgap import finetuning
-from synthgap.classifiers import Texts, classifier_identity, fit_predict
-from synthgap.errors import SynthgapError
-from synthgap.finetuning import (
-    batches,
-    keep_best,
-    load_classifier,
-    new_trainer,
-    only_used_tokens,
-    padded,
-    predict,
-    tokenised,
-    training_arguments,
-)
+from synthgap.core.errors import SynthgapError
+from synthgap.training import accelerations, finetuning
+from synthgap.training.accelerations import batches, only_used_tokens, padded, tokenised
+from synthgap.training.base import Texts
+from synthgap.training.classifiers import classifier_identity, fit_predict
+from synthgap.training.finetuning import KeepBest, load_classifier, new_trainer, predict, training_arguments
 
 
 @pytest.fixture(params=["bert", "roberta"])
@@ -57,23 +49,16 @@ def test_only_an_ensemble_changes_the_names_of_runs(tiny_bert):
 
 def test_finetuning_stops_early_and_keeps_the_best_weights(tiny_bert, monkeypatch):
     validation_scores = iter([0.2, 0.9, 0.5, 0.5, 0.95])
-    monkeypatch.setattr(finetuning, "scorer", lambda *given: lambda model: next(validation_scores))
+    monkeypatch.setattr(finetuning, "macro_f1", lambda *given: next(validation_scores))
     kept = {}
-    original = finetuning.keep_best
 
-    def watched(patience, score):
-        best = original(patience, score)
-        restore = best.restore
-
-        def check(model):
+    class Watched(KeepBest):
+        def restore(self, model):
             moved = {name: value.clone() for name, value in model.state_dict().items()}
-            restore(model)
+            super().restore(model)
             kept["moved"] = any(not moved[name].equal(value) for name, value in model.state_dict().items())
 
-        best.restore = check
-        return best
-
-    monkeypatch.setattr(finetuning, "keep_best", watched)
+    monkeypatch.setattr(finetuning, "KeepBest", Watched)
     settings = FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 10, "patience": 2})
     fitted = fit_predict(settings, TRAIN, TRAIN, TEST, 2, seed=0)
     assert fitted.details["validation_macro_f1"] == [0.2, 0.9, 0.5, 0.5]
@@ -87,13 +72,13 @@ def test_without_validation_texts_all_epochs_are_trained_and_the_last_is_kept(ti
     assert (alone.details["epochs_run"], alone.details["best_epoch"]) == (4, 4)
     assert alone.details["validation_macro_f1"] == []
     assert alone.trained_texts == 4 * len(TRAIN.texts)
-    monkeypatch.setattr(finetuning, "scorer", lambda *given: lambda model: 0.5)  # of equal epochs, the last is the best
+    monkeypatch.setattr(finetuning, "macro_f1", lambda *given: 0.5)  # of equal epochs, the last is the best
     watched = fit_predict(settings.model_copy(update={"patience": 4}), TRAIN, TRAIN, TEST, 2, seed=0)
     np.testing.assert_array_equal(alone.probabilities, watched.probabilities)
 
 
 def test_an_equal_score_ends_no_waiting_but_its_later_weights_are_kept():
-    best = keep_best(patience=2, score=lambda model: 1 / 3)
+    best = KeepBest(patience=2, score=lambda model: 1 / 3)
 
     class Model:
         def state_dict(self):
@@ -144,7 +129,7 @@ def plain_training(encoder: str, items, pad: int, tmp_path, narrow: bool, dropou
             module.p = 0.0
     settings = FINETUNE.model_copy(update={"weight_decay": 0.5, "learning_rate": 1e-2})
     arguments = training_arguments(settings, 0, tmp_path)
-    never = keep_best(99, lambda model: 0.0)
+    never = KeepBest(99, lambda model: 0.0)
     if narrow:
         with only_used_tokens(model, [item["input_ids"] for item in items], pad) as renumbered:
             assert model.get_input_embeddings().num_embeddings < model.config.vocab_size
@@ -163,7 +148,7 @@ def items(encoder):
 
 
 def test_tokens_that_do_not_occur_end_as_if_they_had_been_trained(encoder, items, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetuning, "bfloat16", lambda: False)
+    monkeypatch.setattr(accelerations, "bfloat16", lambda: False)
     whole = plain_training(encoder, *items, tmp_path, narrow=False)
     narrow = plain_training(encoder, *items, tmp_path, narrow=True)
     _, before = load_classifier(encoder, 2)
@@ -178,9 +163,9 @@ def test_tokens_that_do_not_occur_end_as_if_they_had_been_trained(encoder, items
 
 
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(encoder, items, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetuning, "bfloat16", lambda: False)
+    monkeypatch.setattr(accelerations, "bfloat16", lambda: False)
     whole = plain_training(encoder, *items, tmp_path, narrow=False)
-    monkeypatch.setattr(finetuning, "AT_ONCE_ON_CPU", 20)
+    monkeypatch.setattr(accelerations, "AT_ONCE_ON_CPU", 20)
     parts = plain_training(encoder, *items, tmp_path, narrow=False)
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, atol=1e-4, rtol=1e-3)
@@ -230,7 +215,7 @@ def test_attention_on_a_gpu_never_asks_what_is_padded_and_computes_the_same(enco
     rows = [[2, 7, 8, 9, 3], [2, 7, 3]]
     torch.manual_seed(0)
     _, plain = load_classifier(encoder, 2)
-    monkeypatch.setattr(finetuning, "_on_gpu", lambda: True)
+    monkeypatch.setattr(accelerations, "on_gpu", lambda: True)
     torch.manual_seed(0)
     _, model = load_classifier(encoder, 2)
     monkeypatch.undo()

@@ -1,30 +1,36 @@
+"""Conversations with a recording, what is rejected and why, and corpora as files."""
+
+import hashlib
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from synthgap.config import GenerationSettings, LLMSettings, load_profile
-from synthgap.data import checked, load_real
-from synthgap.errors import SynthgapError
-from synthgap.generation import (
-    REASONS,
-    Turn,
-    close_pairs,
-    closest,
-    converse,
-    filter_answers,
-    generate,
-    load_synthetic,
-    normalised,
+from synthgap import tables
+from synthgap.core.config import GenerationSettings, Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.data.duplicates import close_pairs, closest, normalised
+from synthgap.data.real import checked, load_real
+from synthgap.generation.conversations import Turn, begin_conversation, next_request, run_conversation
+from synthgap.generation.corpora import (
+    CorpusTexts,
+    from_file,
+    from_recording,
+    load_corpora,
+    load_corpus,
     provenance,
-    rejects_by_reason,
-    rejects_table,
-    save_generated,
+    save_corpora,
 )
-from synthgap.llm import Answer, Conversation, Message, connect
-from synthgap.tasks import load_task
+from synthgap.generation.display import hidden_corpora, samples
+from synthgap.generation.filtering import REASONS, filter_answers, rejects_by_reason, rejects_table
+from synthgap.generation.llms import compare_llms, compare_rejects, text_lengths
+from synthgap.llm import connect
+from synthgap.llm.base import Answer, Conversation, Message
+from synthgap.tasks import load_profile, load_task
 
+DEMO = load_profile("demo")
 SMS = load_task("sms_spam")
 LINE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1).map(str.strip).filter(bool)
 
@@ -32,18 +38,22 @@ LINE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_s
 def answered(text: str, label: str = "spam", turn: int = 0, finish: str = "stop", examples=None) -> Turn:
     before = (Message("user", "u"), Message("assistant", "a")) * turn
     messages = (Message("system", "s"), *before, Message("user", "u"))
-    talk = Conversation("sms_spam", "few_shot", label, messages)
-    return Turn(talk, Answer(text, finish, None, "test"), examples or {})
+    asked = Conversation("sms_spam", "few_shot", label, messages)
+    return Turn(asked, Answer(text, finish, None, "test"), examples or {})
+
+
+def claude():
+    return connect(DEMO.llms["claude"])
 
 
 def filtered(*turns: Turn, near_duplicate: float = 90):
-    return filter_answers(SMS, list(turns), near_duplicate)
+    return filter_answers(SMS, "few_shot", turns, near_duplicate)
 
 
 # ------------------------------------------------------------------------------------------------- filtering
 
 
-def test_each_reason_for_turning_a_text_down():
+def test_each_reason_for_rejecting_a_text():
     shown = {"sms-7": "Win a free phone today, reply YES to claim it now"}
     turns = [
         answered(
@@ -120,9 +130,8 @@ def test_the_closest_of_several_is_named():
 
 
 def test_the_conversation_is_the_papers():
-    data = load_real(SMS, load_profile("demo"))
-    llm = connect(LLMSettings())
-    turns = list(converse(SMS, "few_shot", "spam", data, llm, 30))
+    data = load_real(SMS, DEMO)
+    turns = run_conversation(data, "few_shot", "spam", claude(), 30)
     assert len(turns) == 3
     last = turns[-1].conversation
     assert [message.role for message in last.messages] == ["system", *["user", "assistant"] * 2, "user"]
@@ -139,8 +148,8 @@ def test_the_conversation_is_the_papers():
 
 
 def test_examples_that_the_recording_names_are_taken_where_the_data_have_them():
-    llm = connect(LLMSettings())
-    start = Conversation("sms_spam", "few_shot", "spam", (Message("system", "s"),))
+    llm = claude()
+    start = begin_conversation(SMS, "few_shot", "spam")
     named = llm.example_ids(start)
     rows = [{"id": key, "text": f"named {key}", "label": "spam", "split": "train"} for key in named]
     rows += [
@@ -148,15 +157,15 @@ def test_examples_that_the_recording_names_are_taken_where_the_data_have_them():
         for s in ("train", "validation", "test")
         for w in ("ham", "spam")
     ]
-    turn = next(converse(SMS, "few_shot", "spam", checked(SMS, pd.DataFrame(rows), "x"), llm, 10))
+    turn = next_request(start, checked(SMS, pd.DataFrame(rows), "x"), llm)
     assert tuple(turn.examples) == named
     assert not turn.drawn
 
 
 def test_generation_is_the_same_every_time_and_says_where_it_comes_from():
-    data = load_real(SMS, load_profile("demo"))
+    data = load_real(SMS, DEMO)
     settings = GenerationSettings(texts_per_label=40)
-    one, two = (generate(SMS, "few_shot", data, connect(LLMSettings()), settings) for _ in range(2))
+    one, two = (from_recording(data, "few_shot", "few_shot", claude(), settings) for _ in range(2))
     assert one.texts.equals(two.texts)
     assert one.provenance == two.provenance
     about = one.provenance
@@ -168,46 +177,79 @@ def test_generation_is_the_same_every_time_and_says_where_it_comes_from():
     assert one.texts.columns.tolist() == ["id", "text", "label", "turn", "position"]
 
 
+def made(corpus="zero_shot", texts_per_label=20) -> CorpusTexts:
+    setting = DEMO.corpora[corpus].setting
+    settings = GenerationSettings(texts_per_label=texts_per_label)
+    return from_recording(load_real(SMS, DEMO), corpus, setting, claude(), settings)
+
+
+def save(folder, profile, *corpora: CorpusTexts):
+    by_place = {(one.provenance["task"], one.provenance["corpus"]): one for one in corpora}
+    real = {task: load_real(load_task(task), profile) for task, _ in by_place}
+    return save_corpora(folder, profile, by_place, real)
+
+
 def test_texts_travel_with_their_provenance(tmp_path):
-    data = load_real(SMS, load_profile("demo"))
-    made = generate(SMS, "zero_shot", data, connect(LLMSettings()), GenerationSettings(texts_per_label=20))
-    save_generated(tmp_path, made, keep_copies=True)
-    assert load_synthetic(tmp_path, "sms_spam", "zero_shot").equals(made.texts)
-    assert provenance(tmp_path, "sms_spam", "zero_shot") == made.provenance
-    with pytest.raises(SynthgapError, match="run the stage 01_generation first"):
-        load_synthetic(tmp_path, "sms_spam", "few_shot")
+    saved = made()
+    save(tmp_path, DEMO, saved)
+    assert load_corpus(tmp_path, DEMO, "zero_shot", "sms_spam").equals(saved.texts)
+    assert provenance(tmp_path, "zero_shot", "sms_spam") == saved.provenance
+    assert pd.read_parquet(tmp_path / "zero_shot.parquet").columns.tolist() == [
+        *("id", "task", "text", "label", "turn", "position")
+    ]
+    for read in (
+        lambda: load_corpus(tmp_path, DEMO, "few_shot", "sms_spam"),
+        lambda: provenance(tmp_path, "few_shot", "sms_spam"),
+    ):
+        with pytest.raises(SynthgapError, match="run the stage 01_generation first"):
+            read()
+    with pytest.raises(SynthgapError, match="no texts of task 'humor' yet"):
+        load_corpus(tmp_path, DEMO, "zero_shot", "humor")
 
 
-def test_a_copied_real_text_is_not_written_where_it_may_not_be_shown(tmp_path):
-    shown = {"real-1": "a text of the real data set that is long enough"}
-    texts, ledger = filtered(answered("1. a text of the real data set that is long enough", examples=shown))
-    data = load_real(SMS, load_profile("demo"))
-    made = generate(SMS, "zero_shot", data, connect(LLMSettings()), GenerationSettings(texts_per_label=10))
-    spoiled = type(made)(texts, ledger, made.turns, made.provenance)
-    for keep, expected in ((True, shown["real-1"]), (False, "")):
-        _, path = save_generated(tmp_path / str(keep), spoiled, keep_copies=keep)
-        saved = pd.read_parquet(path)
-        assert saved["text"].tolist() == [expected]
-        assert saved["matches"].tolist() == ["real-1"]
+def test_a_copied_real_text_is_not_written(tmp_path):
+    example = "a text of the real data set that is long enough"
+    other = load_real(SMS, DEMO).split("test")["text"].iloc[0]
+    long = "quite another text that nobody else has ever written down"
+    answer = f"- {example}\nnothing real\n1. {example}!\n2. {long}\n3. {long}\n4. {other}\n5. {other}"
+    turns = [
+        answered(answer, examples={"real-1": example}),
+        answered(f"1. so it is {example[:30]}", turn=1, finish="length"),
+    ]
+    texts, ledger = filtered(*turns)
+    saved = made()
+    spoiled = CorpusTexts(texts, ledger, turns, {**saved.provenance, "corpus": "few_shot"})
+    _, path = save(tmp_path, DEMO, spoiled)
+    kept = pd.read_parquet(path)
+    assert list(zip(kept["reason"], kept["text"], strict=True)) == [
+        ("not_numbered", ""),
+        ("not_numbered", "nothing real"),
+        ("copy_of_example", ""),
+        ("exact_duplicate", long),
+        ("exact_duplicate", ""),
+        ("truncated", ""),
+    ]
+    assert kept["matches"].iloc[2] == "real-1"
+    assert example not in str(path.read_bytes())
 
 
-def test_the_table_of_rejects_counts_by_task_setting_and_reason():
+def test_the_table_of_rejects_counts_by_task_corpus_and_reason():
     _, ledger = filtered(answered("1. same\n2. same\n3. same\nleft"))
     counts = ledger["reason"].value_counts().to_dict()
     abouts = [
-        {"task": "sms_spam", "setting": "few_shot", "rejected": counts},
-        {"task": "sms_spam", "setting": "zero_shot", "rejected": {}},
+        {"task": "sms_spam", "corpus": "few_shot", "rejected": counts},
+        {"task": "sms_spam", "corpus": "zero_shot", "rejected": {}},
     ]
     table = rejects_table(abouts)
-    assert table.columns.tolist() == ["task", "setting", "reason", "texts"]
+    assert table.columns.tolist() == ["task", "corpus", "reason", "texts"]
     assert len(table) == 2 * len(REASONS)
     found = table[table["texts"] > 0].to_dict("records")
     assert found == [
-        {"task": "sms_spam", "setting": "few_shot", "reason": "not_numbered", "texts": 1},
-        {"task": "sms_spam", "setting": "few_shot", "reason": "exact_duplicate", "texts": 2},
+        {"task": "sms_spam", "corpus": "few_shot", "reason": "not_numbered", "texts": 1},
+        {"task": "sms_spam", "corpus": "few_shot", "reason": "exact_duplicate", "texts": 2},
     ]
     wide = rejects_by_reason(table)
-    assert wide.columns.tolist() == ["task", "setting", *REASONS]
+    assert wide.columns.tolist() == ["task", "corpus", *REASONS]
     assert wide["exact_duplicate"].tolist() == [2, 0]
 
 
@@ -223,3 +265,125 @@ def test_no_pair_that_is_similar_enough_is_passed_over(texts, cutoff):
         similar = {one for one in range(place) if fuzz.ratio(text, texts[one]) >= cutoff}
         assert similar <= set(found[place])
         assert all(one < place for one in found[place])
+
+
+# ---------------------------------------------------------------------------------------------------- imported corpora
+
+WRITTEN = [
+    *[
+        {"text": f"a message of kind {label}, number {n}", "label": label}
+        for label in ("ham", "spam")
+        for n in range(3)
+    ],
+    {"text": "A message of kind ham: number 1!", "label": "ham"},
+    {"text": "   ", "label": "spam"},
+    {"text": "a message of some other kind", "label": "other"},
+]
+
+
+def with_file(folder, name="texts.csv", **changes) -> Profile:
+    """The profile demo with a corpus from a file beside the recorded ones."""
+    corpora = {**DEMO.model_dump()["corpora"], "theirs": {"file": str(folder / name), **changes}}
+    return DEMO.changed({"corpora": corpora, "tasks": ["sms_spam"], "comparisons": {}})
+
+
+def write(path, frame: pd.DataFrame):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    elif path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+
+
+def imported(profile: Profile) -> CorpusTexts:
+    return from_file(profile.corpora["theirs"], "theirs", SMS, "somebody")
+
+
+@pytest.mark.parametrize("name", ["texts.csv", "texts.jsonl", "texts.parquet"])
+def test_a_file_is_a_corpus_and_what_is_dropped_is_counted(tmp_path, name):
+    write(tmp_path / name, pd.DataFrame(WRITTEN).sample(frac=1, random_state=1))
+    theirs = imported(with_file(tmp_path, name))
+    assert theirs.texts["id"].tolist() == [f"sms_spam-theirs-{n}" for n in range(6)]
+    assert theirs.texts["label"].tolist() == ["ham"] * 3 + ["spam"] * 3
+    about = theirs.provenance
+    assert about["rejected"] == {"other_label": 1, "empty": 1, "exact_duplicate": 1}
+    assert (about["received"], about["accepted"], about["written_by"]) == (9, 6, "somebody")
+    shuffled = pd.DataFrame(WRITTEN).sample(frac=1, random_state=2)
+    write(tmp_path / name, shuffled)
+    assert imported(with_file(tmp_path, name)).texts.equals(theirs.texts)
+
+
+def test_a_file_is_found_by_task_and_its_rows_are_chosen(tmp_path, monkeypatch):
+    frame = pd.DataFrame(WRITTEN[:6]).rename(columns={"text": "message", "label": "class"})
+    models = pd.concat(
+        [frame.assign(llm=llm, run=run, message=frame["message"] + llm) for llm in "ab" for run in (1, 2)]
+    )
+    elsewhere = models.assign(task="humor", message="of another task")
+    write(tmp_path / "sms_spam" / "all.parquet", pd.concat([models.assign(task="sms_spam"), elsewhere]))
+    monkeypatch.setenv("SYNTHGAP_DATA", str(tmp_path))
+    columns = {"text_column": "message", "label_column": "class"}
+    settings = {"file": "{task}/all.parquet", **columns, "rows": {"llm": ["a", "c"], "run": 1}}
+    corpora = {"theirs": settings}
+    texts = imported(DEMO.changed({"corpora": corpora, "comparisons": {}, "training.augmentation": None})).texts
+    assert texts["text"].tolist() == [f"{row['text']}a" for row in WRITTEN[:6]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text_column": "txt"}, "has no column 'txt'; it has text, label: name its columns in text_column"),
+        ({"rows": {"llm": "a"}}, "has no column 'llm'"),
+        ({"rows": {"label": "neither"}}, "no row whose 'label' is 'neither'; it has 'ham', 'other', 'spam'"),
+        ({"rows": {"label": "ham"}}, "no text of the label 'spam' of task 'sms_spam'; its column 'label' has 'ham'"),
+        (
+            {"label_column": "text"},
+            "no text of the label 'ham' of task 'sms_spam'; its column 'text' has no short values",
+        ),
+        ({"file": "nowhere.csv"}, "the corpus file 'nowhere.csv' is neither in the data folder"),
+        ({"file": "lib/synthgap/__init__.py"}, r"must be one of \.parquet, \.csv, \.jsonl"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_with_the_way_out(tmp_path, changes, message):
+    rows = [{**row, "text": row["text"] + " and some more words of it"} for row in WRITTEN if row["text"].strip()]
+    write(tmp_path / "texts.csv", pd.DataFrame(rows))
+    with pytest.raises(SynthgapError, match=message):
+        imported(with_file(tmp_path, **changes))
+
+
+def test_imported_texts_are_read_again_and_never_copied(tmp_path):
+    write(tmp_path / "texts.csv", pd.DataFrame(WRITTEN))
+    profile = with_file(tmp_path)
+    theirs, outputs = imported(profile), tmp_path / "outputs"
+    save(outputs, profile, theirs, made("zero_shot"), made("few_shot"))
+    assert list(load_corpora(outputs, profile, "sms_spam")) == ["zero_shot", "few_shot", "theirs"]
+    assert load_corpus(outputs, profile, "theirs", "sms_spam").equals(theirs.texts)
+    kept = pd.read_parquet(outputs / "theirs.parquet")
+    assert kept.columns.tolist() == ["id", "task", "label", "sha256"]
+    assert kept["sha256"][0] == hashlib.sha256(theirs.texts["text"][0].encode()).hexdigest()
+    assert not (outputs / "theirs.rejected.parquet").exists()
+    by_place = {("sms_spam", one.provenance["corpus"]): one for one in (theirs, made("zero_shot"))}
+    compared = compare_llms(by_place, pd.DataFrame(columns=["task", "corpus"]))
+    rejected, lengths = rejects_table([theirs.provenance]), text_lengths({"sms_spam": load_real(SMS, DEMO)}, by_place)
+    for number, table in enumerate((compared, compare_rejects(by_place), rejected, lengths)):
+        tables.write_csv(outputs / f"{number}.csv", table)
+        tables.write_shown(outputs, str(number), tables.rounded(table), "caption", [])
+    html = samples(SMS, {"theirs": theirs.texts}, {"theirs": "Theirs"}, hidden_corpora(profile)).data
+    for path in outputs.rglob("*"):
+        content = path.read_bytes().decode("utf-8", "replace") + html
+        if path.suffix == ".parquet":
+            content += "\n".join(pd.read_parquet(path).astype(str).to_numpy().ravel())
+        assert not [row["text"] for row in WRITTEN if row["text"].strip() and row["text"] in content], path.name
+    write(tmp_path / "texts.csv", pd.DataFrame([*WRITTEN[:5], {"text": "a new one", "label": "spam"}]))
+    with pytest.raises(SynthgapError, match="has other texts of task 'sms_spam' than when 01_generation read it"):
+        load_corpus(outputs, profile, "theirs", "sms_spam")
+
+
+def test_a_table_of_rejects_has_what_was_left_out_of_a_file(tmp_path):
+    write(tmp_path / "texts.csv", pd.DataFrame(WRITTEN))
+    table = rejects_table([made().provenance, imported(with_file(tmp_path)).provenance])
+    wide = rejects_by_reason(table).set_index("corpus")
+    assert wide.loc["theirs", ["other_label", "empty", "exact_duplicate", "refused"]].tolist() == [1, 1, 1, 0]
+    assert wide.loc["zero_shot", "other_label"] == 0
+    assert rejects_by_reason(rejects_table([])).columns.tolist() == ["task", "corpus"]

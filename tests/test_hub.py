@@ -3,9 +3,11 @@
 import pandas as pd
 import pytest
 
-from synthgap.data import checked, fingerprint, without_repeats
-from synthgap.errors import SynthgapError
-from synthgap.hub import read_hub, split_where_needed
+from synthgap.core.errors import SynthgapError
+from synthgap.data.draws import fingerprint
+from synthgap.data.duplicates import without_repeats
+from synthgap.data.hub import read_hub, split_where_needed
+from synthgap.data.real import checked
 from synthgap.tasks import load_task
 
 

@@ -2,11 +2,15 @@ import json
 
 import pytest
 
-from synthgap.config import LLMSettings
-from synthgap.data import bundled
-from synthgap.errors import SynthgapError
-from synthgap.llm import Conversation, Message, RecordedLLM, connect
+from synthgap.core.config import RecordedSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
+from synthgap.llm import base, connect
+from synthgap.llm.base import Answer, Conversation, Message
+from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import known_tasks, load_task
+
+CLAUDE = RecordedSettings(backend="recorded", recording="claude")
 
 
 def opening(task="sms_spam", setting="zero_shot", label="spam") -> Conversation:
@@ -14,46 +18,46 @@ def opening(task="sms_spam", setting="zero_shot", label="spam") -> Conversation:
 
 
 def test_it_answers_turn_by_turn_what_was_recorded():
-    llm = connect(LLMSettings())
-    lines = bundled("recordings", "zero_shot", "sms_spam.jsonl").read_text().splitlines()
+    llm = connect(CLAUDE)
+    lines = bundled("recordings", "claude", "zero_shot", "sms_spam.jsonl").read_text().splitlines()
     expected = {row["turn"]: row["response"] for row in map(json.loads, lines) if row["label"] == "spam"}
-    talk = opening()
+    conversation = opening()
     for turn in range(len(expected)):
-        assert talk.turn == turn
-        answer = llm.answer(talk)
+        assert conversation.turn == turn
+        answer = llm.answer(conversation)
         assert answer.text == expected[turn]
         assert (answer.finish_reason, answer.usage) == ("stop", None)
-        talk = talk.then("assistant", answer.text).then("user", "more")
+        conversation = conversation.then("assistant", answer.text).then("user", "more")
     with pytest.raises(SynthgapError, match=r"holds 20 turns, and turn 21 was asked for; lower generation\.texts"):
-        llm.answer(talk)
+        llm.answer(conversation)
 
 
 def test_a_conversation_that_was_not_recorded_says_so():
     with pytest.raises(SynthgapError, match=r"'no_such_task'.* holds 0 turns"):
-        connect(LLMSettings()).answer(opening("no_such_task"))
+        connect(CLAUDE).answer(opening("no_such_task"))
 
 
 def test_an_answer_needs_a_request():
-    talk = Conversation("sms_spam", "zero_shot", "spam", (Message("system", "context"),))
+    conversation = Conversation("sms_spam", "zero_shot", "spam", (Message("system", "context"),))
     with pytest.raises(ValueError, match="user's request"):
-        connect(LLMSettings()).answer(talk)
+        connect(CLAUDE).answer(conversation)
 
 
 def test_every_task_is_recorded_in_full_in_both_settings():
-    llm = connect(LLMSettings())
+    llm = connect(CLAUDE)
     texts = {"zero_shot": 0, "few_shot": 0}
     for name in known_tasks():
         task = load_task(name)
         for setting in texts:
             for label in task.labels:
-                talk = opening(name, setting, label)
+                conversation = opening(name, setting, label)
                 for _ in range(task.texts_per_label // task.texts_per_turn):
-                    ids = llm.example_ids(talk)
+                    ids = llm.example_ids(conversation)
                     assert len(ids) == (task.few_shot.examples_per_turn if setting == "few_shot" else 0)
-                    answer = llm.answer(talk)
+                    answer = llm.answer(conversation)
                     texts[setting] += len(answer.text.splitlines())
-                    talk = talk.then("assistant", answer.text).then("user", "more")
-                assert llm.example_ids(talk) is None
+                    conversation = conversation.then("assistant", answer.text).then("user", "more")
+                assert llm.example_ids(conversation) is None
     assert texts == {"zero_shot": 5440, "few_shot": 5440}
 
 
@@ -73,3 +77,30 @@ def test_a_torn_recording_is_named_with_its_line(tmp_path):
     path.write_text('{"label": "spam", "turn": 0, "response": "1. x", "example_ids": []}\n{"label": "sp')
     with pytest.raises(SynthgapError, match=r"'sms_spam\.jsonl', line 2"):
         RecordedLLM(tmp_path).answer(opening())
+
+
+def test_a_recording_says_who_wrote_it_and_one_that_does_not_is_named(tmp_path):
+    assert connect(CLAUDE).model == "Claude (Anthropic), recorded 2026-11-20"
+    assert RecordedLLM(tmp_path).model == f"recording '{tmp_path.name}', which does not say whose"
+
+
+def test_an_unknown_recording_is_refused_and_the_known_ones_are_listed():
+    with pytest.raises(SynthgapError, match=r"'gpt' is neither one of the package \(claude\) nor a folder"):
+        connect(RecordedSettings(backend="recorded", recording="gpt"))
+
+
+def test_a_gap_in_a_recording_is_named_with_its_line(tmp_path):
+    path = tmp_path / "zero_shot" / "sms_spam.jsonl"
+    path.parent.mkdir()
+    path.write_text("".join(f'{{"label": "spam", "turn": {turn}, "response": "1. x"}}\n' for turn in (0, 2)))
+    with pytest.raises(SynthgapError, match=r"'sms_spam\.jsonl', line 2: turn 2 instead of 1"):
+        RecordedLLM(tmp_path).answer(opening())
+
+
+def test_an_answer_is_parsed_once(monkeypatch):
+    parsed, parse = [], base.parse
+    monkeypatch.setattr(base, "parse", lambda text: parsed.append(text) or parse(text))
+    answer = Answer("1. one\n2. two", "stop", None, "m")
+    assert answer.parsed.texts == ["one", "two"]
+    assert answer.parsed is answer.parsed
+    assert parsed == [answer.text]

@@ -8,15 +8,16 @@ import pytest
 import small_llm
 import torch
 from conftest import synthgap
-from endpoints import as_table
+from endpoints import SETTINGS, as_table, jobs
 
-from synthgap.config import GenerationSettings, LocalSettings, load_profile
-from synthgap.data import load_real
-from synthgap.errors import SynthgapError
-from synthgap.live import check_before_asking, generate_live, live_llm, refuse_failures
-from synthgap.local import LocalLLM, drawing
-from synthgap.responses import ResponseLog
-from synthgap.tasks import load_task
+from synthgap.core.config import GenerationSettings, LocalSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.data.real import load_real
+from synthgap.generation.live_generation import generate_live, refuse_failures
+from synthgap.llm import connect
+from synthgap.llm.response_log import ResponseLog
+from synthgap.llm.transformers import LocalLLM, drawing
+from synthgap.tasks import load_profile, load_task
 
 WANTED = GenerationSettings(texts_per_label=30, conversations=3)
 
@@ -35,17 +36,17 @@ def settings(model, **changes) -> LocalSettings:
     return LocalSettings(**{"backend": "transformers", "model": str(model), "max_tokens": 400, **changes})
 
 
-def run(model, log_file, real, wanted=WANTED, **changes):
+def run(model, log_file, real, wanted=WANTED, corpora=SETTINGS, **changes):
     with ResponseLog(log_file) as log:
-        llm = live_llm(settings(model, **changes), log)
-        made, shortfalls = generate_live(real, llm, wanted, shown=False)
+        llm = connect(settings(model, **changes), log)
+        made, shortfalls = generate_live(jobs(llm, real, corpora), wanted, shown=False)
         return made, shortfalls, llm, list(log.rows())
 
 
 def test_texts_do_not_depend_on_the_batch_nor_on_a_stop_in_between(model, real, tmp_path):
     alone, shortfalls, _, rows = run(model, tmp_path / "alone", real, batch_size=1)
     assert shortfalls == []
-    for setting in WANTED.settings:
+    for setting in SETTINGS:
         assert (alone["humor", setting].texts["label"].value_counts() >= 30).all()
     together, _, llm, _ = run(model, tmp_path / "together", real, batch_size=8)
     assert as_table(together) == as_table(alone)
@@ -79,8 +80,8 @@ def test_draws_follow_the_distribution(temperature, top_p):
 
 
 def test_at_temperature_0_every_answer_to_a_prompt_is_the_same(model, real, tmp_path):
-    one = {"texts_per_label": 5, "settings": ("zero_shot",), "turns": 1, "conversations": 3}
-    _, _, _, rows = run(model, tmp_path / "log", real, GenerationSettings(**one), temperature=0, attempts=1)
+    wanted = GenerationSettings(texts_per_label=5, turns=1, conversations=3)
+    _, _, _, rows = run(model, tmp_path / "log", real, wanted, ("zero_shot",), temperature=0, attempts=1)
     by_label = collections.defaultdict(set)
     for row in rows:
         by_label[row["label"]].add(row["response"])
@@ -89,8 +90,8 @@ def test_at_temperature_0_every_answer_to_a_prompt_is_the_same(model, real, tmp_
 
 def test_a_conversation_that_would_overflow_the_window_makes_room_for_a_fresh_one(real, tmp_path):
     model = small_llm.build(tmp_path / "narrow", window=1200)
-    wanted = GenerationSettings(texts_per_label=40, settings=("zero_shot",), conversations=1)
-    made, shortfalls, _, rows = run(model, tmp_path / "log", real, wanted, max_tokens=300)
+    wanted = GenerationSettings(texts_per_label=40, conversations=1)
+    made, shortfalls, _, rows = run(model, tmp_path / "log", real, wanted, ("zero_shot",), max_tokens=300)
     assert shortfalls == []
     assert (made["humor", "zero_shot"].texts["label"].value_counts() >= 40).all()
     assert max(row["prompt_tokens"] for row in rows) + 300 <= 1200
@@ -135,29 +136,38 @@ def test_a_model_that_fails_is_listed_with_its_reason(model, real, tmp_path, mon
 
 
 def test_what_cannot_hold_a_conversation_is_refused_before_it_is_asked(model, tmp_path):
-    with pytest.raises(SynthgapError, match=r"llm.model '.*nowhere' cannot be loaded"):
-        check_before_asking(settings(tmp_path / "nowhere"))
+    with pytest.raises(SynthgapError, match=r"the LLM '.*nowhere' cannot be loaded"):
+        connect(settings(tmp_path / "nowhere")).check()
     bare = small_llm.build(tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(SynthgapError, match="has no chat template"):
-        check_before_asking(settings(bare))
-    check_before_asking(settings(model))
+        connect(settings(bare)).check()
+    connect(settings(model)).check()
 
 
 @pytest.mark.slow
 def test_a_run_from_the_command_line(model, tmp_path):
-    sets = ("--set", f"llm={{backend: transformers, model: {model}, max_tokens: 400}}", "--set", "tasks=[humor]")
+    sets = (
+        *("--set", f"llms={{claude: {{backend: transformers, model: {model}, max_tokens: 400}}}}"),
+        *("--set", "tasks=[humor]", "--name", "local"),
+    )
     done = synthgap("run", "smoke", "01", "02", "03", "--output", str(tmp_path), *sets)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "LLM: small in transformers" in done.stdout
     assert "missing: about" in done.stdout
-    costs = pd.read_csv(tmp_path / "smoke" / "tables" / "generation_costs.csv")
+    costs = pd.read_csv(tmp_path / "smoke-local" / "tables" / "generation_costs.csv")
     assert (costs["accepted"] >= 20).all()
     assert (costs["completion_tokens"] > 0).all()
     assert costs["cost"].isna().all()
-    assert "small in transformers" in (tmp_path / "smoke" / "tables" / "table_1_tfidf_macro_f1.md").read_text()
+    assert "small in transformers" in (tmp_path / "smoke-local" / "tables" / "table_1_tfidf_macro_f1.md").read_text()
     done = synthgap(
-        "run", "smoke", "01", "--output", str(tmp_path), "--set", "llm={backend: transformers, model: nowhere}"
+        "run",
+        "smoke",
+        "01",
+        "--output",
+        str(tmp_path),
+        "--set",
+        "llms={claude: {backend: transformers, model: nowhere}}",
     )
     assert done.returncode == 2
-    assert "llm.model 'nowhere' cannot be loaded" in done.stderr
+    assert "the LLM 'nowhere' cannot be loaded" in done.stderr

@@ -1,37 +1,23 @@
 """Tables, figures and what notebooks show: everything is escaped, footers are there, axes are given back."""
 
 import csv
+import dataclasses
 import io
+import itertools
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from synthgap import figures, show, tables
-from synthgap.config import load_profile
-from synthgap.evaluation import evaluate, gap_by_subjectivity
-from synthgap.generation import Turn
-from synthgap.llm import Answer, Conversation, Message
-from synthgap.tasks import load_task
+from synthgap import tables
+from synthgap.figures import Drawing, Look, find_drawing, plot_intervals, save_figure
+from synthgap.pipeline.stages import open_stage
+from synthgap.tasks import load_profile
 
 mpl.use("Agg")
 EVIL = "<script>alert('x')</script> | *b* _i_ $x^2$ & 50% #1 {a} \\ `c` [l](u) ~"
-
-
-@pytest.fixture(scope="module")
-def result():
-    from test_evaluation import outcome
-
-    names = ["ag_news", "imdb", "tweet_irony", "humor", "sarcasm_news"]
-    return evaluate(
-        [
-            outcome({"real": [0.9, 0.8], "zero_shot": [0.5, 0.4], "few_shot": [0.9, 0.9]}, 200, n, name)
-            for n, name in enumerate(names)
-        ],
-        200,
-        300,
-    )
 
 
 # -------------------------------------------------------------------------------------------------- escaping
@@ -50,7 +36,7 @@ def test_markdown_tables_hold_no_markup_of_a_text():
 def test_latex_tables_hold_no_command_of_a_text():
     out = tables.to_latex(pd.DataFrame({"a": [EVIL], "b": [r"\input{/etc/passwd}"]}), "50% & more", ["note_1"])
     assert r"\input" not in out
-    assert r"\textbackslash{}input\{/etc/passwd\}" in out
+    assert r"\textbackslash input\{/etc/passwd\}" in out
     assert r"\caption{50\% \& more}" in out
     assert r"50\%" in out
     assert r"note\_1" in out
@@ -65,205 +51,204 @@ def test_csv_texts_are_no_formulas(tmp_path, text):
     assert rows[2] == ['a,"b"\nc', ""]
 
 
-def test_html_shows_texts_as_texts():
-    task = load_task("sms_spam")
-    evil = task.model_copy(update={"title": EVIL, "question": EVIL, "labels": {"ham": EVIL, "spam": "x"}})
-    talk = Conversation("sms_spam", "few_shot", "ham", (Message("system", EVIL), Message("user", EVIL)))
-    turn = Turn(talk, Answer(EVIL, "stop", None, EVIL), {"id-1": EVIL})
-    frame = pd.DataFrame({"id": [EVIL], "text": [EVIL], "label": ["ham"]})
-    for out in (
-        show.task_cards([evil]),
-        show.conversation(evil, turn, show_real_texts=True),
-        show.conversation(evil, turn, show_real_texts=False),
-        show.side_by_side(evil, {"real": frame, "zero_shot": frame}, show_real_texts=True),
-        show.notice(EVIL),
-    ):
-        assert "<script" not in out.data
-        assert "&lt;script&gt;" in out.data
-
-
-def test_real_texts_are_hidden_unless_allowed():
-    task = load_task("sms_spam")
-    hidden = "a text of the real set"
-    request = task.request("ham", 0, [hidden])
-    talk = Conversation("sms_spam", "few_shot", "ham", (Message("system", "s"), Message("user", request)))
-    turn = Turn(talk, Answer("1. a synthetic text", "stop", None, "m"), {"real-7": hidden})
-    real = pd.DataFrame({"id": ["real-7"], "text": [hidden], "label": ["ham"]})
-    columns = {"real": real, "few_shot": real.assign(id="s", text="a synthetic text")}
-    for allowed in (True, False):
-        for out in (show.conversation(task, turn, allowed), show.side_by_side(task, columns, allowed)):
-            assert (hidden in out.data) == allowed
-            assert ("[real-7: 6 words, not shown]" in out.data) != allowed
-            assert "a synthetic text" in out.data
-
-
 # ------------------------------------------------------------------------------------------- tables and footers
 
 
-def test_table_1_puts_regimes_side_by_side_with_drops_and_stars(result):
-    shown = tables.table_1(result.table, result.gaps, "probe")
-    assert shown.columns.tolist() == [
-        *("Task", "Real", "Zero-shot", "Zero-shot − real", "Few-shot", "Few-shot − real", "Published, unverified")
-    ]
-    assert shown["Task"].tolist() == [
-        load_task(name).title for name in ("ag_news", "imdb", "tweet_irony", "sarcasm_news", "humor")
-    ]
-    assert shown["Zero-shot − real"].str.fullmatch(r"−\d+\.\d\*").all()
-    assert shown["Real"].str.fullmatch(r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]").all()
-    assert shown.loc[1, "Published, unverified"].endswith("/ –")
+def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
+    stage = open_stage("03", "made")
+    gaps = pd.DataFrame({"task": ["humor"], "gap": [-1.25], "p_holm": [0.0001]})
+    shown = stage.save_table("gaps", gaps, "Gaps", notes=["A note."]).data
+    folder = stage.folder / "tables"
+    assert sorted(path.name for path in folder.iterdir()) == ["gaps.csv", "gaps.md", "gaps.tex"]
+    pd.testing.assert_frame_equal(stage.table("gaps"), gaps)
+    for text in (shown, (folder / "gaps.md").read_text(), (folder / "gaps.tex").read_text()):
+        assert "A note." in text
+        assert "evidence of nothing" in text
+        assert "Claude (Anthropic)" in text
+    assert shown == (folder / "gaps.md").read_text()
+    assert "−1.250" in shown
+    assert "&lt;0.001" in shown
 
 
-def test_notes_say_what_the_numbers_are(result):
-    for profile, words in (("demo", "evidence of nothing"), ("recorded", "small-scale rerun")):
-        notes = " ".join(tables.table_1_notes(result.table, "probe", load_profile(profile)))
-        assert words in notes
-        assert "unverified" in notes
-        assert "Claude (Anthropic), recorded" in notes
+def test_a_table_without_a_caption_is_for_programs_alone(made):
+    stage = open_stage("03", "made")
+    assert stage.save_table("points", pd.DataFrame({"x": [1, 2]})).data == "`tables/points.csv`: 2 rows"
+    assert [path.name for path in (stage.folder / "tables").iterdir()] == ["points.csv"]
 
 
-def test_a_table_is_written_in_three_forms(tmp_path, result):
-    written = tables.write_table(tmp_path, "t", result.table, tables.rounded(result.table), "c", ["the footer"])
-    assert sorted(path.name for path in written) == ["t.csv", "t.md", "t.tex"]
-    assert len(pd.read_csv(tmp_path / "t.csv")) == len(result.table)
-    for suffix in ("md", "tex"):
-        assert "the footer" in (tmp_path / f"t.{suffix}").read_text()
+def test_a_table_without_rows_says_so(made):
+    stage = open_stage("03", "made")
+    shown = stage.save_shown("none", pd.DataFrame(columns=["task"]), "Nothing")
+    assert tables.NO_ROWS in shown.data
+    for form in ("md", "tex"):
+        assert tables.NO_ROWS in (stage.folder / "tables" / f"none.{form}").read_text()
+
+
+def test_numbers_are_rounded_for_people_and_what_is_undefined_is_a_dash():
+    frame = pd.DataFrame({"gap": [-0.12345, np.nan], "n": [3, 40000], "p": [0.00012, 0.0456], "name": ["a", None]})
+    shown = tables.rounded(frame)
+    assert shown.to_numpy().tolist() == [["−0.123", "3", "<0.001", "a"], ["–", "40000", "0.046", "–"]]
+    assert (tables.format_p(0.0009), tables.format_p(0.0013)) == ("p < 0.001", "p = 0.001")
+
+
+def test_texts_come_back_from_a_csv_as_they_were():
+    for text in ("=1+1", "@x", "'quoted'", "plain", "-"):
+        assert tables.unescape_csv(tables.escape_csv(text)) == text
+
+
+@pytest.mark.parametrize(("name", "words"), [("demo", "evidence of nothing"), ("recorded", "small-scale rerun")])
+def test_a_footer_says_what_the_evidence_is_and_who_wrote_the_texts(name, words):
+    profile = load_profile(name)
+    assert words in tables.footer(profile)
+    assert "Claude (Anthropic), recorded" in tables.footer(profile)
+
+
+def test_nothing_says_that_an_llm_wrote_what_another_did():
+    llms = {
+        "claude": {"backend": "recorded", "recording": "claude"},
+        "mine": {"backend": "openai", "model": "mine-7b", "base_url": "http://localhost:1/v1"},
+    }
+    corpora = {
+        "plain": {"llm": "mine", "setting": "zero_shot"},
+        "theirs": {"file": "x.csv", "written_by": "GPT-4"},
+        "unknown": {"file": "some/where/y.csv"},
+    }
+    profile = load_profile("demo", {"llms": llms, "corpora": corpora, "comparisons": {}, "training.augmentation": None})
+    footer = tables.footer(profile)
+    assert "plain: mine-7b at http://localhost:1/v1" in footer
+    assert "theirs: GPT-4" in footer
+    assert "unknown: imported from 'y.csv', which does not say who wrote them" in footer
+    assert "Claude" not in footer
 
 
 # -------------------------------------------------------------------------------------------------- figures
 
 
-def test_figures_draw_on_the_given_axes(result):
-    import matplotlib.pyplot as plt
+def look_of(*names):
+    corpora = {name: {"llm": "claude", "setting": "zero_shot"} for name in names}
+    return Look.of(load_profile("demo", {"corpora": corpora, "comparisons": {}, "training.augmentation": None}))
 
-    words = pd.DataFrame(
-        {
-            "task": ["humor", "imdb"] * 6,
-            "regime": ["real", "zero_shot", "few_shot"] * 4,
-            "words": range(1, 13),
-            "texts": range(1, 13),
-        }
+
+def test_each_corpus_has_a_look_of_its_own_that_others_do_not_change():
+    look = look_of(*(f"corpus_{number}" for number in range(16)))
+    assert next(iter(look.corpora)) == "real"
+    looks = [(series.colour, series.marker) for series in look.corpora.values()]
+    assert len(set(looks)) == len(looks)
+    assert len({series.colour for series in list(look.corpora.values())[:9]}) == 9
+    fewer = look_of("corpus_0", "corpus_1")
+    assert fewer.corpora.items() <= look.corpora.items()
+    assert look.corpora["corpus_0"].title == "Corpus 0"
+    assert look.present(pd.DataFrame({"corpus": ["corpus_3", "real", "corpus_3"]})) == ["real", "corpus_3"]
+
+
+def seen(colour: str, matrix: np.ndarray) -> np.ndarray:
+    """A colour as a colour-blind person sees it, in the space CIELAB."""
+    linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(colour)])
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ np.clip(
+        matrix @ linear, 0, 1
     )
-    correlations = gap_by_subjectivity(result.gaps, ["ag_news", "imdb", "tweet_irony", "sarcasm_news", "humor"])
-    order = tables.paper_order(["ag_news", "imdb", "tweet_irony", "sarcasm_news", "humor"])
-    for draw in (
-        lambda ax: figures.plot_lengths(words, ax),
-        lambda ax: figures.plot_counts(words, ax),
-        lambda ax: figures.plot_gap_by_task(result.gaps, ax),
-        lambda ax: figures.plot_gap_by_subjectivity(result.gaps, order, correlations, ax, "probe"),
-    ):
-        figures.set_style()
-        figure, axes = plt.subplots()
-        assert draw(axes) is axes
-        assert axes.get_title(loc="left")
-        assert axes.get_xlabel()
-        assert axes.get_legend() is not None
-        plt.close(figure)
+    x, y, z = (value ** (1 / 3) if value > 0.008856 else 7.787 * value + 16 / 116 for value in xyz / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_the_gap_figure_shows_the_gaps(result):
-    import matplotlib.pyplot as plt
+# Machado, Oliveira and Fernandes 2009, full severity
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+PROTANOPIA = np.array(
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+)
 
-    _, ax = plt.subplots()
-    figures.plot_gap_by_task(result.gaps, ax)
-    drawn = sorted(
-        round(float(x), 6)
-        for points in ax.collections
-        for x, _ in np.atleast_2d(points.get_offsets())
-        if len(points.get_offsets()) > 1
+
+@pytest.mark.parametrize("matrix", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all", "deuteranopia", "protanopia"])
+def test_colours_of_eight_corpora_can_be_told_apart_by_the_colour_blind(matrix):
+    colours = [series.colour for series in look_of(*"abcdefgh").corpora.values()]
+    for one, other in itertools.combinations(colours, 2):
+        assert np.linalg.norm(seen(one, matrix) - seen(other, matrix)) > 8, (one, other)
+
+
+def intervals(look, **options):
+    table = pd.DataFrame(
+        [(task, corpus, value) for task in ("humor", "imdb") for value, corpus in enumerate(("a", "b"), start=1)],
+        columns=["task", "corpus", "gap"],
     )
-    expected = result.gaps.query("metric == 'macro_f1' and baseline == 'real'")["gap"]
-    assert set(np.round(expected, 6)) <= set(drawn)
-    assert next(label.get_text() for label in ax.get_yticklabels()) == "AG's News"
+    table = table.assign(low=table["gap"] - 1, high=table["gap"] + 1, sure=[True, False, True, True])
+    figure, ax = plt.subplots()
+    series = look.among(["a", "b"])
+    titles = ["Movies", "Humor"]
+    drawn = plot_intervals(table, ax, series, rows=["imdb", "humor"], titles=titles, value="gap", **options)
+    assert drawn is ax
+    return figure, ax
+
+
+def test_intervals_are_drawn_on_the_given_axes_row_by_row():
+    look = look_of("a", "b")
+    figure, ax = intervals(look, filled="sure")
+    points = [tuple(xy) for marks in ax.collections for xy in np.atleast_2d(marks.get_offsets())]
+    points = [xy for xy in points if not np.isnan(xy).any()]
+    for x, y in ((1, -0.16), (2, 0.16), (1, 0.84), (2, 1.16)):
+        assert any(np.allclose((x, y), point) for point in points), (x, y)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["Movies", "Humor"]
     low, high = ax.get_ylim()
-    assert low > high, "the least subjective task stands on top"
+    assert low > high, "the first row stands on top"
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["A", "B"]
+    faces = [mpl.colors.to_hex(handle.get_facecolor()[0]) for handle in handles]
+    assert faces == [look.corpora[name].colour for name in "ab"], "keys are always solid"
+    hollow = [
+        mpl.colors.to_hex(face)
+        for marks in ax.collections
+        for face in marks.get_facecolor()
+        if mpl.colors.to_hex(face) == "#ffffff"
+    ]
+    assert len(hollow) == 1
+    plt.close(figure)
 
 
-def test_the_same_figure_gives_the_same_bytes_with_its_footer(tmp_path, result):
-    import matplotlib.pyplot as plt
+def drawing(name="gap"):
+    def draw(read, look, part):
+        figure, (ax,) = look.panels(1, 2)
+        ax.plot(read("gaps")["gap"])
+        ax.set_title(part)
+        return figure, "A note, $5 {braces}."
 
+    return Drawing(name, "What it shows.", draw)
+
+
+def test_a_figure_is_drawn_from_tables_with_its_note_and_footer(tmp_path):
     contents = []
     for folder in ("one", "two"):
-        figures.set_style()
-        figure, ax = plt.subplots()
-        figures.plot_gap_by_task(result.gaps, ax)
-        written = figures.save_figure(figure, tmp_path / folder, "gap", "evidence of nothing, $5 {braces}")
+        figure = drawing().drawn(
+            lambda name: pd.DataFrame({"gap": [1, 2]}), look_of("a"), "evidence of nothing", "part"
+        )
+        texts = [text.get_text() for text in figure.findobj(mpl.text.Text)]
+        assert "A note, $5 {braces}. evidence of nothing" in " ".join(texts).replace("\n", " ")
+        assert "part" in texts
+        written = save_figure(figure, tmp_path / folder, "gap")
         contents.append([path.read_bytes() for path in written])
-        assert any("evidence of nothing" in text.get_text() for text in figure.findobj(mpl.text.Text))
         plt.close(figure)
-    assert contents[0] == contents[1]
-    assert [path.suffix for path in written] == [".pdf", ".png", ".svg"]
+    assert contents[0] == contents[1], "the same figure gives the same bytes"
+    assert [path.suffix for path in written] == [".pdf", ".png"]
 
 
-# --------------------------------------------------------------------------------------- figures of 04 and 05
+def test_a_figures_name_leads_to_its_drawing_and_part():
+    drawings = [drawing("gap"), drawing("gap_by_task"), drawing("maps")]
+    assert find_drawing(drawings, "gap_by_task_probe") == (drawings[1], "probe")
+    assert find_drawing(drawings, "gap_by_other") == (drawings[0], "by_other")
+    assert find_drawing(drawings, "maps") == (drawings[2], "")
+    assert find_drawing(drawings, "mapsy") is None
 
 
-def test_two_groups_of_people_who_judged_one_task_are_two_rows():
-    from matplotlib import pyplot as plt
-
-    from synthgap import subjectivity_figures as plots
-
-    rows = [
-        {"task": "humor", "source": source, "term": term, "odds_ratio": ratio, "low": 0.9, "high": 2.0, "p_holm": 0.01}
-        for source, ratio in (("human: the set's own annotators", 1.1), ("human: collected", 1.4))
-        for term in ("agreement", "zero_shot x agreement")
-    ]
-    models = pd.DataFrame(rows)
-    assert len(plots.task_sources(models)) == 2
-    _, ax = plt.subplots()
-    plots.plot_agreement_effects(models, "x", ax)
-    assert [text.get_text() for text in ax.get_yticklabels()] == [
-        "Humor speech (the set's own annotators)",
-        "Humor speech (collected)",
-    ]
-    items = pd.DataFrame({"task": "humor", "source": ["human: a", "human: a", "human: b"], "agreement": [1, 0.5, 0.7]})
-    _, ax = plt.subplots()
-    plots.plot_agreement(items, "x", ax)
-    widths = [[bar.get_width() for bar in container] for container in ax.containers]
-    assert np.array(widths).sum(axis=0).tolist() == [100, 100]
-    assert widths[0] == [50, 0]
-    plt.close("all")
+def test_panels_are_as_many_in_a_line_as_fit():
+    for width, columns in ((None, 4), (3.3, 4), (1.5, 1)):
+        figure, axes = dataclasses.replace(look_of("a"), width=width).panels(6, 2)
+        assert len(axes) == 6
+        assert axes[0].get_gridspec().ncols == columns
+        assert figure.get_figwidth() == (width or 12)
+        plt.close(figure)
 
 
-def test_a_map_hides_real_texts_unless_allowed_and_escapes_all():
-    from synthgap.diversity_figures import hover_map
-
-    rows = [("real", "r1", "<b>secret</b>", 0.0, 1.0), ("few_shot", "f1", "<script>made up", 1.0, 0.0)]
-    points = pd.DataFrame(rows, columns=["regime", "id", "text", "x", "y"]).assign(label="l", task="humor")
-    hidden, shown = (hover_map(points, allowed).data for allowed in (False, True))
-    assert "secret" not in hidden
-    assert "[r1: 1 words, not shown]" in hidden
-    assert "&lt;b&gt;secret" in shown
-    for text in (hidden, shown):
-        assert "&lt;script&gt;made up" in text
-        assert "<script" not in text
-
-
-def test_near_duplicates_are_listed_by_id_where_real_texts_are_not_shown():
-    from synthgap import show
-    from synthgap.config import load_profile
-    from synthgap.data import load_real
-    from synthgap.tasks import load_task
-
-    data = load_real(load_task("humor"), load_profile("demo"))
-    test = data.split("test").iloc[0]
-    pairs = pd.DataFrame(
-        [
-            {
-                "task": "humor",
-                "regime": "few_shot",
-                "synthetic_id": "s",
-                "test_id": test["id"],
-                "letters": 95,
-                "cosine": 1,
-            }
-        ]
-    )
-    synthetic = {"humor": {"few_shot": pd.DataFrame({"id": ["s"], "text": ["<i>made</i>"]})}}
-    hidden = show.near_duplicates(pairs, {"humor": data}, synthetic, False).data
-    assert test["id"] in hidden
-    assert test["text"] not in hidden
-    assert "&lt;i&gt;made" in hidden
-    assert "No such pair" in show.near_duplicates(pairs.head(0), {"humor": data}, synthetic, False).data
+# -------------------------------------------------------------------------------------------------------- small things
 
 
 @pytest.mark.parametrize(
@@ -277,7 +262,7 @@ def test_near_duplicates_are_listed_by_id_where_real_texts_are_not_shown():
     ],
 )
 def test_hours_as_people_read_them(hours, shown):
-    assert tables.hours_shown(hours) == shown
+    assert tables.format_hours(hours) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """How every notebook is built."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from synthgap.errors import SynthgapError
-from synthgap.runner import check_parameters, notebook_parameters
-from synthgap.stages import STAGES
+from synthgap.core.errors import SynthgapError
+from synthgap.pipeline.runner import check_parameters, notebook_parameters
+from synthgap.pipeline.validity import STAGES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERS = {"profile": "demo", "overrides": {}, "show_real_texts": None}
@@ -26,7 +27,7 @@ def code_cells(notebook):
 
 
 def test_every_notebook_is_in_the_runners_list():
-    assert tuple(path.stem for path in NOTEBOOKS) == STAGES
+    assert [path.stem for path in NOTEBOOKS] == list(STAGES)
 
 
 def test_notebooks_are_valid_and_name_the_kernel(notebook):
@@ -81,6 +82,29 @@ def test_cells_are_short_and_hold_no_functions_or_branches_on_the_profile(notebo
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef)
         assert "profile ==" not in cell.source
         assert "profile.name" not in cell.source
+
+
+def test_the_stage_keeps_the_books(notebook):
+    """No list of what was written, no files of its own, no loop that stands for an `if`."""
+    for cell in code_cells(notebook):
+        assert "written" not in cell.source
+        assert not re.search(r"\[\w+\] if .* else \[\]", cell.source), cell.source
+        assert "outputs_folder" not in cell.source
+
+
+def test_a_stage_is_opened_under_its_own_name(notebook, request):
+    source = "\n".join(cell.source for cell in code_cells(notebook))
+    name = request.node.callspec.params["notebook"].stem
+    assert f'open_stage("{name}", profile, overrides, show_real_texts)' in source
+    assert source.count("open_stage(") == 1
+    assert source.count("load_profile(") == 0
+
+
+def test_a_stage_says_which_sections_of_the_profile_its_notebook_reads(notebook, request):
+    sections = STAGES[request.node.callspec.params["notebook"].stem].sections
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    read = set(re.findall(r"stage\.profile\.(\w+)", code)) - {"tasks_of", "main", "name", "stand_in"}
+    assert read <= set(sections)
 
 
 def test_sentences_stand_before_the_code(notebook):

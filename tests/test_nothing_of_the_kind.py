@@ -9,22 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, synthgap
+from matplotlib.text import Text
 
-from synthgap.config import LLMSettings, load_profile
-from synthgap.data import bundled, read_file
-from synthgap.errors import SynthgapError
-from synthgap.stages import STAGES
-from synthgap.tables import NOTHING
+from synthgap.core.config import RecordedSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
+from synthgap.data.real import read_file
+from synthgap.llm import connect
+from synthgap.pipeline.publish import publish
+from synthgap.pipeline.validity import STAGES
+from synthgap.tables import NO_ROWS
+from synthgap.tasks import load_profile
 
 PACKAGE = ROOT / "lib" / "synthgap"
+CLAUDE = {"claude": {"backend": "recorded", "recording": "claude"}}
+PLAIN = {"llm": "claude", "setting": "zero_shot", "title": "Plain"}
+SHOWN = {"llm": "claude", "setting": "few_shot", "title": "Shown"}
 SMALL: dict[str, Any] = {
     "title": "a run that lacks something",
     "data": {"source": "folder", "test_texts_per_label": 12},
-    "generation": {"settings": ["zero_shot"], "texts_per_label": 20},
+    "llms": CLAUDE,
+    "corpora": {"plain": PLAIN},
+    "generation": {"texts_per_label": 20},
     "training": {"seeds": [0], "texts_per_label": 15, "classifiers": {"tfidf": {"kind": "tfidf"}}},
     "evaluation": {"resamples": 100, "permutations": 200},
 }
@@ -73,7 +84,7 @@ class Run:
 
     def says(self, number: int, *sentences: str) -> None:
         """The notebook of this number shows these sentences (not only holds them in its code)."""
-        cells = [cell for cell in self._notebook(STAGES[number - 1]).cells if cell.cell_type == "code"]
+        cells = [cell for cell in self._notebook(list(STAGES)[number - 1]).cells if cell.cell_type == "code"]
         shown = html.unescape(json.dumps([cell.outputs for cell in cells], ensure_ascii=False))
         for sentence in sentences:
             assert sentence in shown, sentence
@@ -82,22 +93,23 @@ class Run:
         return pd.read_csv(self.results / "tables" / f"{name}.csv")
 
     def figures(self) -> set[str]:
-        return {path.stem for path in (self.results / "figures").glob("*.svg")}
+        return {path.stem for path in (self.results / "figures").glob("*.png")}
 
 
 def test_one_task_of_ones_own_and_real_texts_alone(tmp_path):
     """No synthetic text, no judgement, no place in the paper, no recording; one task, classifier and seed."""
     own_texts(tmp_path / "data", "sms_spam", "texting")
-    training = SMALL["training"] | {"regimes": ["real"]}
-    profile = {"name": "alone", "tasks": ["texting"], "generation": {"settings": []}, "training": training}
+    profile = {"name": "alone", "tasks": ["texting"], "llms": {}, "corpora": {}}
     package = package_with_own_task(tmp_path / "lib")
     run = Run(tmp_path, profile, "--data", str(tmp_path / "data"), PYTHONPATH=str(package))
-    run.says(1, "No synthetic texts are asked for", "No figure: generation.compare_with", "No costs")
+    run.says(1, "No LLM is asked for texts", "No corpus of this profile is few-shot", "have one writer", "No costs")
     run.says(2, "No task of this profile has texts that people annotated", "This profile asks for no learning curves")
-    run.says(3, "No gap to real data", "place in the paper's order", "Too few tasks", "No learning curves", "No worth")
-    run.says(4, "No ranking", "No two sources rank", "Nobody judged these test texts", "No text of these tasks")
-    run.says(4, "No curve of accuracy", "No model could be fitted", "whether an LLM foresees disagreement cannot be")
-    run.says(5, "No difference from real", "No similarity", "No synthetic texts, so", "Too few tasks", "No figure of")
+    run.says(3, "No gap, and no figure of it", "place in the paper's order", "Too few tasks", "No learning curves")
+    run.says(3, "No worth", "No further comparison")
+    run.says(4, "Nobody compared tasks", "there are no levels and no scores", "Nobody judged single texts")
+    run.says(4, "there is no figure of their agreement", "No run predicted an item", NO_ROWS)
+    run.says(5, "No corpus stands beside the reference", "No mean over tasks", "No similarity to draw", "Too few tasks")
+    run.says(5, "There are no synthetic texts", "No test text is repeated", "No task has both")
     run.says(6, "No mixes", "No growing amounts")
     assert run.figures() == {
         *("text_lengths", "text_counts", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps")
@@ -105,10 +117,10 @@ def test_one_task_of_ones_own_and_real_texts_alone(tmp_path):
     shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
     assert "Texting" in shown
     assert "− real" not in shown
-    assert "Synthetic texts: none." in shown
+    assert "Claude" not in shown
     assert len(run.table("table_1")) == 1
     assert run.table("gaps").empty
-    assert NOTHING in run.report
+    assert NO_ROWS in run.report
 
 
 def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
@@ -126,13 +138,11 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
     answers.to_csv(collected, index=False)
     collected.with_name("pairs.csv").write_text("judge,task_a,task_b,more_objective\nann,imdb,relation,relation\n")
 
-    training = SMALL["training"] | {"regimes": ["real", "zero_shot"]}
-    profile = {"name": "pair", "tasks": ["tweet_irony", "ag_news"], "training": training}
-    profile["data"] = {"source": "folder"}
+    profile = {"name": "pair", "tasks": ["tweet_irony", "ag_news"], "data": {"source": "folder"}}
     run = Run(tmp_path, profile, "--data", str(tmp_path / "data"))
     run.says(2, "This profile asks for no learning curves")
     run.says(3, "Too few tasks to correlate the gap with an order of subjectivity", "No learning curves", "No worth")
-    run.says(4, "No two sources rank", "No text of these tasks was judged twice", "No curve of accuracy", "No model")
+    run.says(4, "there is no figure of their agreement", "No run predicted an item", NO_ROWS)
     run.says(5, "Too few tasks to correlate the gap with the diversity that is lost")
     run.says(6, "No mixes", "No growing amounts")
     judged = run.table("table_2")
@@ -141,71 +151,72 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
     assert set(run.table("task_ranking")["source"]) == {"simulated: 12 personas of an LLM"}
     assert {"gap_by_task", "gap_by_subjectivity", "task_levels", "similarity", "diversity_and_gap"} <= run.figures()
     assert not {"agreement_by_source", "agreement_effects_human"} & run.figures()
-    assert set(run.table("gaps")["regime"]) == {"zero_shot"}
-    assert NOTHING in run.report
+    assert set(run.table("gaps")["corpus"]) == {"plain"}
+    assert NO_ROWS in run.report
 
 
 @pytest.mark.slow
 def test_no_real_texts_to_train_on_and_sizes_that_nobody_has(tmp_path):
-    """Synthetic regimes alone, of fewer texts than neighbours, two classifiers, and curves of one point."""
+    """Synthetic corpora alone, of fewer texts than neighbours, two classifiers, and curves of one point."""
     classifiers = {"tfidf": {"kind": "tfidf"}, "other": {"kind": "tfidf", "inverse_regularisation": 1}}
     training = {
-        **{"regimes": ["few_shot", "zero_shot"], "seeds": [0, 1], "texts_per_label": 2, "classifiers": classifiers},
+        **{"seeds": [0, 1], "texts_per_label": 2, "classifiers": classifiers},
         **{"curve": {"texts_per_label": [5000], "classifiers": ["tfidf"]}},
-        **{"augmentation": {"real_texts_per_label": [5000]}},
+        **{"augmentation": {"corpus": "shown", "real_texts_per_label": [5000]}},
     }
     profile = {
         **{"name": "no_real", "tasks": ["sms_spam", "ag_news"], "training": training},
         **{"data": {"source": "bundled"}, "generation": {"texts_per_label": 10}},
+        **{"corpora": {"plain": PLAIN, "shown": SHOWN}},
+        **{"comparisons": {"made_up": {"corpora": ["shown"], "reference": "plain"}}},
     }
     run = Run(tmp_path, profile)
-    run.says(3, "No gap to real data", "place in the paper's order", "No worth can be told")
-    run.says(4, "No model could be fitted")
-    run.says(5, "No difference from real", "No similarity", "No figure of diversity and performance")
+    run.says(3, "Too few tasks", "No further comparison")
+    run.says(5, "No similarity to draw")
     run.says(6, "No growing amounts")
-    assert {"learning_curves_tfidf", "mixes_tfidf", "mixes_other", "accuracy_by_agreement_stand_in"} <= run.figures()
-    assert not {"gap_by_task", "agreement_effects_stand_in", "augmentation_tfidf", "worth_tfidf"} & run.figures()
-    gaps = run.table("gaps")
-    assert set(zip(gaps["regime"], gaps["baseline"], strict=True)) == {("few_shot", "zero_shot")}
+    figures = {"gap_by_task", "learning_curves_tfidf", "mixes_tfidf", "mixes_other", "accuracy_by_agreement_stand_in"}
+    assert figures <= run.figures()
+    assert not {"agreement_effects_stand_in", "augmentation_tfidf", "similarity"} & run.figures()
+    for name in ("gaps", "diversity_differences"):
+        table = run.table(name)
+        assert set(table["corpus"]) == {"shown"}
+    assert set(run.table("gaps")["baseline"]) == {"plain"}
 
 
 def test_a_recording_that_lacks_a_task_names_the_way_to_do_without():
-    from synthgap.llm import connect
-
-    with pytest.raises(SynthgapError, match=r"holds 0 turns.*do without: generation\.settings=\[\]"):
-        connect(LLMSettings()).check_turns("texting", "zero_shot", "spam", 1)
+    llm = connect(RecordedSettings(backend="recorded", recording="claude"))
+    with pytest.raises(SynthgapError, match=r"holds 0 turns.*do without"):
+        llm.check_turns("texting", "zero_shot", "spam", 1)
 
 
 def test_without_synthetic_texts_there_is_nothing_to_publish(tmp_path):
-    from synthgap.publish import publish
-
-    profile = load_profile(
-        "smoke", {"generation.settings": [], "training.regimes": ["real"], "training.augmentation": None}
-    )
-    with pytest.raises(SynthgapError, match=r"nothing to publish: generation\.settings is empty"):
+    profile = load_profile("smoke", {"corpora": {}, "comparisons": {}, "training.augmentation": None})
+    with pytest.raises(SynthgapError, match="has nothing to publish"):
         publish(profile, tmp_path, "unknown")
 
 
 def test_a_classifier_of_which_no_model_could_be_fitted_says_so_in_its_axes():
     import matplotlib.pyplot as plt
 
-    from synthgap.subjectivity_figures import plot_agreement_effects
+    from synthgap.figures import Look
+    from synthgap.subjectivity.figures import plot_agreement_effects
 
-    models = pd.DataFrame({"task": ["humor"], "source": ["human: x"], "term": ["agreement"], "odds_ratio": [None]})
+    models = pd.DataFrame(
+        {"row": ["humor"], "task": "humor", "classifier": "tfidf", "term": "agreement", "odds_ratio": np.nan}
+    ).assign(low=np.nan, high=np.nan, p_holm=np.nan)
     figure, ax = plt.subplots()
-    plot_agreement_effects(models, "Agreement, tfidf", ax)
-    assert ax.get_title(loc="left") + ax.get_title() == "Agreement, tfidf: no model could be fitted"
+    plot_agreement_effects(models, Look.of(load_profile("demo")), ax)
+    shown = " ".join(text.get_text() for text in ax.findobj(Text))
+    assert "no model could be fitted" in shown
     plt.close(figure)
 
 
 def test_fewer_synthetic_texts_than_neighbours_have_no_similarity():
-    import numpy as np
-
-    from synthgap.diversity import Corpus
-    from synthgap.similarity import similarity_summary, similarity_table
+    from synthgap.diversity.similarity import similarity_summary, similarity_values
+    from synthgap.diversity.texts import EmbeddedTexts
 
     texts = pd.DataFrame({"id": list("abcd"), "text": "", "label": "x"})
-    corpora = [Corpus("humor", regime, texts, np.eye(4)) for regime in ("real", "zero_shot")]
-    assert similarity_table(corpora, 5).empty
-    assert similarity_summary(similarity_table(corpora, 5), 100, 0).empty
-    assert len(similarity_table(corpora, 4)) == 4
+    corpora = [EmbeddedTexts("humor", corpus, texts, np.eye(4)) for corpus in ("real", "plain")]
+    assert similarity_values(corpora, 5).empty
+    assert similarity_summary(similarity_values(corpora, 5), 100, 0).empty
+    assert len(similarity_values(corpora, 4)) == 4

@@ -1,18 +1,20 @@
-"""The committed results: no text of the real sets, no path of a machine, and the README says what the files say."""
+"""The committed results: small, whole, no text of the real sets, no path of a machine."""
 
+import base64
 import html
 import json
 import re
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import REAL_DATA, ROOT, needs_real_data
 
-from synthgap.config import load_profile
-from synthgap.data import bundled
-from synthgap.readme import BLOCK, results_block
-from synthgap.stages import STAGES
+from synthgap.core.paths import bundled
+from synthgap.pipeline.validity import STAGES
+from synthgap.tasks import load_profile
+from synthgap.training.store import packed_lines
 
 RECORDED = ROOT / "outputs" / "recorded"
 PROFILE = load_profile("recorded")
@@ -42,10 +44,14 @@ def output_texts():
             frame = pd.read_parquet(path)
             columns = [column for column in frame.columns if frame[column].dtype.kind not in "iuf"]
             yield path, "\n".join("\n".join(frame[column].astype(str)) for column in columns)
-        elif path.suffix in {".json", ".csv", ".md", ".tex", ".svg"}:
+        elif path.suffix in {".json", ".jsonl", ".csv", ".md", ".tex"}:
             yield path, path.read_text(encoding="utf-8")
         elif path.suffix == ".html":
-            yield path, re.sub(r"<[^>]*>", "\n", path.read_text(encoding="utf-8"))
+            page = path.read_text(encoding="utf-8")
+            figures = [
+                base64.b64decode(one).decode() for one in re.findall(r"data:image/svg\+xml;base64,([^\"]*)", page)
+            ]
+            yield path, re.sub(r"<[^>]*>", "\n", "\n".join([page, *figures]))
 
 
 @needs_real_data
@@ -81,11 +87,42 @@ def test_the_search_would_find_a_real_text():
 
 
 def test_predictions_hold_ids_labels_and_probabilities_alone():
-    for path in (RECORDED / "runs").glob("*.parquet"):
+    paths = list((RECORDED / "runs").glob("*.parquet"))
+    assert len(paths) == 2 * len(PROFILE.tasks)
+    runs = packed_lines(RECORDED / "runs")
+    for path in paths:
         columns = pd.read_parquet(path).columns.tolist()
-        known = ["id", "label", "predicted"] if path.stem.endswith("predictions") else ["id", "predicted"]
-        assert columns[: len(known)] == known
-        assert all(column.startswith("p ") for column in columns[len(known) :])
+        assert columns[:3] == ["items", "id", "label"]
+        for column in columns[3:]:
+            run, _, label = column.partition(" ")
+            assert label in {"", *runs[run]["identity"]["labels"]}
+            assert bool(label) == path.stem.endswith(".probabilities")
+
+
+def test_probabilities_are_kept_in_three_decimals():
+    for path in (RECORDED / "runs").glob("*.probabilities.parquet"):
+        values = pd.read_parquet(path).iloc[:, 3:].to_numpy(float)
+        values = values[~np.isnan(values)]
+        assert values.size
+        assert np.allclose(values, values.round(3), atol=1e-6)
+
+
+def test_it_is_small_and_holds_what_a_reader_wants():
+    files = [path for path in RECORDED.rglob("*") if path.is_file()]
+    assert len(files) < 400
+    assert sum(path.stat().st_size for path in files) < 25 * 2**20
+    assert not [path for path in files if path.suffix == ".svg"]
+    folders = {path.name for path in RECORDED.iterdir()}
+    assert folders >= {
+        "report.html",
+        "tables",
+        "figures",
+        "notebooks",
+        "runs",
+        "synthetic",
+        "measured",
+        "manifest.json",
+    }
 
 
 def test_outputs_name_no_path_of_a_machine():
@@ -99,20 +136,22 @@ def test_the_grid_is_whole():
     for classifier in PROFILE.training.classifiers:
         rows = index[index["classifier"] == classifier]
         assert len(rows) == len(PROFILE.tasks) * 3 * len(PROFILE.training.seeds_of(classifier))
-    names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
     curve = pd.read_csv(RECORDED / "runs" / "curve.csv", keep_default_na=False)
     assert set(curve["task"]) == set(PROFILE.tasks)
     assert set(curve.loc[curve["n_train"].isin(index["n_train"]), "run"]) & set(index["run"])
-    mixes = pd.read_csv(RECORDED / "runs" / "augmentation.csv", keep_default_na=False)
+    mixes = pd.read_csv(RECORDED / "runs" / "mixes.csv", keep_default_na=False)
     assert set(mixes["task"]) == set(PROFILE.tasks)
     runs = {*index["run"], *curve["run"], *mixes["run"]}
-    expected = {f"{run}{end}" for run in runs for end in (".json", ".predictions.parquet")}
-    annotated = index[index["task"].isin(["tweet_irony", "sarcasm_news"])]["run"]
-    assert names == expected | {f"{run}.annotated.parquet" for run in annotated} | {
-        "grid.csv",
-        "curve.csv",
-        "augmentation.csv",
-    }
+    assert set(packed_lines(RECORDED / "runs")) == runs
+    for task in PROFILE.tasks:
+        rows = pd.read_parquet(RECORDED / "runs" / f"{task}.parquet")
+        annotated = rows[rows["items"] == "annotated"]
+        assert (len(annotated) > 0) == (task in {"tweet_irony", "sarcasm_news"})
+        for run in index.loc[index["task"] == task, "run"]:
+            assert rows[run].notna().all()
+    names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
+    packed = {f"{task}.{end}" for task in PROFILE.tasks for end in ("parquet", "probabilities.parquet")}
+    assert names == packed | {"runs.jsonl", "grid.csv", "curve.csv", "mixes.csv"}
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():
@@ -138,10 +177,10 @@ def test_what_people_said_and_what_was_simulated_is_all_there():
     assert (table["source"].value_counts().filter(like="simulated") == len(PROFILE.tasks)).all()
     curves = pd.read_csv(RECORDED / "tables" / "threshold_curves.csv")
     assert set(curves["source"]) == set(table["source"])
-    assert set(curves["regime"]) == {"real", "zero_shot", "few_shot"}
+    assert set(curves["corpus"]) == {"real", "zero_shot", "few_shot"}
 
 
-def test_table_1_covers_every_task_classifier_and_regime():
+def test_table_1_covers_every_task_classifier_and_corpus():
     table = pd.read_csv(RECORDED / "tables" / "table_1.csv")
     assert len(table) == len(PROFILE.tasks) * 3 * len(PROFILE.training.classifiers)
     required = table.drop(columns=["macro_f1_sd", "accuracy_sd"])
@@ -150,9 +189,9 @@ def test_table_1_covers_every_task_classifier_and_regime():
     assert (table["macro_f1_sd"].isna() == one_seed).all()
 
 
-def test_the_readme_shows_what_the_files_say():
-    found = BLOCK.search((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert found
-    assert found[0] == results_block(RECORDED)
-    assert "small-scale rerun" in found[0]
-    assert "unverified" in found[0]
+def test_no_figure_of_the_report_lost_a_digit():
+    """A version of the report once cut every decimal, so that p < 0.001 read p < 0.00."""
+    page = dict(output_texts())[RECORDED / "report.html"]
+    assert page.count("p < 0.001") > 5
+    assert not re.search(r"p [<=] 0\.\d{0,2}(?!\d)", page)
+    assert not re.search(r"0\.00(?!\d)", "".join(re.findall(r"p < \S+", page)))

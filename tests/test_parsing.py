@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthgap.data import bundled
-from synthgap.parsing import parse
+from synthgap.core.paths import bundled
+from synthgap.llm.parsing import parse
 
 WORDS = st.text(alphabet="abcdefghij", min_size=1, max_size=6)
 TEXTS = st.lists(st.lists(WORDS, min_size=1, max_size=5).map(" ".join), min_size=1, max_size=12)
@@ -134,7 +134,7 @@ def test_deep_json_does_not_break_it():
 def test_the_recordings_are_plain_numbered_lists():
     """Every line of every recorded answer is a text: no shape beyond the asked one was needed for them."""
     answers = 0
-    for path in bundled("recordings").glob("*_shot/*.jsonl"):
+    for path in bundled("recordings", "claude").glob("*_shot/*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             expected = [

@@ -6,11 +6,13 @@ import torch
 from pydantic import ValidationError
 from small_encoder import FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
 
-from synthgap import finetuning
-from synthgap.classifiers import Texts, classifier_identity, fit_predict
-from synthgap.config import FinetuneSettings, ProbeSettings
-from synthgap.encoders import embed
-from synthgap.finetuning import in_batches, load_classifier, predict, tokenised
+from synthgap.core.config import FinetuneSettings, ProbeSettings
+from synthgap.training import accelerations
+from synthgap.training.accelerations import in_batches, tokenised
+from synthgap.training.base import Texts
+from synthgap.training.classifiers import classifier_identity, fit_predict
+from synthgap.training.embeddings import embed
+from synthgap.training.finetuning import load_classifier, predict
 
 PROBED = FINETUNE.model_copy(update={"head": "probe", "epochs": 2})
 NO_TEXTS = Texts([], [])
@@ -22,7 +24,7 @@ def embeddings(model, rows, pad) -> np.ndarray:
 
 def test_untrained_it_predicts_what_the_probe_predicts(monkeypatch):
     """With all of MiniLM: its embeddings are those of sentence-transformers, its start is the classifier `probe`."""
-    monkeypatch.setattr(finetuning, "bfloat16", lambda: False)
+    monkeypatch.setattr(accelerations, "bfloat16", lambda: False)
     tokenizer, model = load_classifier("minilm", 2, head="probe")
     train, test = (tokenised(tokenizer, "minilm", texts, 256) for texts in (TRAIN.texts, TEST))
     found = embeddings(model, train, tokenizer.pad_token_id)

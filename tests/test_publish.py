@@ -6,9 +6,9 @@ import yaml
 from conftest import synthgap
 from datasets import load_dataset
 
-from synthgap.config import load_profile
-from synthgap.errors import SynthgapError
-from synthgap.publish import publish, push
+from synthgap.core.errors import SynthgapError
+from synthgap.pipeline.publish import publish, push
+from synthgap.tasks import load_profile
 
 PROFILE = load_profile("smoke")
 
@@ -22,11 +22,13 @@ def published(smoke, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("setting", PROFILE.generation.settings)
-def test_datasets_opens_every_task_and_setting(published, smoke, setting, tmp_path):
+@pytest.mark.parametrize("corpus", PROFILE.corpora)
+def test_datasets_opens_every_task_and_corpus(published, smoke, corpus, tmp_path):
+    texts = pd.read_parquet(smoke / "synthetic" / f"{corpus}.parquet")
     for task in PROFILE.tasks:
-        rows = load_dataset(str(published), task, split=setting, cache_dir=str(tmp_path)).to_pandas()
-        expected = pd.read_parquet(smoke / "synthetic" / f"{task}.{setting}.parquet")
+        rows = load_dataset(str(published), task, split=corpus, cache_dir=str(tmp_path)).to_pandas()
+        expected = texts[texts["task"] == task].drop(columns="task").reset_index(drop=True)
+        assert rows.columns.tolist() == ["id", "text", "label", "turn", "position"]
         pd.testing.assert_frame_equal(rows, expected, check_dtype=False)
 
 
@@ -55,7 +57,7 @@ def test_it_is_the_same_twice(published, smoke, tmp_path, monkeypatch):
 
 def test_texts_that_are_missing_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
-    with pytest.raises(SynthgapError, match=r"no texts of ag_news\.zero_shot.*run: synthgap run smoke 01"):
+    with pytest.raises(SynthgapError, match=r"no texts of zero_shot, few_shot yet; run: synthgap run smoke 01"):
         publish(PROFILE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -64,3 +66,45 @@ def test_a_hub_out_of_reach_is_one_sentence_and_the_folder_stays(published):
     with pytest.raises(SynthgapError, match="'someone/something' was not uploaded"):
         push(published, "someone/something")
     assert (published / "README.md").is_file()
+
+
+@pytest.fixture
+def with_imported(monkeypatch, tmp_path):
+    """A profile with one generated and one imported corpus, and their texts as 01 writes them."""
+    from synthgap.core.files import write_parquet
+
+    monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path / "outputs"))
+    corpora = {
+        "plain": {"llm": "claude", "setting": "zero_shot"},
+        "theirs": {"file": "{task}.csv", "written_by": "GPT-4"},
+    }
+    profile = load_profile("made", {"corpora": corpora, "comparisons": {}, "variant": None})
+    about = {
+        **{"setting": "zero_shot", "written_by": "Claude", "asked": 20, "received": 3, "accepted": 1},
+        **{"rejected": {"refused": 2}, "prompts": {"context": "c"}, "settings": {}, "requests": "a" * 64},
+        **{"corpus": "plain", "llm_fingerprint": "b" * 64},
+    }
+    tasks = {task: {**about, "task": task} for task in profile.tasks}
+    rows = [
+        {"id": task, "task": task, "text": "a text", "label": "x", "turn": 0, "position": 0} for task in profile.tasks
+    ]
+    folder = tmp_path / "outputs" / "made" / "synthetic"
+    write_parquet(folder / "plain.parquet", pd.DataFrame(rows), {"corpus": "plain", "tasks": tasks})
+    return profile
+
+
+def test_imported_texts_are_not_published(made, with_imported, tmp_path):
+    written = publish(with_imported, tmp_path / "to")
+    assert sorted(path.relative_to(tmp_path / "to").as_posix() for path in written) == [
+        *("README.md", "data/humor/plain.parquet", "data/sms_spam/plain.parquet")
+    ]
+    text = (tmp_path / "to" / "README.md").read_text()
+    assert "theirs" not in text.split("# Synthetic texts")[0]
+    assert "| sms\\_spam | plain | zero\\_shot | Claude | 20 | 3 | 1 |" in text
+
+
+def test_without_generated_corpora_there_is_nothing_to_publish(made, tmp_path):
+    profile = load_profile("made", {"corpora": {"theirs": {"file": "x.csv"}}, "comparisons": {}})
+    for nothing in (profile, load_profile("made", {"corpora": {}, "comparisons": {}})):
+        with pytest.raises(SynthgapError, match="has nothing to publish"):
+            publish(nothing, tmp_path / "to")

@@ -14,17 +14,22 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthgap.errors import SynthgapError
-from synthgap.llm import Answer, Conversation, Message, RecordedLLM, Usage
-from synthgap.responses import Request, ResponseLog, export_recording, fault_of, import_recording
+from synthgap.core.config import RecordedSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
+from synthgap.llm import connect
+from synthgap.llm.base import Answer, Conversation, Message, Usage
+from synthgap.llm.budget import BudgetReached, Money
+from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
+from synthgap.llm.response_log import Request, ResponseLog, fault_of
 
-TALK = Conversation("humor", "few_shot", "humorous", (Message("system", "context"), Message("user", "write 10")))
-REQUEST = Request(TALK, 10, ("humor-1",), "http://localhost/v1", "a model", {"temperature": 1.0, "max_tokens": 100})
+ASKED = Conversation("humor", "few_shot", "humorous", (Message("system", "context"), Message("user", "write 10")))
+REQUEST = Request(ASKED, 10, ("humor-1",), "http://localhost/v1", "a model", {"temperature": 1.0, "max_tokens": 100})
 GOOD = Answer("1. one\n2. two", "stop", Usage(10, 20), "a model")
 
 
-def with_talk(**changes) -> Request:
-    return dataclasses.replace(REQUEST, conversation=dataclasses.replace(TALK, **changes))
+def with_changed(**changes) -> Request:
+    return dataclasses.replace(REQUEST, conversation=dataclasses.replace(ASKED, **changes))
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ def log(tmp_path):
 
 def test_everything_that_determines_an_answer_is_in_the_key():
     others = [
-        with_talk(messages=(*TALK.messages[:1], Message("user", "write 11"))),
-        with_talk(number=1),
+        with_changed(messages=(*ASKED.messages[:1], Message("user", "write 11"))),
+        with_changed(number=1),
         dataclasses.replace(REQUEST, endpoint="http://localhost/v2"),
         dataclasses.replace(REQUEST, model="another"),
         dataclasses.replace(REQUEST, sampling={"temperature": 0.9, "max_tokens": 100}),
@@ -50,7 +55,7 @@ def test_everything_that_determines_an_answer_is_in_the_key():
 
 def test_what_does_not_determine_an_answer_is_not_in_the_key():
     same = [
-        with_talk(label="not_humorous"),
+        with_changed(label="not_humorous"),
         dataclasses.replace(REQUEST, asked=5, example_ids=()),
         dataclasses.replace(REQUEST, sampling={"max_tokens": 100, "temperature": 1.0}),
     ]
@@ -59,7 +64,7 @@ def test_what_does_not_determine_an_answer_is_not_in_the_key():
 
 @given(st.text(), st.text())
 def test_different_messages_have_different_keys(one, other):
-    keys = {with_talk(messages=(Message("user", text),)).key for text in (one, other)}
+    keys = {with_changed(messages=(Message("user", text),)).key for text in (one, other)}
     assert len(keys) == (1 if one == other else 2)
 
 
@@ -68,11 +73,11 @@ def test_different_messages_have_different_keys(one, other):
 
 def test_an_answer_is_served_as_it_came(log):
     assert log.get(REQUEST.key) is None
-    assert log.put(REQUEST, GOOD) == ""
+    assert log.store(REQUEST, GOOD) == ""
     assert log.get(REQUEST.key) == GOOD
     uncounted = dataclasses.replace(GOOD, usage=None, text="1. ünï\u2028\x00😊")
-    other = with_talk(number=3)
-    log.put(other, uncounted)
+    other = with_changed(number=3)
+    log.store(other, uncounted)
     assert log.get(other.key) == uncounted
 
 
@@ -88,18 +93,18 @@ def test_an_answer_is_served_as_it_came(log):
 )
 def test_faulty_answers_are_kept_and_never_served(log, answer, fault):
     assert fault_of(answer) == fault
-    assert log.put(REQUEST, answer) == fault
+    assert log.store(REQUEST, answer) == fault
     assert len(log) == 1
     assert (log.get(REQUEST.key) is None) == bool(fault)
-    log.put(REQUEST, GOOD)
+    log.store(REQUEST, GOOD)
     assert log.get(REQUEST.key) == (GOOD if fault else answer)
 
 
 def test_a_second_answer_to_one_request_is_counted_and_not_served(log):
-    log.put(REQUEST, GOOD)
-    assert log.put(REQUEST, dataclasses.replace(GOOD, text="1. another")) == "late"
+    log.store(REQUEST, GOOD)
+    assert log.store(REQUEST, dataclasses.replace(GOOD, text="1. another")) == "late"
     assert log.get(REQUEST.key) == GOOD
-    spent = log.spent()
+    spent = log.spent("a model")
     assert spent == [
         {
             "task": "humor",
@@ -118,7 +123,7 @@ def test_a_second_answer_to_one_request_is_counted_and_not_served(log):
 
 def test_the_log_survives_being_closed(tmp_path):
     with ResponseLog(tmp_path / "r.sqlite") as log:
-        log.put(REQUEST, GOOD)
+        log.store(REQUEST, GOOD)
     with ResponseLog(tmp_path / "r.sqlite") as log:
         assert log.get(REQUEST.key) == GOOD
 
@@ -137,11 +142,11 @@ WRITER = """
 import dataclasses, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_responses import GOOD, with_talk
-from synthgap.responses import ResponseLog
+from test_responses import GOOD, with_changed
+from synthgap.llm.response_log import ResponseLog
 with ResponseLog(Path({path!r})) as log:
     for number in range({first}, {last}):
-        log.put(with_talk(number=number), dataclasses.replace(GOOD, text=f"1. text {{number}}"))
+        log.store(with_changed(number=number), dataclasses.replace(GOOD, text=f"1. text {{number}}"))
         print(number, flush=True)
 """
 
@@ -159,13 +164,13 @@ def test_what_was_stored_before_a_kill_is_there_after_it(tmp_path):
         process.stdout.readline()
     time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
-    said = 30 + len(process.stdout.read().splitlines())
+    told = 30 + len(process.stdout.read().splitlines())
     process.wait()
     with ResponseLog(path) as log:
         stored = len(log)
-        assert said - 1 <= stored <= said + 1
+        assert told - 1 <= stored <= told + 1
         for number in range(stored):
-            answer = log.get(with_talk(number=number).key)
+            answer = log.get(with_changed(number=number).key)
             assert answer is not None
             assert answer.text == f"1. text {number}"
 
@@ -185,49 +190,110 @@ def test_two_processes_share_a_log_and_no_answer_is_served_twice(tmp_path):
 # -------------------------------------------------------------------------------------------------------- out and back
 
 
-def two_turns(log: ResponseLog) -> list[Request]:
-    first = TALK
+def two_turns(log: ResponseLog, number: int = 0) -> list[Request]:
+    first = dataclasses.replace(ASKED, number=number)
     second = first.then("assistant", GOOD.text).then("user", "more diverse")
-    requests = [dataclasses.replace(REQUEST, conversation=talk) for talk in (first, second)]
-    for number, request in enumerate(requests):
-        log.put(request, dataclasses.replace(GOOD, finish_reason="length"))
-        log.put(request, dataclasses.replace(GOOD, text=f"1. text {number}"))
+    requests = [dataclasses.replace(REQUEST, conversation=one) for one in (first, second)]
+    for turn, request in enumerate(requests):
+        log.store(request, dataclasses.replace(GOOD, finish_reason="length"))
+        log.store(request, dataclasses.replace(GOOD, text=f"1. text {2 * number + turn}\u2028"))
     return requests
 
 
 def test_an_export_is_a_recording_that_can_be_replayed(log, tmp_path):
     requests = two_turns(log)
     files = export_recording(log, tmp_path / "out")
-    assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == ["few_shot/humor.jsonl"]
-    llm = RecordedLLM(tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == [
+        "few_shot/humor.jsonl",
+        "recording.yaml",
+    ]
+    llm = connect(RecordedSettings(backend="recorded", recording=str(tmp_path / "out")))
+    assert llm.model == "a model"
     for number, request in enumerate(requests):
-        assert llm.answer(request.conversation).text == f"1. text {number}"
+        assert llm.answer(request.conversation).text == f"1. text {number}\u2028"
         assert llm.answer(request.conversation).finish_reason == "stop"
-    assert llm.example_ids(TALK) == ("humor-1",)
-    rows = [json.loads(line) for line in files[0].read_text().splitlines()]
+    assert llm.example_ids(ASKED) == ("humor-1",)
+    rows = [json.loads(line) for line in files[0].read_text().split("\n") if line]
     assert [(row["turn"], row["n"], row["model"]) for row in rows] == [(0, 10, "a model"), (1, 10, "a model")]
+
+
+def test_several_conversations_of_a_label_are_replayed_as_one(log, tmp_path):
+    for number in range(2):
+        two_turns(log, number)
+    export_recording(log, tmp_path / "out")
+    llm, conversation, texts = RecordedLLM(tmp_path / "out"), ASKED, []
+    for _ in range(4):
+        texts.append(llm.answer(conversation).parsed.texts[0])
+        conversation = conversation.then("assistant", "").then("user", "more")
+    assert texts == ["text 0", "text 2", "text 1", "text 3"]  # the first turns, then the second ones
+    with pytest.raises(SynthgapError, match="holds 4 turns, and turn 5"):
+        llm.answer(conversation)
 
 
 def test_an_export_read_back_serves_the_same_answers(log, tmp_path):
     requests = two_turns(log)
     files = export_recording(log, tmp_path / "out")
-    with ResponseLog(tmp_path / "other.sqlite") as other:
-        assert import_recording(other, files) == (2, 0)
-        assert import_recording(other, files) == (0, 2)
-        for request in requests:
-            assert other.get(request.key) == log.get(request.key)
-        again = export_recording(other, tmp_path / "again")
-        assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
+    for exported in ([tmp_path / "out"], files[:1]):
+        with ResponseLog(tmp_path / f"{exported[0].name}.sqlite") as other:
+            assert import_recording(other, exported) == (2, 0)
+            assert import_recording(other, exported) == (0, 2)
+            for request in requests:
+                assert other.get(request.key) == dataclasses.replace(log.get(request.key), seconds=None)
+            again = export_recording(other, tmp_path / "again")
+            assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
 
 
 def test_nothing_to_export_and_two_answers_for_one_place_are_refused(log, tmp_path):
     with pytest.raises(SynthgapError, match="holds no answers yet"):
         export_recording(log, tmp_path / "out")
-    log.put(REQUEST, GOOD)
-    log.put(dataclasses.replace(REQUEST, model="another"), GOOD)
+    log.store(REQUEST, GOOD)
+    log.store(dataclasses.replace(REQUEST, model="another"), GOOD)
     with pytest.raises(SynthgapError, match="two answers for humor / few_shot / humorous, turn 0"):
         export_recording(log, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_several_models_in_one_log_one_is_exported(log, tmp_path):
+    two_turns(log)
+    log.store(with_changed(number=1), dataclasses.replace(GOOD, model="another"))
+    with pytest.raises(SynthgapError, match="holds answers of a model, another: name one"):
+        export_recording(log, tmp_path / "out")
+    with pytest.raises(SynthgapError, match="holds none of a third"):
+        export_recording(log, tmp_path / "out", "a third")
+    export_recording(log, tmp_path / "out", "another")
+    assert RecordedLLM(tmp_path / "out").model == "another"
+    assert len((tmp_path / "out" / "few_shot" / "humor.jsonl").read_text().splitlines()) == 1
+
+
+def test_each_model_of_a_shared_log_has_a_budget_and_costs_of_its_own(log):
+    money = Money(1.0, 1.0, budget=50e-6)
+    other = dataclasses.replace(REQUEST, model="another")
+    log.store(
+        other, Answer("1. a", "stop", Usage(1000, 1000), "another"), log.note_request(other, (1000, 1000), Money())
+    )
+    note = log.note_request(REQUEST, (10, 20), money)
+    with pytest.raises(BudgetReached):
+        log.note_request(with_changed(number=1), (10, 20), money)
+    log.store(REQUEST, GOOD, note)
+    held = [ResponseLog.holds_answers(log.path, name) for name in ("a model", "another", "a third")]
+    assert held == [True, True, False]
+    assert not ResponseLog.holds_answers(log.path.with_name("none"), "a model")
+    assert not log.path.with_name("none").exists()
+    assert (log.paid_tokens("a model"), log.paid_tokens("another")) == ((10, 20), (1000, 1000))
+    assert [row["completion_tokens"] for name in ("a model", "another") for row in log.spent(name)] == [20, 1000]
+
+
+def test_a_log_of_version_0_1_is_refused_with_the_way_out_and_its_answers_are_left_alone(tmp_path):
+    path = tmp_path / "r.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE response (number INTEGER PRIMARY KEY, key TEXT, model TEXT, fault TEXT)")
+        old.execute("CREATE TABLE sent (number INTEGER PRIMARY KEY, prompt_tokens INTEGER, completion_tokens INTEGER)")
+        old.execute("INSERT INTO response (key, model, fault) VALUES ('k', 'a model', '')")
+    for _ in range(2):
+        with pytest.raises(SynthgapError, match=r"written by synthgap 0\.1.*export.*move the log away.*import"):
+            ResponseLog(path)
+    with sqlite3.connect(path) as old:
+        assert old.execute("SELECT key, model, fault FROM response").fetchall() == [("k", "a model", "")]
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"key": "k"}', "null", '{"usage": 3}'])
@@ -236,12 +302,14 @@ def test_a_faulty_line_is_named_and_nothing_is_stored(log, tmp_path, line):
     path = export_recording(log, tmp_path / "out")[0]
     path.write_text(path.read_text() + line + "\n")
     with ResponseLog(tmp_path / "other.sqlite") as other:
-        with pytest.raises(SynthgapError, match=r"'humor\.jsonl', line 3: no exported answer"):
+        with pytest.raises(SynthgapError, match=r"'humor\.jsonl', line 3: no recorded answer"):
             import_recording(other, [path])
         assert len(other) == 0
+        with pytest.raises(SynthgapError, match="line 1: not exported from a response log"):
+            import_recording(other, [bundled("recordings", "claude")])
 
 
 def test_the_log_holds_no_header_and_no_key_of_the_endpoint(log, tmp_path):
-    log.put(REQUEST, GOOD)
+    log.store(REQUEST, GOOD)
     columns = [row[1] for row in sqlite3.connect(log.path).execute("PRAGMA table_info(response)")]
     assert not {"api_key", "headers", "messages", "endpoint"} & set(columns)

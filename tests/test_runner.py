@@ -1,5 +1,6 @@
 """The command line and the runner, with wrong input, failing notebooks, dying kernels and an impatient user."""
 
+import json
 import os
 import re
 import shutil
@@ -12,12 +13,13 @@ import nbformat
 import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
+from made_project import edit_notebook, execute
 
-from synthgap.files import read_json
-from synthgap.stages import STAGES, stage_name
-from synthgap.tasks import load_task
+from synthgap.core.files import read_json
+from synthgap.pipeline.validity import STAGES, stage_name
+from synthgap.tasks import load_profile, load_task
 
-ONE_TASK = ("--set", "tasks=[sms_spam]")
+ONE_TASK = ("--set", "tasks=[sms_spam]", "--name", "one")  # so its folder is smoke-one
 FIRST = ("01", "02", "03")  # the stages that most of these tests need
 
 
@@ -28,6 +30,13 @@ def one_sentence(done: subprocess.CompletedProcess, *words: str, code: int = 2) 
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+def runs_in(folder) -> dict[str, dict]:
+    """{name: what a run says of itself, its time included}: of packed runs and of those that are not packed yet."""
+    lines = (folder / "runs.jsonl").read_text().splitlines() if (folder / "runs.jsonl").is_file() else []
+    loose = [path.read_text() for path in (folder / "loose").glob("*.json")]
+    return {run["run"]: run for run in map(json.loads, [*lines, *loose])}
 
 
 def edited(home, stage: str, source: str, place: int) -> None:
@@ -50,6 +59,14 @@ def edited(home, stage: str, source: str, place: int) -> None:
         (["run", "demo", "--set", "tasks=[ag_nws]"], ["task 'ag_nws' is unknown", "ag_news"]),
         (["run", "demo", "--set", "training.classifiers={svm: {kind: svm}}"], ["svm", "'tfidf', 'probe', 'finetune'"]),
         (["run", "demo", "--set", "nonsense"], ["--set takes key=value"]),
+        (
+            ["run", "demo", "--set", "corpora.mine={llm: gpt, setting: zero_shot}"],
+            ["llm of corpus mine 'gpt'", "claude"],
+        ),
+        (["run", "demo", "--name", "../elsewhere"], ["'variant'", "../elsewhere"]),
+        (["run", "recorded", "--data", ".", "--no-data"], ["--data", "--no-data", "leave one of them out"]),
+        (["run", "smoke", "--no-data"], ["stage 01_generation has to run (not finished)", "leave out --no-data"]),
+        (["run", "smoke", "--workers", "0"], ["--workers must be 1 or more"]),
         (["run", "recorded", "--data", "no_such_folder"], ["no_such_folder' does not exist", "--data"]),
         (
             ["run", "smoke", "03_evaluation"],
@@ -61,18 +78,21 @@ def edited(home, stage: str, source: str, place: int) -> None:
         ),
         (["run", "demo", "--data", "."], ["profile 'demo' takes its real texts from 'bundled'", "data.source=folder"]),
         (["status", "nothing"], ["profile 'nothing' is unknown"]),
+        (["verify", "smoke"], ["profile 'smoke' has no results of stage 03_evaluation yet", "synthgap run smoke"]),
+        (["verify", "smoke", "02"], ["stage 02_training needs the real texts"]),
+        (["figure", "maps", "--profile", "smoke"], ["figure of profile smoke 'maps' is unknown", "known: none"]),
     ],
 )
-def test_a_users_error_is_one_sentence(tmp_path, arguments, words):
-    one_sentence(synthgap(*arguments, "--output", str(tmp_path)), *words)
+def test_a_users_error_is_one_sentence(command, tmp_path, arguments, words):
+    one_sentence(command(*arguments, "--output", str(tmp_path)), *words)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line_explains_itself():
     done = synthgap("--help")
     assert done.returncode == 0
-    for command in ("run", "status", "readme"):
-        assert command in done.stdout
+    for command in ("run", "plan", "status", "report", "figure", "verify", "annotate", "responses", "publish"):
+        assert re.search(rf"^ +{command}\b", done.stdout, re.MULTILINE)
     assert synthgap("walk").returncode == 2
 
 
@@ -97,7 +117,7 @@ def test_too_few_texts_for_the_pool_stop_the_run_before_the_first_notebook(tmp_p
     few = texts[~texts["id"].str.match(r"train-ham-\d\d?") | texts["id"].str.endswith("1")]
     few.to_csv(tmp_path / "sms_spam.csv", index=False)
     done = synthgap("run", "smoke", "--data", str(tmp_path), *ONE_TASK, "--set", "data.source=folder")
-    one_sentence(done, "label 'ham' has 2 train texts, too few", "generation.settings")
+    one_sentence(done, "label 'ham' has 2 train texts, too few", "few-shot")
 
 
 def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(tmp_path):
@@ -108,14 +128,18 @@ def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(tmp_pat
 
 
 def test_a_users_error_within_a_notebook_is_one_sentence_too(home, tmp_path):
-    edited(home, "01_generation", "data.read_file(__import__('pathlib').Path('no_such.csv'))", 5)
+    reads = "from pathlib import Path\nfrom synthgap.data import real\nreal.read_file(Path('no_such.csv'))"
+    edited(home, "01_generation", reads, 5)
     done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     one_sentence(done, "01_generation failed in cell", "data file 'no_such.csv' cannot be read", code=1)
+    failed = (tmp_path / "out/smoke-one/notebooks/01_generation.failed.ipynb").read_text()
+    assert "synthgap: data file 'no_such.csv' cannot be read" in failed
+    assert "Traceback" not in failed
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
-    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} --set tasks=[sms_spam]"
+    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} {' '.join(ONE_TASK)}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
@@ -141,7 +165,7 @@ def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
     assert "02_training failed in cell" in done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert "the culprit" in done.stderr
-    out = tmp_path / "out" / "smoke"
+    out = tmp_path / "out" / "smoke-one"
     assert (out / "notebooks" / "01_generation.ipynb").is_file()
     assert (out / "notebooks" / "02_training.failed.ipynb").is_file()
     assert not (out / "notebooks" / "02_training.ipynb").exists()
@@ -160,14 +184,14 @@ def test_the_run_goes_on_where_it_failed(home, tmp_path):
     original = (home / "notebooks" / "02_training.ipynb").read_text()
     edited(home, "02_training", "raise RuntimeError('later')", -1)
     assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
-    runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/smoke/runs").glob("*.json")}
-    assert len(runs) == 12  # six of the grid, and six of the learning curve
+    trained = runs_in(tmp_path / "out/smoke-one/runs")
+    assert len(trained) >= 12  # six of the grid, six of the learning curve, and mixes
     (home / "notebooks" / "02_training.ipynb").write_text(original)
     done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
-    assert {path: path.stat().st_mtime_ns for path in runs} == runs
-    assert not (tmp_path / "out/smoke/notebooks/02_training.failed.ipynb").exists()
+    assert runs_in(tmp_path / "out/smoke-one/runs") == trained
+    assert not (tmp_path / "out/smoke-one/notebooks/02_training.failed.ipynb").exists()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +205,7 @@ def test_a_dying_kernel_is_a_failure(home, tmp_path, last_words):
     assert done.returncode == 1
     assert "its kernel died" in done.stderr
     assert "Traceback" not in done.stderr
-    assert read_json(tmp_path / "out/smoke/manifest.json")["notebooks"]["01_generation"]["success"] is False
+    assert read_json(tmp_path / "out/smoke-one/manifest.json")["notebooks"]["01_generation"]["success"] is False
 
 
 def test_a_notebook_that_does_not_write_its_marker_is_a_failure(home, tmp_path):
@@ -217,43 +241,52 @@ def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path
     state = synthgap("status", "smoke", "--output", str(tmp_path)).stdout
     assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
     state = synthgap("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
-    assert state.count("its profile, data, code or input changed") == len(STAGES)
+    assert state.count("changed since it ran: profile") == 4
+    assert len(re.findall("0[12]_.*done", state)) == 2
 
 
 @pytest.mark.slow
 def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
-    next((tmp_path / "smoke/runs").glob("*.json")).unlink()
+    lines = tmp_path / "smoke/runs/runs.jsonl"
+    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
+    left = runs_in(tmp_path / "smoke/runs")
     done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
-    assert "02_training: running ('runs/" in done.stdout
-    assert "03_evaluation: running (its profile, data, code or input changed since it ran)" in done.stdout
+    assert "02_training: running ('runs/runs.jsonl' is not as it was written)" in done.stdout
+    assert "03_evaluation: running (changed since it ran: earlier stages)" in done.stdout
+    trained = runs_in(tmp_path / "smoke/runs")
+    assert set(trained) == set(runs_in(smoke / "runs"))
+    assert {name: trained[name] for name in left} == left
 
 
 @pytest.mark.slow
-def test_one_task_and_two_regimes_run_to_the_end(tmp_path):
+def test_one_task_and_two_corpora_run_to_the_end(tmp_path):
     """Nothing to compare tasks with, no few-shot texts: every notebook still runs."""
-    sets = ("--set", "tasks=[humor]", "--set", "training.regimes=[real, zero_shot]")
-    done = synthgap("run", "smoke", "--output", str(tmp_path), *sets)
+    corpus = "corpora={zero_shot: {llm: claude, setting: zero_shot}}"
+    changes = ("tasks=[humor]", corpus, "comparisons={}", "training.augmentation.corpus=zero_shot")
+    sets = [word for change in changes for word in ("--set", change)]
+    done = synthgap("run", "smoke", "--output", str(tmp_path), *sets, "--name", "two")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (
-        "no two tasks of this profile were compared" in (tmp_path / "smoke/notebooks/04_subjectivity.ipynb").read_text()
+        "no two tasks of this profile were compared"
+        in (tmp_path / "smoke-two/notebooks/04_subjectivity.ipynb").read_text()
     )
-    assert len(pd.read_csv(tmp_path / "smoke/tables/task_ranking.csv")) == 0
-    table = pd.read_csv(tmp_path / "smoke/tables/table_2.csv")
+    assert len(pd.read_csv(tmp_path / "smoke-two/tables/task_ranking.csv")) == 0
+    table = pd.read_csv(tmp_path / "smoke-two/tables/table_2.csv")
     assert table["level"].isna().all()
     assert table["note"].str.contains("not ranked").all()
-    assert set(pd.read_csv(tmp_path / "smoke/tables/diversity.csv")["regime"]) == {"real", "zero_shot"}
-    assert (tmp_path / "smoke/report.html").is_file()
+    assert set(pd.read_csv(tmp_path / "smoke-two/tables/diversity.csv")["corpus"]) == {"real", "zero_shot"}
+    assert (tmp_path / "smoke-two/report.html").is_file()
 
 
 @pytest.mark.slow
 def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_one(smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     answers = tmp_path / "answers.csv"
-    items = pd.read_parquet(next((tmp_path / "smoke/runs").glob("*.predictions.parquet")))["id"].head(8)
-    task = "_".join(str(items[0]).split("-")[:1])
+    task = "sms_spam"
+    items = pd.read_parquet(tmp_path / f"smoke/runs/{task}.parquet").query("items == 'test'")["id"].head(8)
     label = next(iter(load_task(task).labels))
     rows = [(item, task, who, label) for item in items for who in ("ann", "bob")]
     pd.DataFrame(rows, columns=["item_id", "task", "annotator", "label"]).to_csv(answers, index=False)
@@ -266,7 +299,7 @@ def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_
     collected = table[table["source"].str.startswith("human")].iloc[0]
     assert (collected["task"], collected["items"], collected["agreement"]) == (task, 8, 1.0)
     assert "undefined: every annotation is the same label" in collected["note"]
-    assert (tmp_path / "smoke/figures/accuracy_by_agreement_human.svg").is_file()
+    assert (tmp_path / "smoke/figures/accuracy_by_agreement_human.png").is_file()
 
 
 @pytest.mark.slow
@@ -281,16 +314,101 @@ def test_two_runs_of_one_profile_do_not_harm_each_other(tmp_path):
         assert process.returncode == 0, stderr
     state = synthgap("status", "smoke", "--output", str(tmp_path), *ONE_TASK).stdout
     assert len(re.findall(r"0\d_\w+ +done", state)) == 3, state
-    assert not list((tmp_path / "smoke/notebooks").glob("*.failed.ipynb"))
+    assert not list((tmp_path / "smoke-one/notebooks").glob("*.failed.ipynb"))
 
 
 def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "smoke/runs").glob("*.json")}
+    before = runs_in(tmp_path / "smoke/runs")
     done = synthgap("run", "smoke", "02", "--force", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "02_training: running (forced)" in done.stdout
-    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "smoke/runs").glob("*.json")} == before
+    assert runs_in(tmp_path / "smoke/runs") == before
+
+
+# ------------------------------------------------------------------------- variants, no data, verify: made-up notebooks
+
+
+def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(command, made):
+    """Of the made-up project all but 03 is finished here, without the runner."""
+    for stage in STAGES:
+        execute(stage)
+    done = command("run", "made", "01", "02", "03", "--set", "evaluation.resamples=200")
+    assert done.returncode == 0, done.stderr
+    folder = load_profile("made", {"evaluation.resamples": 200}).folder_name
+    first, *others = done.stdout.splitlines()
+    assert first == f"{folder}: results go into {made}/outputs/{folder}"
+    assert [line.split(": ")[1].split(" (")[0] for line in others[:3]] == [
+        *["done already, nothing changed"] * 2,
+        "running",
+    ]
+    assert (made / "outputs" / folder / "report.html").is_file()
+    assert not (made / "outputs" / folder / "runs").exists()
+    assert not (made / "outputs" / "made" / "report.html").exists()
+    manifest = read_json(made / "outputs" / folder / "manifest.json")
+    assert manifest["profile"]["evaluation"]["resamples"] == 200
+    again = command("run", "made", "01", "02", "03", "--set", "evaluation.resamples=200")
+    assert again.stdout.count("done already") == 3
+
+
+def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, made):
+    for stage in STAGES:
+        execute(stage)
+    edit_notebook("04_subjectivity", "[3, 5]", "1 / 0")
+    done = command("run", "made", "01", "02", "04", "--no-data")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": kept: it needs the real texts, which are out of reach") == 2
+    assert "04_subjectivity: running (changed since it ran: notebook)" in done.stdout
+    assert pd.read_csv(made / "outputs/made/tables/table_2.csv")["words"].tolist() == [3, 5]
+    one_sentence(
+        command("run", "made", "02", "--no-data", "--set", "training.seeds=[7]"), "changed since it ran: profile"
+    )
+
+
+def test_where_the_data_folder_is_missing_later_stages_run_by_themselves_and_earlier_ones_do_not(command, made, texts):
+    config = made / "configs" / "made.yaml"
+    config.write_text(config.read_text().replace("bundled", "folder"))
+    (made / "data").mkdir()
+    for task in ("sms_spam", "humor"):
+        labels = dict(zip(("ham", "spam"), load_task(task).labels, strict=True))
+        texts.assign(label=texts["label"].map(labels)).to_csv(made / "data" / f"{task}.csv", index=False)
+    for stage in STAGES:
+        execute(stage)
+    shutil.move(made / "data", made / "elsewhere")
+    done = command("run", "made", "03", "04", "--force")
+    assert done.returncode == 0, done.stderr
+    one_sentence(command("run", "made"), "data' does not exist", "--data")
+    one_sentence(command("run", "made", "03", "--data", str(made / "nowhere")), "nowhere' does not exist", "--data")
+    done = command("run", "made", "--data", str(made / "elsewhere"))
+    assert done.returncode == 0, done.stderr
+    assert [line.split(": ", 1)[1] for line in done.stdout.splitlines() if "running" in line] == [
+        "running (changed since it ran: data)"
+    ], "04 was shown without its data"
+
+
+def test_verify_says_whether_the_tables_come_out_again(command, made):
+    for stage in STAGES:
+        execute(stage)
+    (made / "outputs/made/report.html").write_text("the committed one")
+    before = {path: path.stat().st_mtime_ns for path in (made / "outputs/made").rglob("*")}
+    done = command("verify", "made", "03", "05")
+    assert done.returncode == 0, done.stderr
+    assert "all 3 tables of 03_evaluation, 05_diversity equal the committed ones" in done.stdout
+    assert f"report: {made}/outputs/made/report.html" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (made / "outputs/made").rglob("*")} == before
+    again = command("verify", "made", "03", "05")
+    assert again.stdout.count("regenerated before, nothing changed since") == 2
+    assert "all 3 tables" in again.stdout
+    table = made / "outputs/made/tables/gaps.csv"
+    table.write_text(table.read_text().replace("0.157", "0.158"))
+    done = command("verify", "made", "03")
+    assert done.returncode == 1
+    assert "1 of 2 tables differ from the committed ones: gaps (column gap: 1 of 4 cells" in done.stderr
+    assert "in row 2: 0.157 instead of 0.158" in done.stderr
+    assert f"report: {made}/outputs/made/report.html" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------- Ctrl-C
 
 
 def test_ctrl_c_within_a_callback_is_not_lost():

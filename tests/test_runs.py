@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -12,32 +13,27 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
-from workers import grid_cells
+from workers import made_texts, small_grid
 
-from synthgap import runs
-from synthgap.errors import SynthgapError
-from synthgap.files import digest
-from synthgap.runs import (
-    is_finished,
-    prediction_file,
-    read_index,
-    read_predictions,
-    read_run,
-    run_file,
-    run_grid,
-    scores,
-)
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import digest
+from synthgap.tasks import load_profile
+from synthgap.training import runs
+from synthgap.training.grid import run_grid
+from synthgap.training.predictions import read_index
+from synthgap.training.runs import plan_curves, plan_grid, scores, sizes_table, training_sizes
+from synthgap.training.store import find, loose_files
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return grid_cells()
+def planned():
+    return small_grid()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cells, tmp_path_factory):
+def undisturbed(planned, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    run_grid(cells, folder)
+    run_grid(planned, folder)
     return folder
 
 
@@ -45,37 +41,93 @@ def grid_process(folder) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, str(ROOT / "tests" / "workers.py"), "grid", str(folder)], env=os.environ)
 
 
-def same_results(one, two, cells) -> None:
-    for cell in cells:
-        assert read_predictions(one, cell.name).equals(read_predictions(two, cell.name)), cell.title
-        assert read_run(one, cell.name)["scores"] == read_run(two, cell.name)["scores"]
+def same_results(one, two, some) -> None:
+    for run in some:
+        found, expected = find(one, run.name), find(two, run.name)
+        assert found.table().equals(expected.table()), run.title
+        assert found.about["scores"] == expected.about["scores"]
 
 
 def finished(folder) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.json"))
+    return sorted(path.stem for path in folder.glob("loose/*.json"))
+
+
+def changed(**changes):
+    """The profile smoke and its texts."""
+    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], **changes})
+    return profile, made_texts(profile)
 
 
 # -------------------------------------------------------------------------------------------------- names
 
 
-def test_every_cell_has_a_name_of_its_own(cells):
-    assert len(cells) == 54
-    assert len({cell.name for cell in cells}) == 54
+def test_every_run_has_a_name_of_its_own(planned):
+    assert len(planned) == 54
+    assert len({run.name for run in planned}) == 54
 
 
-def test_names_are_the_same_in_another_process(cells):
+def test_names_are_the_same_in_another_process(planned):
     code = (
-        "import sys; sys.path.insert(0, 'tests'); import workers; print(' '.join(c.name for c in workers.grid_cells()))"
+        "import sys; sys.path.insert(0, 'tests'); import workers; print(' '.join(r.name for r in workers.small_grid()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [cell.name for cell in cells]
+    assert done.stdout.split() == [run.name for run in planned]
 
 
-def test_regimes_of_a_cell_have_equal_sizes(cells):
+def test_corpora_of_a_task_have_equal_sizes(planned):
     sizes = {}
-    for cell in cells:
-        sizes.setdefault(cell.task, set()).add(tuple(sorted(cell.train["label"].value_counts().items())))
+    for run in planned:
+        sizes.setdefault(run.task, set()).add(tuple(sorted(run.train["label"].value_counts().items())))
     assert all(len(found) == 1 for found in sizes.values())
+
+
+def test_a_name_says_nothing_of_how_its_corpus_is_called():
+    renamed = {"corpora": {"mine": {"llm": "claude", "setting": "zero_shot"}}}
+    profile, texts = changed(comparisons={"one": {"corpora": ["zero_shot"]}})
+    other = load_profile(
+        "smoke", {"tasks": ["sms_spam", "humor"], "comparisons": {}, "training.augmentation": None} | renamed
+    )
+    same = {name: dataclasses.replace(one, corpora={"mine": one.corpora["zero_shot"]}) for name, one in texts.items()}
+    names, again = ([run.name for run in plan_grid(*given)] for given in ((profile, texts), (other, same)))
+    assert names == again
+    assert all("zero_shot" not in json.dumps(run.identity) for run in plan_grid(profile, texts))
+
+
+def test_corpora_of_each_comparison_have_equal_sizes_with_the_reference_first():
+    profile, texts = changed(
+        comparisons={
+            "all": {"corpora": ["zero_shot", "few_shot"]},
+            "llm": {"corpora": ["real", "zero_shot"], "reference": "few_shot", "tasks": ["humor"]},
+            "pair": {"corpora": ["zero_shot"]},
+        }
+    )
+    fewer = texts["humor"].corpora["few_shot"].groupby("label").head(9)
+    texts["humor"] = dataclasses.replace(texts["humor"], corpora={**texts["humor"].corpora, "few_shot": fewer})
+    found = plan_grid(profile, texts)
+    members = {
+        name: list(dict.fromkeys(r.corpus for r in found if r.comparison == name)) for name in profile.comparisons
+    }
+    assert members["all"] == ["real", "zero_shot", "few_shot"]
+    assert members["llm"] == ["few_shot", "real", "zero_shot"]
+    assert members["pair"] == ["real", "zero_shot"]
+    assert {run.task for run in found if run.comparison == "llm"} == {"humor"}
+    sizes = sizes_table(found)
+    assert (sizes.max(axis=1) == sizes.min(axis=1)).all()
+    assert sizes.loc[("all", "humor")].dropna().eq(9).all(axis=None)
+    assert sizes.loc[("pair", "humor"), ["real", "zero_shot"]].eq(15).all(axis=None)
+    shared = {name: {run.name for run in found if run.comparison == name and run.task == "humor"} for name in members}
+    assert shared["all"] == shared["llm"], "the same texts are the same runs"
+    assert not shared["all"] & shared["pair"]
+
+
+def test_curves_are_made_for_the_main_comparison():
+    asked = {"main": {"corpora": ["few_shot"], "tasks": ["humor"]}, "other": {"corpora": ["zero_shot"]}}
+    profile, texts = changed(comparisons=asked)
+    found = plan_curves(profile, texts)
+    assert {(run.comparison, run.task) for run in found} == {("main", "humor")}
+    assert {run.texts_per_label for run in found} == {5, 15}
+    full = {run.name for run in found if run.texts_per_label == 15}
+    assert full == {run.name for run in plan_grid(profile, texts) if run.comparison == "main"}
 
 
 json_values = st.recursive(
@@ -110,9 +162,9 @@ def test_a_digest_refuses_nan():
 # -------------------------------------------------------------------------------------------------- a run
 
 
-def test_a_run_says_everything_about_itself(cells, undisturbed):
-    run = read_run(undisturbed, cells[0].name)
-    assert run["identity"] == cells[0].identity
+def test_a_run_says_everything_about_itself(planned, undisturbed):
+    about = find(undisturbed, planned[0].name).about
+    assert about["identity"] == planned[0].identity
     for key in (
         "settings",
         "seed",
@@ -123,32 +175,31 @@ def test_a_run_says_everything_about_itself(cells, undisturbed):
         "n_train",
         "n_test",
     ):
-        assert key in run
-    assert {"python", "torch", "scikit-learn"} <= set(run["versions"])
-    assert run["peak_memory_mb"] > 50
-    assert run["train_texts_per_second"] > 0
+        assert key in about
+    assert {"python", "torch", "scikit-learn"} <= set(about["versions"])
+    assert about["peak_memory_mb"] > 50
+    assert about["train_texts_per_second"] > 0
 
 
-def test_predictions_hold_ids_and_probabilities_but_no_text(cells, undisturbed):
-    cell = cells[0]
-    frame = read_predictions(undisturbed, cell.name)
-    assert frame.columns.tolist() == ["id", "label", "predicted", "p ham", "p spam"]
-    assert frame["id"].tolist() == cell.test["id"].tolist()
+def test_predictions_hold_ids_and_probabilities_but_no_text(planned, undisturbed):
+    run = planned[0]
+    frame = find(undisturbed, run.name).table()
+    assert frame.columns.tolist() == ["items", "id", "label", "predicted", "p ham", "p spam"]
+    assert frame["id"].tolist() == run.test["id"].tolist()
     np.testing.assert_allclose(frame[["p ham", "p spam"]].sum(axis=1), 1, atol=1e-5)
-    written = b"".join(path.read_bytes() for path in undisturbed.iterdir() if path.is_file())
-    for text in cell.test["text"]:
+    written = b"".join(path.read_bytes() for path in undisturbed.rglob("*") if path.is_file())
+    for text in run.test["text"]:
         assert text.encode() not in written
 
 
-def test_scores_are_scikit_learns(cells, undisturbed):
-    for cell in cells[::7]:
-        frame = read_predictions(undisturbed, cell.name)
-        expected = 100 * f1_score(frame["label"], frame["predicted"], average="macro")
-        run = read_run(undisturbed, cell.name)
-        assert run["scores"]["macro_f1"] == pytest.approx(expected, abs=1e-3)
-        assert run["scores"]["accuracy"] == pytest.approx(
-            100 * accuracy_score(frame["label"], frame["predicted"]), abs=1e-3
-        )
+def test_scores_are_scikit_learns(planned, undisturbed):
+    for run in planned[::7]:
+        found = find(undisturbed, run.name)
+        frame = found.table()
+        label, predicted = frame["label"].astype(str), frame["predicted"].astype(str)
+        expected = 100 * f1_score(label, predicted, average="macro")
+        assert found.about["scores"]["macro_f1"] == pytest.approx(expected, abs=1e-3)
+        assert found.about["scores"]["accuracy"] == pytest.approx(100 * accuracy_score(label, predicted), abs=1e-3)
 
 
 def test_scores_of_a_hand_computed_case():
@@ -159,19 +210,21 @@ def test_scores_of_a_hand_computed_case():
 # ---------------------------------------------------------------------------------- resuming, tears, kills
 
 
-def test_a_finished_run_is_not_trained_again(cells, undisturbed, monkeypatch):
-    monkeypatch.setattr(runs, "train_cell", lambda *_: pytest.fail("trained again"))
-    index = run_grid(cells, undisturbed)
+def test_a_finished_run_is_not_trained_again(planned, undisturbed, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained again"))
+    index = run_grid(planned, undisturbed)
     assert not index["trained_now"].any()
     assert len(read_index(undisturbed)) == 54
 
 
-@pytest.mark.parametrize("tear", ["cut json", "empty json", "cut predictions", "no predictions", "other predictions"])
-def test_a_torn_run_is_found_and_trained_again(cells, undisturbed, tmp_path, tear, capsys):
-    few = cells[:3]
+@pytest.mark.parametrize(
+    "tear", ["cut json", "empty json", "cut predictions", "no predictions", "other predictions", "other run"]
+)
+def test_a_torn_run_is_found_and_trained_again(planned, undisturbed, tmp_path, tear, capsys):
+    few = planned[:3]
     run_grid(few, tmp_path)
     name = few[1].name
-    json_path, path = run_file(tmp_path, name), prediction_file(tmp_path, name)
+    path, json_path = loose_files(tmp_path, name)
     if tear == "cut json":
         json_path.write_text(json_path.read_text()[:100])
     elif tear == "empty json":
@@ -180,18 +233,21 @@ def test_a_torn_run_is_found_and_trained_again(cells, undisturbed, tmp_path, tea
         path.write_bytes(path.read_bytes()[:100])
     elif tear == "no predictions":
         path.unlink()
+    elif tear == "other predictions":
+        path.write_bytes(loose_files(tmp_path, few[0].name)[0].read_bytes())
     else:
-        path.write_bytes(prediction_file(tmp_path, few[0].name).read_bytes())
-    assert not is_finished(tmp_path, name)
+        for file, other in zip((path, json_path), loose_files(tmp_path, few[0].name), strict=True):
+            file.write_bytes(other.read_bytes())
+    assert find(tmp_path, name) is None
     with pytest.raises(SynthgapError, match=f"run {name} .* is missing or torn; run the stage 02_training again"):
         read_index(tmp_path)
     index = run_grid(few, tmp_path)
-    assert index.set_index("run")["trained_now"].to_dict() == {cell.name: cell.name == name for cell in few}
+    assert index.set_index("run")["trained_now"].to_dict() == {run.name: run.name == name for run in few}
     assert f"run {name} is torn and is trained again" in "".join(capsys.readouterr())
     same_results(tmp_path, undisturbed, few)
 
 
-def test_a_grid_killed_again_and_again_ends_like_an_undisturbed_one(cells, undisturbed, tmp_path):
+def test_a_grid_killed_again_and_again_ends_like_an_undisturbed_one(planned, undisturbed, tmp_path):
     for goal in (5, 23):
         process = grid_process(tmp_path)
         deadline = time.time() + 120
@@ -201,53 +257,53 @@ def test_a_grid_killed_again_and_again_ends_like_an_undisturbed_one(cells, undis
         process.wait(timeout=30)
         names = finished(tmp_path)
         assert goal <= len(names) < 54
-        assert all(is_finished(tmp_path, name) for name in names)
+        assert all(find(tmp_path, name) for name in names)
         assert not (tmp_path / "grid.csv").exists()
-    times = {name: run_file(tmp_path, name).stat().st_mtime_ns for name in names}
-    index = run_grid(cells, tmp_path)
+    times = {name: loose_files(tmp_path, name)[1].stat().st_mtime_ns for name in names}
+    index = run_grid(planned, tmp_path)
     assert index["trained_now"].sum() == 54 - len(names)
-    assert {name: run_file(tmp_path, name).stat().st_mtime_ns for name in names} == times
-    same_results(tmp_path, undisturbed, cells)
+    assert {name: loose_files(tmp_path, name)[1].stat().st_mtime_ns for name in names} == times
+    same_results(tmp_path, undisturbed, planned)
 
 
-def test_two_processes_share_a_grid(cells, undisturbed, tmp_path):
+def test_two_processes_share_a_grid(planned, undisturbed, tmp_path):
     processes = [grid_process(tmp_path) for _ in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    assert finished(tmp_path) == sorted(cell.name for cell in cells)
-    same_results(tmp_path, undisturbed, cells)
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert finished(tmp_path) == sorted(run.name for run in planned)
+    same_results(tmp_path, undisturbed, planned)
+    assert not list(tmp_path.rglob(".*.tmp"))
 
 
-def test_a_cell_that_another_process_trains_is_waited_for(cells, tmp_path, monkeypatch):
+def test_a_run_that_another_process_trains_is_waited_for(planned, tmp_path, monkeypatch):
     from filelock import FileLock
 
-    busy, free = cells[0], cells[1]
+    busy, free = planned[0], planned[1]
     (tmp_path / ".locks").mkdir()
     lock = FileLock(tmp_path / ".locks" / f"{busy.name}.lock")
     lock.acquire()
     order = []
-    original = runs.train_cell
+    original = runs.train
 
-    def train(cell, folder, about):
-        order.append(cell.name)
-        if cell is free:
+    def train(run):
+        order.append(run.name)
+        if run is free:
             lock.release()
-        return original(cell, folder, about)
+        return original(run)
 
-    monkeypatch.setattr(runs, "train_cell", train)
+    monkeypatch.setattr(runs, "train", train)
     run_grid([busy, free], tmp_path)
     assert order == [free.name, busy.name]
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(cells, tmp_path):
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write."""
     code = (
         "import resource, signal, sys; sys.path.insert(0, 'tests'); import workers\n"
-        "from synthgap.errors import SynthgapError\n"
-        "cells = workers.grid_cells()[:2]\n"
+        "from synthgap.core.errors import SynthgapError\n"
+        "runs = workers.small_grid()[:2]\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from pathlib import Path; from synthgap.runs import run_grid\n"
-        "try: run_grid(cells, Path(sys.argv[1]))\n"
+        "from pathlib import Path; from synthgap.training.grid import run_grid\n"
+        "try: run_grid(runs, Path(sys.argv[1]))\n"
         "except SynthgapError as error: print(error)\n"
     )
     done = subprocess.run(
@@ -255,7 +311,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(cells, tmp_
     )
     assert "cannot write" in done.stdout
     assert "the disk is full; make room" in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", "loose"]
+    assert not list((tmp_path / "loose").iterdir())
 
 
 def test_an_index_that_is_missing_names_the_stage(tmp_path):
@@ -263,14 +320,8 @@ def test_an_index_that_is_missing_names_the_stage(tmp_path):
         read_index(tmp_path)
 
 
-def test_a_regime_without_a_label_is_named():
-    from synthgap.config import load_profile
-    from synthgap.data import load_real
-    from synthgap.runs import training_sizes
-    from synthgap.tasks import load_task
-
-    profile = load_profile("smoke")
-    data = load_real(load_task("sms_spam"), profile)
-    texts = pd.DataFrame({"label": ["ham"] * 5})
-    with pytest.raises(SynthgapError, match="the regime 'zero_shot' has no text of label 'spam'"):
-        training_sizes(profile, data, {"real": data.split("train"), "zero_shot": texts})
+def test_a_corpus_without_a_label_is_named():
+    _, texts = changed()
+    data, few = texts["sms_spam"].real, pd.DataFrame({"label": ["ham"] * 5})
+    with pytest.raises(SynthgapError, match="the corpus 'zero_shot' has no text of label 'spam'"):
+        training_sizes(data, {"real": data.split("train"), "zero_shot": few}, None)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import small_llm
-from endpoints import as_table
+from endpoints import as_table, jobs
 
-from synthgap.config import GenerationSettings, OpenAISettings, load_profile
-from synthgap.data import load_real
-from synthgap.endpoint import EndpointLLM
-from synthgap.live import generate_live
-from synthgap.responses import ResponseLog
-from synthgap.tasks import load_task
+from synthgap.core.config import GenerationSettings, OpenAISettings
+from synthgap.data.real import load_real
+from synthgap.generation.live_generation import generate_live
+from synthgap.llm.openai import EndpointLLM
+from synthgap.llm.response_log import ResponseLog
+from synthgap.tasks import load_profile, load_task
 
 WANTED = GenerationSettings(texts_per_label=25, conversations=2, turns=30)
 
@@ -65,7 +65,7 @@ def test_a_data_set_from_a_real_server(server, tmp_path):
     )
     with ResponseLog(tmp_path / "log.sqlite") as log:
         llm = EndpointLLM(chosen, log)
-        made, shortfalls = generate_live(real, llm, WANTED, shown=False)
+        made, shortfalls = generate_live(jobs(llm, real), WANTED, shown=False)
         assert shortfalls == []
         for result in made.values():
             assert (result.texts["label"].value_counts() >= 25).all()
@@ -79,7 +79,7 @@ def test_a_data_set_from_a_real_server(server, tmp_path):
         assert all(row["prompt_tokens"] > 0 and row["completion_tokens"] > 0 for row in rows)
         assert llm.asked == len(rows)
         again = EndpointLLM(chosen, log)
-        replayed, _ = generate_live(real, again, WANTED, shown=False)
+        replayed, _ = generate_live(jobs(again, real), WANTED, shown=False)
         assert again.asked == 0
         assert as_table(replayed) == as_table(made)
 
@@ -89,6 +89,6 @@ def test_a_model_that_the_server_does_not_have_is_a_reason(server, tmp_path):
     real = {"humor": load_real(load_task("humor"), load_profile("demo"))}
     chosen = OpenAISettings(backend="openai", model="no/such-model", base_url=url, attempts=2)
     with ResponseLog(tmp_path / "log.sqlite") as log:
-        _, shortfalls = generate_live(real, EndpointLLM(chosen, log), WANTED, shown=False)
+        _, shortfalls = generate_live(jobs(EndpointLLM(chosen, log), real), WANTED, shown=False)
     assert len(shortfalls) == 4
     assert "the endpoint answered" in str(shortfalls[0])

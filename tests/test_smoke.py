@@ -2,14 +2,20 @@
 
 import json
 import re
+import shutil
 
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
 from conftest import synthgap
 
-from synthgap.config import load_profile
-from synthgap.stages import STAGES
+from synthgap.figures import as_bytes
+from synthgap.generation.corpora import load_corpus, provenance
+from synthgap.pipeline.drawings import draw
+from synthgap.pipeline.validity import STAGES
+from synthgap.tasks import load_profile
+from synthgap.training.store import packed_lines
 
 PROFILE = load_profile("smoke")
 
@@ -21,8 +27,10 @@ def executed(smoke, request):
 
 def test_it_left_the_house_as_designed(smoke):
     assert sorted(path.name for path in smoke.iterdir()) == sorted(
-        ["synthetic", "runs", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"]
+        ["synthetic", "runs", "measured", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"]
     )
+    assert {path.suffix for path in (smoke / "figures").iterdir()} == {".pdf", ".png"}
+    assert not list((smoke / "runs" / "loose").glob("*")), "runs are packed when the stage ends"
     assert not list(smoke.rglob("*.tmp"))
     assert not list(smoke.rglob("*.running.ipynb"))
 
@@ -48,16 +56,14 @@ def test_the_stand_in_is_called_that_in_every_notebook_table_and_figure(smoke, e
         assert "evidence of nothing" in path.read_text(), path.name
 
 
-@pytest.mark.parametrize("setting", ["zero_shot", "few_shot"])
+@pytest.mark.parametrize("corpus", PROFILE.corpora)
 @pytest.mark.parametrize("task", PROFILE.tasks)
-def test_synthetic_texts_are_there_with_turn_position_and_provenance(smoke, task, setting):
-    from synthgap.generation import provenance
-
-    texts = pd.read_parquet(smoke / "synthetic" / f"{task}.{setting}.parquet")
+def test_synthetic_texts_are_there_with_turn_position_and_provenance(smoke, task, corpus):
+    texts = load_corpus(smoke / "synthetic", PROFILE, corpus, task)
     assert texts.columns.tolist() == ["id", "text", "label", "turn", "position"]
     assert set(texts["label"].value_counts()) == {20}
-    assert (smoke / "synthetic" / f"{task}.{setting}.rejected.parquet").is_file()
-    about = provenance(smoke / "synthetic", task, setting)
+    assert (smoke / "synthetic" / f"{corpus}.rejected.parquet").is_file()
+    about = provenance(smoke / "synthetic", corpus, task)
     assert about["accepted"] == len(texts)
     assert "Claude" in about["written_by"]
 
@@ -75,17 +81,17 @@ def test_table_1_is_whole(smoke):
 
 
 def grid_runs(smoke):
-    """The runs of the grid; learning curves and mixes have further ones."""
-    grid = pd.read_csv(smoke / "runs" / "grid.csv", dtype={"run": str})["run"]
-    return [json.loads((smoke / "runs" / f"{name}.json").read_text()) for name in grid]
+    """The runs of the grid, each with the corpus that it is for; learning curves and mixes have further ones."""
+    grid, runs = pd.read_csv(smoke / "runs" / "grid.csv", dtype={"run": str}), packed_lines(smoke / "runs")
+    return [{**runs[row.run], "corpus": row.corpus} for row in grid.itertuples()]
 
 
 def test_table_1_is_the_mean_of_the_runs(smoke):
-    table = pd.read_csv(smoke / "tables" / "table_1.csv").set_index(["task", "regime"])
+    table = pd.read_csv(smoke / "tables" / "table_1.csv").set_index(["task", "corpus"])
     runs = grid_runs(smoke)
     assert len(runs) == 24
-    for (task, regime), row in table.iterrows():
-        scores = [run["scores"]["macro_f1"] for run in runs if (run["task"], run["regime"]) == (task, regime)]
+    for (task, corpus), row in table.iterrows():
+        scores = [run["scores"]["macro_f1"] for run in runs if (run["task"], run["corpus"]) == (task, corpus)]
         assert row["macro_f1"] == pytest.approx(sum(scores) / len(scores), abs=1e-2)
 
 
@@ -112,21 +118,33 @@ FIGURES = [
 ]
 
 
-def test_every_figure_comes_as_pdf_png_and_svg(smoke):
+def test_every_figure_comes_as_pdf_and_png_and_says_what_it_is(smoke, monkeypatch):
+    monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(smoke.parent))
     assert {path.stem for path in (smoke / "figures").iterdir()} == set(FIGURES)
     for name in FIGURES:
         assert (smoke / "figures" / f"{name}.pdf").read_bytes()[:5] == b"%PDF-"
         assert (smoke / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
         assert (smoke / "figures" / f"{name}.png").stat().st_size > 5_000
-        assert "evidence of nothing" in re.sub(r"<.*?>", " ", (smoke / "figures" / f"{name}.svg").read_text())
+        figure = draw(name, PROFILE)
+        drawn = as_bytes(figure, "svg").decode()
+        plt.close(figure)
+        assert "evidence of nothing" in " ".join(re.sub(r"<.*?>", " ", drawn).split())
+
+
+def test_a_figure_drawn_for_a_column_has_that_size(command, smoke, tmp_path):
+    for name in ("gap_by_task", "maps", "accuracy_by_agreement_stand_in"):
+        arguments = ("--profile", "smoke", "--size", "3.3x2.5", "--to", str(tmp_path / f"{name}.svg"))
+        done = command("figure", name, *arguments, "--output", str(smoke.parent))
+        assert done.returncode == 0, done.stderr
+        assert 'width="237.6pt" height="180pt"' in (tmp_path / f"{name}.svg").read_text()
 
 
 TABLES = {
     "table_2": "task source items annotations_per_item agreement alpha alpha_low alpha_high level note",
     "task_ranking": "task level bradley_terry low high source",
-    "threshold_curves": "task source classifier regime threshold items accuracy null_low null_high",
-    "diversity": "task regime label metric n value low high",
-    "rejects": "task setting reason texts",
+    "threshold_curves": "task source classifier corpus threshold items accuracy null_low null_high",
+    "diversity": "task corpus label metric n value low high",
+    "rejects": "task corpus reason texts",
 }
 
 
@@ -137,13 +155,13 @@ def test_tidy_tables_have_their_fixed_names(smoke, name):
     assert len(table) > 0
 
 
-def test_diversity_covers_every_task_regime_and_class_at_equal_n(smoke):
+def test_diversity_covers_every_task_corpus_and_class_at_equal_n(smoke):
     table = pd.read_csv(smoke / "tables" / "diversity.csv")
     assert set(table["task"]) == set(PROFILE.tasks)
     assert set(table["metric"]) == {"remote_clique", "chamfer", "vendi", "distinct_1", "distinct_2"}
     sizes = table.groupby(["task", "label", "metric"])["n"]
     assert (sizes.min() == sizes.max()).all()
-    assert (table.groupby(["task", "label", "metric"])["regime"].nunique() == 3).all()
+    assert (table.groupby(["task", "label", "metric"])["corpus"].nunique() == 3).all()
     distances = table[table["metric"].isin(["remote_clique", "chamfer"])]
     assert distances.notna().all(axis=None)
     assert ((distances["low"] <= distances["value"]) & (distances["value"] <= distances["high"])).all()
@@ -152,10 +170,10 @@ def test_diversity_covers_every_task_regime_and_class_at_equal_n(smoke):
 def test_threshold_curves_begin_with_all_items_and_the_overall_accuracy(smoke):
     curves = pd.read_csv(smoke / "tables" / "threshold_curves.csv")
     runs = grid_runs(smoke)
-    first = curves.sort_values("threshold").drop_duplicates(["task", "regime"])
+    first = curves.sort_values("threshold").drop_duplicates(["task", "corpus"])
     assert len(first) == len(PROFILE.tasks) * 3
     for row in first.itertuples():
-        scores = [run["scores"]["accuracy"] for run in runs if (run["task"], run["regime"]) == (row.task, row.regime)]
+        scores = [run["scores"]["accuracy"] for run in runs if (run["task"], run["corpus"]) == (row.task, row.corpus)]
         assert row.accuracy == pytest.approx(sum(scores) / len(scores), abs=1e-2)
         assert row.null_low == pytest.approx(row.accuracy, abs=1e-3)
 
@@ -165,16 +183,32 @@ def test_no_later_stage_writes_into_an_earlier_ones_products(smoke):
     products = [name for marker in markers for name in marker["products"]]
     assert len(products) == len(set(products))
     on_disk = {
-        path.relative_to(smoke).as_posix() for folder in ("tables", "figures") for path in (smoke / folder).iterdir()
+        path.relative_to(smoke).as_posix()
+        for folder in ("synthetic", "runs", "measured", "tables", "figures")
+        for path in (smoke / folder).iterdir()
+        if path.is_file()
     }
     assert on_disk <= set(products)
 
 
 def test_every_run_names_its_data(smoke):
-    for path in (smoke / "runs").glob("*.json"):
-        run = json.loads(path.read_text())
+    runs = packed_lines(smoke / "runs")
+    assert len(runs) > 24
+    for name, run in runs.items():
         assert re.fullmatch(r"[0-9a-f]{64}", run["data_fingerprint"])
-        assert path.stem == run["run"]
+        assert name == run["run"]
+
+
+def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(smoke, tmp_path):
+    """All that follows 02 comes out again without the real texts, and its tables are the same."""
+    shutil.copytree(smoke, tmp_path / "smoke")
+    done = synthgap("verify", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"all \d\d tables of 03_.*, 06_augmentation equal the committed ones", done.stdout)
+    done = synthgap("run", "smoke", "--no-data", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("kept: it needs the real texts") == 2
+    assert done.stdout.count("done already") == 4
 
 
 def test_the_manifest_says_what_was_run_where(smoke):
@@ -201,7 +235,7 @@ def test_a_second_run_does_nothing(smoke):
 def test_status_says_that_all_is_done(smoke):
     done = synthgap("status", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
-    on_disk = len(list((smoke / "runs").glob("*.json")))
+    on_disk = len(packed_lines(smoke / "runs"))
     assert f"runs: 24 in the grid, {on_disk} on disk" in done.stdout
     assert on_disk > 24  # learning curves and mixes have runs of their own
     assert re.findall(r"0\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]

@@ -2,8 +2,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from synthgap.errors import SynthgapError
-from synthgap.tasks import Task, known_tasks, load_task, read_task, task_folder
+from synthgap.core.errors import SynthgapError
+from synthgap.tasks import Task, known_tasks, load_task, read_task
+from synthgap.tasks.registry import task_file
 
 REFERENCE = yaml.safe_load((ROOT / "tests" / "reference_tasks.yaml").read_text())
 
@@ -64,11 +65,10 @@ def test_an_unknown_task_is_named_with_the_known_ones():
         ({"labels": {True: "yes", False: "no"}}, "quotes"),
         ({"colour": "red"}, "colour"),
         ({"few_shot": {"pool_share": 2}}, "few_shot.pool_share"),
-        ({"caveat": ""}, "caveat"),
     ],
 )
 def test_a_faulty_task_file_is_refused(tmp_path, change, named):
-    values = yaml.safe_load((task_folder() / "sms_spam.yaml").read_text())
+    values = yaml.safe_load(task_file("sms_spam").read_text())
     for key, value in change.items():
         values[key] = {**values[key], **value} if key in {"prompts", "few_shot"} else value
     path = tmp_path / "mine.yaml"
@@ -76,13 +76,6 @@ def test_a_faulty_task_file_is_refused(tmp_path, change, named):
     with pytest.raises(SynthgapError) as error:
         read_task(path)
     assert named in str(error.value)
-
-
-def test_a_caveat_is_optional_and_the_leak_of_tweet_irony_has_one():
-    assert load_task("sms_spam").caveat is None
-    caveat = load_task("tweet_irony").caveat
-    for part in ("leaks its label", "#irony, #sarcasm or #not", "Do not rely on", "a later version will remove"):
-        assert part in caveat
 
 
 def test_examples_are_shown_on_one_line_and_cut():

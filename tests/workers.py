@@ -11,33 +11,47 @@ from pathlib import Path
 
 
 def grid(folder: str, classifier: str = "tfidf") -> None:
-    """Train a grid of 54 cells into `folder`."""
-    from synthgap.runs import run_grid
+    """Train a grid of 54 runs into `folder`."""
+    from synthgap.training.grid import run_grid
 
-    run_grid(grid_cells(classifier), Path(folder))
+    run_grid(small_grid(classifier), Path(folder))
 
 
-def grid_cells(classifier: str = "tfidf"):
-    from synthgap.config import load_profile
-    from synthgap.data import load_real
-    from synthgap.generation import generate
-    from synthgap.llm import connect
-    from synthgap.runs import plan_task
+def grid_and_pack(folder: str) -> None:
+    """Train the grid of 54 runs, and pack it."""
+    from synthgap.training.store import pack
+
+    grid(folder)
+    pack(Path(folder))
+
+
+def small_grid(classifier: str = "tfidf"):
+    """54 planned runs: three tasks, three corpora, six seeds."""
+    from synthgap.tasks import load_profile
+    from synthgap.training.runs import plan_grid
+
+    classifiers = {"training.seeds": list(range(6)), "training.classifiers": {"c": {"kind": classifier}}}
+    profile = load_profile("smoke", classifiers | {"tasks": ["sms_spam", "tweet_irony", "humor"]})
+    return plan_grid(profile, made_texts(profile))
+
+
+def made_texts(profile):
+    """The texts of a profile's tasks; those of its corpora are real ones under other ids, half of them for each."""
+    from synthgap.data.real import load_real
     from synthgap.tasks import load_task
+    from synthgap.training.runs import TaskTexts
 
-    profile = load_profile(
-        "smoke", {"training.seeds": list(range(6)), "training.classifiers": {"c": {"kind": classifier}}}
-    )
-    cells = []
-    for name in ("sms_spam", "tweet_irony", "humor"):
-        task = load_task(name)
-        data = load_real(task, profile)
-        made = {
-            setting: generate(task, setting, data, connect(profile.llm), profile.generation).texts
-            for setting in profile.generation.settings
+    texts = {}
+    for name in profile.tasks:
+        data = load_real(load_task(name), profile)
+        train = data.split("train")
+        corpora = {
+            corpus: train[number :: len(profile.corpora)].assign(id=lambda rows, name=corpus: rows["id"] + "-" + name)
+            for number, corpus in enumerate(profile.corpora)
         }
-        cells += plan_task(profile, data, made)
-    return cells
+        shown = {label: data.pool_ids(label)[:6] for label in data.task.labels}
+        texts[name] = TaskTexts(data, corpora, None, {"few_shot": shown})
+    return texts
 
 
 class Settings:
@@ -81,20 +95,49 @@ class Crowded(Settings):
         return 10.0
 
 
+@dataclasses.dataclass
+class Asking(Settings):
+    """Settings under which training writes down the GPU that its process sees."""
+
+    log: Path
+
+    @property
+    def inverse_regularisation(self) -> float:
+        self.log.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+        return 10.0
+
+
+@dataclasses.dataclass
+class Counting(Settings):
+    """Settings under which training writes down how many threads each library computes with."""
+
+    log: Path
+
+    @property
+    def inverse_regularisation(self) -> float:
+        import torch
+        from threadpoolctl import threadpool_info
+
+        threads = [torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())]
+        self.log.write_text(" ".join(map(str, threads)))
+        return 10.0
+
+
 class Broken(Settings):
     """Settings under which training raises."""
 
     @property
     def inverse_regularisation(self) -> float:
-        raise ZeroDivisionError("this cell is\nbroken")
+        raise ZeroDivisionError("this run is\nbroken")
 
 
 def side_by_side(folder: str, seconds: str) -> None:
-    """Train cells in two processes; every one of them waits so long."""
-    from synthgap.engine import Engine, fan_out
+    """Train runs in two processes; every one of them waits so long."""
+    from synthgap.training.grid import fan_out
+    from synthgap.training.workers import Workers
 
-    cells = [dataclasses.replace(cell, settings=Slow(float(seconds))) for cell in grid_cells()[:6]]
-    for _ in fan_out(cells, Path(folder), {}, Engine(workers=2)):
+    runs = [dataclasses.replace(run, settings=Slow(float(seconds))) for run in small_grid()[:6]]
+    for _ in fan_out(runs, Path(folder), Workers(2)):
         pass
 
 
@@ -110,7 +153,7 @@ class Slow(Settings):
 
 def embed(start: str, stop: str) -> None:
     """Embed texts number `start` to `stop` through the cache."""
-    from synthgap.encoders import embed as embed_texts
+    from synthgap.training.embeddings import embed as embed_texts
 
     embed_texts([f"text number {n} " + "word " * (n % 7) for n in range(int(start), int(stop))])
 

@@ -1,8 +1,8 @@
 """synthgap: when can text written by an LLM replace real training data for a text classifier?
 
-The modules follow the data: `config` and `tasks` say what is asked, `data` and `generation` give texts,
-`classifiers` and `runs` train on them, `evaluation` scores, `tables`, `figures` and `show` present,
-`stages`, `runner` and `manifest` step through the notebooks. Importing the package loads none of the heavy libraries.
+Rooms are named like the notebooks: `generation`, `training`, `evaluation`, `subjectivity` and `diversity` hold what
+these call, `pipeline` steps through them. Below lie `tables` and `figures` (how all results look), `llm`, `data`,
+`tasks` and `core`. Importing the package loads nothing else; a room may import those below it only.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

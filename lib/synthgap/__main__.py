@@ -1,4 +1,4 @@
-"""The command line: `synthgap run`, `plan`, `status`, `report`, `annotate`, `responses`, `publish` and `readme`."""
+"""The command line: run, plan, status, report, figure, verify, annotate, responses and publish."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from synthgap.config import Profile
+from synthgap.core.errors import SynthgapError
 
 STOPPED = 130  # the status after a Ctrl-C
 KEPT = "what is finished is kept: run the same command again to go on"
@@ -23,77 +22,108 @@ def parser() -> argparse.ArgumentParser:
         prog="synthgap", description="Can text written by an LLM replace real training data?"
     )
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a profile's notebooks; what is still valid is passed over")
-    run.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
+    profile = _options("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
+    common = [profile, _places(), _changes()]
+    run = commands.add_parser("run", parents=common, help="run a profile's notebooks; what is still valid is kept")
     run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
-    run.add_argument("--engine", choices=("local", "dask"), help="where fine-tuning runs (default: this machine)")
+    run.add_argument("--no-data", action="store_true", help="show what was measured on the real texts before")
     run.add_argument("--workers", metavar="N", help="runs at a time (default: one or more a GPU, or one a core)")
-    run.add_argument("--address", metavar="URL", help="of the Dask scheduler, e.g. tcp://10.0.0.1:8786")
-    plan = commands.add_parser("plan", help="estimate what a live LLM and fine-tuning will take, from a pilot")
-    plan.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    status = commands.add_parser("status", help="say what of a profile is done and what is missing")
-    status.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    report = commands.add_parser("report", help="write outputs/<profile>/report.html anew from what was run")
-    report.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
-    publish = commands.add_parser("publish", help="write the synthetic texts as a data set with its card")
-    publish.add_argument("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
+    run.add_argument(
+        "--address", metavar="URL", help="train on a Dask cluster; its scheduler, e.g. tcp://10.0.0.1:8786"
+    )
+    commands.add_parser("plan", parents=common, help="estimate what a live LLM and fine-tuning will take, by a pilot")
+    commands.add_parser("status", parents=common, help="say what of a profile is done and what is missing")
+    commands.add_parser("report", parents=common, help="write outputs/<profile>/report.html anew from what was run")
+    verify = commands.add_parser(
+        "verify", parents=[profile, _places()], help="regenerate committed results without data, and compare the tables"
+    )
+    verify.add_argument("stages", nargs="*", metavar="STAGE", help="default: all that need no real texts")
+    verify.add_argument("--force", action="store_true", help="regenerate them though nothing changed since")
+    publish = commands.add_parser("publish", parents=common, help="write the generated texts as a data set with a card")
     publish.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/dataset/)")
     publish.add_argument("--licence", default="unknown", metavar="NAME", help="the card's licence, as the Hub names it")
     publish.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub")
-    for command in (run, plan, status, report, publish, *_annotate(commands), *_responses(commands)):
-        command.add_argument("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
-        command.add_argument("--output", metavar="DIR", help="where results go (default: outputs/)")
-        command.add_argument(
-            "--set",
-            dest="sets",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="e.g. training.seeds=[0]; repeatable",
-        )
-    commands.add_parser("readme", help="write the README's results anew from outputs/recorded")
+    _add_figure(commands)
+    _add_annotate(commands)
+    _add_responses(commands)
     return main_parser
 
 
-def _annotate(commands: Any) -> list[argparse.ArgumentParser]:
+def _options(*names: str, **about: Any) -> argparse.ArgumentParser:
+    """A parser of one argument, to be a part of others."""
+    part = argparse.ArgumentParser(add_help=False)
+    part.add_argument(*names, **about)
+    return part
+
+
+def _places() -> argparse.ArgumentParser:
+    return _options("--output", metavar="DIR", help="where results go (default: outputs/)")
+
+
+def _changes() -> argparse.ArgumentParser:
+    changes = _options("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
+    changes.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="e.g. training.seeds=[0]; repeatable",
+    )
+    changes.add_argument(
+        "--name", dest="variant", metavar="NAME", help="of what --set changes: outputs/<profile>-NAME/"
+    )
+    return changes
+
+
+def _add_figure(commands: Any) -> None:
+    profile = _options("--profile", default="recorded", metavar="PROFILE", help="whose figure (default: recorded)")
+    figure = commands.add_parser(
+        "figure", parents=[profile, _places(), _changes()], help="write one figure, drawn from a profile's saved tables"
+    )
+    figure.add_argument("figure", metavar="NAME", help="for example gap_by_task")
+    figure.add_argument("--size", metavar="WxH", help="in inches, e.g. 3.3x2.5 (default: as in the notebook)")
+    figure.add_argument("--format", choices=("pdf", "png", "svg"), help="default: as --to ends, else pdf")
+    figure.add_argument("--to", metavar="FILE", help="where to (default: NAME.<format> in this folder)")
+
+
+def _add_annotate(commands: Any) -> None:
     annotate = commands.add_parser("annotate", help="let people judge texts or tasks: items out, answers in")
     steps = annotate.add_subparsers(dest="step", required=True, metavar="STEP")
-    export = steps.add_parser("export", help="write items as CSV and for Label Studio")
+    profile = _options("--profile", default="demo", metavar="PROFILE", help="whose texts (default: demo)")
+    common = [profile, _places(), _changes()]
+    export = steps.add_parser("export", parents=common, help="write items as CSV and for Label Studio")
     export.add_argument("what", metavar="TASK", help="a task's name, or 'pairs' to compare tasks with each other")
     export.add_argument("--items", type=int, metavar="N", help="how many test texts (default: 80, or all if fewer)")
     export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/annotations/export/)")
-    read = steps.add_parser("import", help="read answers from CSV or Label Studio's JSON export")
+    read = steps.add_parser("import", parents=common, help="read answers from CSV or Label Studio's JSON export")
     read.add_argument("file", metavar="FILE")
     read.add_argument("--skip-malformed", action="store_true", help="store the well-formed rows of a faulty file")
-    for step in (export, read):
-        step.add_argument("--profile", default="demo", metavar="PROFILE", help="whose texts (default: demo)")
-    return [export, read]
 
 
-def _responses(commands: Any) -> list[argparse.ArgumentParser]:
+def _add_responses(commands: Any) -> None:
     responses = commands.add_parser("responses", help="a live LLM's answers: out as a recording, back into the log")
     steps = responses.add_subparsers(dest="step", required=True, metavar="STEP")
-    export = steps.add_parser("export", help="write the answers that were used as JSON Lines")
+    profile = _options("--profile", required=True, metavar="PROFILE", help="whose answers")
+    common = [profile, _places(), _changes()]
+    export = steps.add_parser("export", parents=common, help="write the answers that were used as JSON Lines")
     export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/recording/)")
-    read = steps.add_parser("import", help="read exported answers: what is there is not asked for again")
+    read = steps.add_parser(
+        "import", parents=common, help="read exported answers, so that they are not asked for again"
+    )
     read.add_argument("files", nargs="+", metavar="FILE")
-    for step in (export, read):
-        step.add_argument("--profile", required=True, metavar="PROFILE", help="whose answers")
-    return [export, read]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 for success, 1 for a failed notebook, 2 for a user's error, 130 for Ctrl-C."""
-    from synthgap.errors import SynthgapError
-
+    """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, 130 for Ctrl-C."""
     keep_ctrl_c()
     try:
-        given = parser().parse_args(arguments)
-        return _carry_out(given)
+        _carry_out(parser().parse_args(arguments))
+        return 0
     except SynthgapError as error:
         print(f"synthgap: {error}", file=sys.stderr)
-        return 1 if type(error).__name__ == "StageFailed" else 2
+        return error.status
     except OSError as error:
         print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
         return 1
@@ -117,96 +147,38 @@ def keep_ctrl_c() -> None:
 
 
 def _reason(error: OSError) -> str:
-    from synthgap.files import OUT_OF_SPACE
+    from synthgap.core.files import OUT_OF_SPACE
 
     return "the disk is full" if error.errno in OUT_OF_SPACE else str(error.strerror or error)
 
 
-def _carry_out(given: argparse.Namespace) -> int:
-    from synthgap import runner
-    from synthgap.config import load_profile, parse_overrides
-    from synthgap.errors import SynthgapError
+def _carry_out(given: argparse.Namespace) -> None:
+    """Load the profile, which costs little and finds most errors, and only then what the command needs."""
+    from synthgap.core.config import parse_overrides
+    from synthgap.tasks import load_profile
 
-    if given.command == "readme":
-        from synthgap.readme import write_readme
-
-        write_readme()
-        return 0
-    profile = load_profile(given.profile, parse_overrides(given.sets))
-    if given.data and profile.data.source != "folder":
+    overrides = parse_overrides(getattr(given, "sets", []))
+    if variant := getattr(given, "variant", None):
+        overrides["variant"] = variant
+    profile = load_profile(given.profile, overrides)
+    data, no_data = getattr(given, "data", None), getattr(given, "no_data", given.command == "verify")
+    if data and no_data:
+        raise SynthgapError("--data names the real texts, and --no-data does without them; leave one of them out")
+    if data and profile.data.source != "folder":
         raise SynthgapError(
             f"--data names a folder, and profile '{profile.name}' takes its real texts from '{profile.data.source}'; "
             "leave --data out, or add --set data.source=folder"
         )
-    for variable, folder in (("SYNTHGAP_DATA", given.data), ("SYNTHGAP_OUTPUTS", given.output)):
-        if folder:
-            os.environ[variable] = str(Path(folder).absolute())
-    if given.command == "status":
-        runner.status(given.profile, given.sets)
-        return 0
-    if given.command == "plan":
-        print(runner.plan(profile, tables=True))
-        return 0
-    if given.command == "report":
-        from synthgap.report import write_report
+    folders = {"DATA": data and Path(data).absolute(), "OUTPUTS": given.output and Path(given.output).absolute()}
+    asked = {name.upper(): getattr(given, name, None) for name in ("workers", "address")}
+    for name, value in {**folders, **asked, "NO_DATA": "1" if no_data else None}.items():
+        if value:
+            os.environ[f"SYNTHGAP_{name}"] = str(value)  # notebooks and workers read it there
 
-        print(runner.shown_path(write_report(profile)))
-        return 0
-    if given.command == "annotate":
-        return _carry_out_annotate(given, profile)
-    if given.command == "publish":
-        return _carry_out_publish(given, profile)
-    if given.command == "responses":
-        return _carry_out_responses(given, profile)
-    for name in ("engine", "workers", "address"):
-        if value := getattr(given, name):
-            os.environ[f"SYNTHGAP_{name.upper()}"] = value
-    runner.run(given.profile, given.stages, given.sets, given.force)
-    return 0
+    from synthgap.pipeline.commands import carry_out
 
-
-def _carry_out_annotate(given: argparse.Namespace, profile: Profile) -> int:
-    from synthgap import annotate
-    from synthgap.runner import shown_path
-    from synthgap.stages import outputs_folder
-
-    folder = outputs_folder(profile)
-    if given.step == "import":
-        print(annotate.import_file(Path(given.file), folder, given.skip_malformed))
-        return 0
-    target = Path(given.to) if given.to else folder / "annotations" / "export"
-    for path in annotate.export(given.what, profile, target, given.items):
-        print(shown_path(path))
-    return 0
-
-
-def _carry_out_publish(given: argparse.Namespace, profile: Profile) -> int:
-    from synthgap.publish import publish, push
-    from synthgap.runner import shown_path
-    from synthgap.stages import outputs_folder
-
-    folder = Path(given.to) if given.to else outputs_folder(profile) / "dataset"
-    for path in publish(profile, folder, given.licence):
-        print(shown_path(path))
-    if given.push:
-        print(push(folder, given.push))
-    return 0
-
-
-def _carry_out_responses(given: argparse.Namespace, profile: Profile) -> int:
-    from synthgap.responses import ResponseLog, export_recording, import_recording, log_file
-    from synthgap.runner import shown_path
-    from synthgap.stages import outputs_folder
-
-    folder = outputs_folder(profile)
-    with ResponseLog(log_file(folder)) as log:
-        if given.step == "import":
-            new, known = import_recording(log, [Path(name) for name in given.files])
-            print(f"{new} new answers, {known} already known")
-            return 0
-        for path in export_recording(log, Path(given.to) if given.to else folder / "recording"):
-            print(shown_path(path))
-    return 0
+    given.overrides = overrides
+    carry_out(given, profile)
 
 
 def command() -> NoReturn:

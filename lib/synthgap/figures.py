@@ -1,303 +1,333 @@
-"""How figures look. Functions draw on an `ax` and return it; `save_figure` writes PDF, PNG and SVG with the footer."""
+"""How every figure looks: colours, sizes, intervals by task, and the files it is saved as.
+
+A room's figures are `Drawing`s: each is drawn from saved tables alone, so that a notebook, the report and
+`synthgap figure` show the same. Functions that plot take an `ax` and return it.
+"""
 
 from __future__ import annotations
 
+import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from synthgap.files import atomic
-from synthgap.tables import REGIME_TITLES, regimes_in, tasks_in_paper_order
-from synthgap.tasks import load_task
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from synthgap.core.config import REAL, Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import atomic
+from synthgap.tables import ReadTable, matching
+from synthgap.tasks import load_task, tasks_in_paper_order
 
-COLOURS = {"real": "#4d4d4d", "zero_shot": "#d55e00", "few_shot": "#0072b2"}  # Okabe and Ito, safe for colour-blind
-MARKERS = {"real": "s", "zero_shot": "o", "few_shot": "D"}
-
-
-def set_style() -> None:
-    """The look of all figures: white, quiet grid, sizes that can be read on a slide and in a column."""
-    import seaborn as sns
-
-    sns.set_theme(
-        context="notebook",
-        style="whitegrid",
-        rc={
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "figure.dpi": 72,
-            "axes.titlelocation": "left",
-            "axes.titleweight": "bold",
-            "text.parse_math": False,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "synthgap",
-        },
-    )
+INK, QUIET = "#262626", "#767676"
+# Okabe and Ito's colours but for black and yellow, then two of Tol's muted ones: safe for colour-blind readers.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#332288", "#999933")
+MARKERS = ("o", "D", "^", "P", "v", "X", "<", ">")
+WIDTH, WIDE = 8.0, 12.0  # inches of a figure with one panel in a line and of one with four
+NARROW = 5.0  # narrower ones say less
 
 
-def save_figure(figure: Figure, folder: Path, name: str, footer: str) -> list[Path]:
-    """Write `name`.pdf, .png and .svg, the footer below the picture; the same figure gives the same bytes."""
-    figure.set_layout_engine("constrained")
-    width = int(figure.get_figwidth() * 16)
-    figure.supxlabel("\n".join(textwrap.wrap(footer, width)), x=0.01, ha="left", fontsize=7.5, color="0.35")
-    paths = []
-    forms: tuple[tuple[str, int, dict[str, Any]], ...] = (
-        (".pdf", 200, {"CreationDate": None}),
-        (".png", 160, {"Software": None}),
-        (".svg", 110, {"Date": None, "Creator": None}),  # the resolution of what is no vector: clouds of points
-    )
-    for suffix, dpi, metadata in forms:
-        with atomic(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=dpi, metadata=metadata, bbox_inches="tight")
-            if suffix == ".png":
-                temporary.write_bytes(smaller_png(temporary.read_bytes()))
-        paths.append(folder / f"{name}{suffix}")
+@dataclass(frozen=True)
+class Series:
+    """How one series of marks looks, the same in every figure."""
+
+    title: str
+    colour: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the corpora of a profile look, and how large a figure is to be.
+
+    Attributes:
+        corpora: {corpus: its look}, in the order in which they are shown; `real` first.
+        width: in inches; None: as the figure is best read on a screen.
+    """
+
+    corpora: Mapping[str, Series]
+    width: float | None = None
+
+    @classmethod
+    def of(cls, profile: Profile, width: float | None = None) -> Look:
+        looks = {REAL: Series("Real", "#4d4d4d", "s")}
+        for number, (name, corpus) in enumerate(profile.corpora.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+            looks[name] = Series(corpus.title or name.replace("_", " ").capitalize(), colour, marker)
+        return cls(looks, width)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether so narrow a figure is asked for that it has to say less."""
+        return self.width is not None and self.width < NARROW
+
+    def title(self, corpus: str) -> str:
+        return self.corpora[corpus].title
+
+    def colours(self) -> dict[str, str]:
+        """{corpus: colour}, as seaborn's `palette` takes it."""
+        return {name: series.colour for name, series in self.corpora.items()}
+
+    def present(self, table: pd.DataFrame) -> list[str]:
+        """The corpora of a table's column, in the order in which they are shown."""
+        return [name for name in self.corpora if name in set(table["corpus"])]
+
+    def among(self, names: Sequence[str]) -> dict[str, Series]:
+        return {name: self.corpora[name] for name in names}
+
+    def by_corpus(self, table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Series]]:
+        """The rows of each corpus of a table, and how it looks, in the order in which they are shown."""
+        for name in self.present(table):
+            yield matching(table, {"corpus": name}), self.corpora[name]
+
+    def panels(self, count: int, height: float, columns: int = 4, **options: Any) -> tuple[Figure, list[Axes]]:
+        """A figure with `count` small panels, as many in a line as are legible at the figure's width.
+
+        Args:
+            height: of a line of panels, in inches; another inch is for what stands around them.
+            columns: panels in a line at most.
+            options: further ones of `plt.subplots`.
+
+        Raises:
+            SynthgapError: there are no panels.
+        """
+        if not count:
+            raise SynthgapError("there is nothing to draw: the table has no rows")
+        columns = min(columns, count, max(1, int(((self.width or WIDE) - 0.5) / 0.55)))
+        width = self.width or float(np.interp(columns, (1, 4), (WIDTH, WIDE)))
+        lines = -(-count // columns)
+        size = (width, height * lines + 1)
+        figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained", **options)
+        for ax in axes.flat[count:]:
+            ax.set_axis_off()
+        return figure, list(axes.flat[:count])
+
+    def stacked(self, count: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+        """A figure with `count` panels below each other, each `height` inches high."""
+        size = (self.width or WIDTH, height * count)
+        figure, axes = plt.subplots(count, figsize=size, squeeze=False, layout="constrained", **options)
+        return figure, list(axes.flat)
+
+
+Drawn = tuple[Figure, str]  # a figure, and what must be said below it
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One kind of figure.
+
+    Attributes:
+        name: of its files; figures of several classifiers or sources add `_<part>`.
+        alt: what it shows, in a sentence, for those who do not see it.
+        draw: from (reader of saved tables, look, part), a figure and its note; part is "" where there are none.
+    """
+
+    name: str
+    alt: str
+    draw: Callable[[ReadTable, Look, str], Drawn]
+
+    def file_name(self, part: str = "") -> str:
+        return f"{self.name}_{part}" if part else self.name
+
+    def drawn(self, read: ReadTable, look: Look, footer: str, part: str = "") -> Figure:
+        """The figure with its note and the footer below it."""
+        with style(look.width):
+            figure, note = self.draw(read, look, part)
+            text = " ".join(filter(None, (note, footer)))
+            lines = textwrap.wrap(text, int(figure.get_figwidth() * (16 if not look.width else 26)))
+            figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.5 if not look.width else 5, color="0.35")
+        return figure
+
+
+def find_drawing(drawings: Sequence[Drawing], name: str) -> tuple[Drawing, str] | None:
+    """The drawing whose name a figure's name begins with (the longest that does), and the rest: its part."""
+    fitting = [one for one in drawings if name == one.name or name.startswith(f"{one.name}_")]
+    best = max(fitting, key=lambda one: len(one.name), default=None)
+    return (best, name[len(best.name) + 1 :]) if best else None
+
+
+@contextmanager
+def style(width: float | None = None) -> Iterator[None]:
+    """The look of all figures within the block: white, quiet grid; small and light where a width is asked for."""
+    settings = {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.dpi": 72,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold" if width is None else "normal",
+        "text.parse_math": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "synthgap",
+    }
+    scale = 1.0 if width is None else 7 / 12
+    context: dict[Any, Any] = {key: scale * value for key, value in sns.plotting_context("notebook").items()}
+    context |= settings | {f"{axis}.major.pad": scale * 3.5 for axis in ("xtick", "ytick")}
+    with sns.axes_style("whitegrid", rc=settings), plt.rc_context(context):
+        yield
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.pdf and `name`.png; the same figure gives the same bytes."""
+    paths = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    for path in paths:
+        with atomic(path) as temporary:
+            temporary.write_bytes(as_bytes(figure, path.suffix[1:]))
     return paths
+
+
+def as_bytes(figure: Figure, form: str) -> bytes:
+    """The figure as PDF, PNG or SVG; the same figure gives the same bytes."""
+    metadata: dict[str, Any] = {
+        "pdf": {"CreationDate": None},
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+    }[form]
+    written = io.BytesIO()
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "synthgap"}):
+        figure.savefig(written, format=form, dpi=160, metadata=metadata, bbox_inches="tight")
+    return smaller_png(written.getvalue()) if form == "png" else written.getvalue()
 
 
 def smaller_png(picture: bytes) -> bytes:
     """The same picture in at most 256 colours: a quarter of the size, and nothing that a reader would miss."""
-    import io
-
-    from PIL import Image
-
     smaller = io.BytesIO()
     Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG")
     return min(smaller.getvalue(), picture, key=len)
 
 
-def plot_lengths(words: pd.DataFrame, ax: Axes) -> Axes:
-    """Words a text by task and regime. `words` has columns task, regime, words."""
-    import seaborn as sns
-
-    sns.boxplot(**_by_task_and_regime(words), x="words", showfliers=False, linewidth=0.8, ax=ax)
-    ax.set(xlabel="words a text (log scale; boxes: quartiles)", title="Length of the texts")
-    return _regimes_on_log_axis(ax, words)
+# ----------------------------------------------------------------------------------------------------- what is plotted
 
 
-def plot_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
-    """Texts by task and regime. `counts` has columns task, regime, texts."""
-    import seaborn as sns
+def interval_panels(
+    table: pd.DataFrame,
+    look: Look,
+    *,
+    value: str,
+    series: Mapping[Any, Series] | None = None,
+    by: str = "corpus",
+    panel: str = "classifier",
+    label: str = "",
+    line: float | None = None,
+    sharex: bool = True,
+) -> tuple[Figure, list[Axes]]:
+    """Dots with bars in a row for each task, and a panel for each value of the column `panel`, which is its title.
 
-    sns.barplot(**_by_task_and_regime(counts), x="texts", ax=ax)
-    ax.set(xlabel="training texts (log scale)", title="Texts that can be trained on")
-    return _regimes_on_log_axis(ax, counts)
-
-
-def plot_llms(table: pd.DataFrame, setting: str, measure: str, ax: Axes) -> Axes:
-    """One measure of several LLMs by task, with 95 % intervals.
+    Marks are hollow where the table has a column p_holm and that is 0.05 or more.
 
     Args:
-        table: columns profile, task, setting, the measure, and it with `_low` and `_high`.
-        measure: "yield" or "words".
+        series, by: as of `plot_intervals`; None: the table's corpora.
+        line: where a vertical line marks that nothing is lost or gained.
     """
-    import seaborn as sns
-
-    chosen = table[table["setting"] == setting]
-    tasks, names = tasks_in_paper_order(chosen["task"].unique()), list(dict.fromkeys(table["profile"]))
-    colours = sns.color_palette("colorblind", len(names))
-    for number, name in enumerate(names):
-        rows = chosen[chosen["profile"] == name].set_index("task").reindex(tasks)
-        places = rows_beside(tasks, number, len(names), 0.6 / len(names))
-        low, high = (rows[measure] - rows[f"{measure}_low"]).abs(), (rows[f"{measure}_high"] - rows[measure]).abs()
-        label = f"{table.loc[table['profile'] == name, 'llm'].iloc[0]}\n(profile {name})"
-        ax.errorbar(rows[measure], places, xerr=[low, high], fmt="o", color=colours[number], label=label, markersize=5)
-    task_ticks(ax, tasks)
-    label = {"yield": "share of use (accepted of received)", "words": "words of an accepted text"}[measure]
-    ax.set(xlabel=label, title=REGIME_TITLES[setting], ylim=(len(tasks) - 0.5, -0.5))
-    if measure == "yield":
-        ax.set_xlim(min(0.89, ax.get_xlim()[0]), 1.01)
-    if (place := ax.get_subplotspec()) is None or place.is_last_col():
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
+    tasks, panels = task_order(table), table[panel].unique()
+    filled = "filled" if "p_holm" in table else None
+    if filled:
+        table = table.assign(filled=table["p_holm"] < 0.05)
+    height = 0.45 * len(tasks) + 0.5
+    figure, axes = look.panels(len(panels), height, sharex=sharex, sharey=True)
+    series, titles = series or look.among(look.present(table)), [short_title(task) for task in tasks]
+    for ax, name in zip(axes, panels, strict=True):
+        if line is not None:
+            ax.axvline(line, color=INK, linewidth=plt.rcParams["axes.linewidth"])
+        rows = matching(table, {panel: name})
+        plot_intervals(rows, ax, series, rows=tasks, titles=titles, value=value, by=by, filled=filled)
+        ax.set_title(name, fontsize="small")
+        ax.set_xlabel(label, fontsize="small")
+    return figure, axes
 
 
-def _by_task_and_regime(data: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "data": data,
-        "y": "task",
-        "order": tasks_in_paper_order(data["task"].unique()),
-        "hue": "regime",
-        "hue_order": regimes_in(data),
-        "palette": COLOURS,
-        "saturation": 1,
-    }
-
-
-def _regimes_on_log_axis(ax: Axes, data: pd.DataFrame) -> Axes:
-    ax.set(ylabel="")
-    _log_axis(ax)
-    task_ticks(ax, tasks_in_paper_order(data["task"].unique()))
-    return regime_legend(ax)
-
-
-def plot_gap_by_task(gaps: pd.DataFrame, ax: Axes, metric: str = "macro_f1", title: str = "") -> Axes:
-    """Synthetic less real, in points, with 95 % intervals; tasks from least (top) to most subjective.
-
-    `gaps` has one classifier's rows of `Evaluated.gaps`; a filled marker says Holm-corrected p < 0.05.
-    """
-    rows = gaps[(gaps["metric"] == metric) & (gaps["baseline"] == "real")]
-    order = tasks_in_paper_order(rows["task"].unique())
-    ax.axvline(0, color=COLOURS["real"], linewidth=1.2)
-    for regime, part, y in by_regime(rows, order, 0.32):
-        ax.hlines(y, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
-        faces = [COLOURS[regime] if p < 0.05 else "white" for p in part["p_holm"]]
-        ax.scatter(
-            part["gap"],
-            y,
-            color=faces,
-            edgecolor=COLOURS[regime],
-            marker=MARKERS[regime],
-            s=42,
-            linewidth=1.6,
-            zorder=3,
-            label=REGIME_TITLES[regime],
-        )
-    ax.set(xlabel="synthetic − real, points of macro-F1" if metric == "macro_f1" else f"synthetic − real, {metric}")
-    ax.set(ylabel="", title=title or "Gap to real data, by task", ylim=(len(order) - 0.5, -0.5))
-    task_ticks(ax, order)
-    legend_of_tests(ax)
-    return ax
-
-
-def legend_of_tests(ax: Axes) -> None:
-    """A legend beside the plot that says which markers are filled."""
-    filled = "filled: p < 0.05 (Holm),\nfor these classifiers"
-    ax.legend(title=filled, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), alignment="left")
-
-
-def plot_curve(points: pd.DataFrame, ax: Axes) -> Axes:
-    """Macro-F1 against training texts a label, with 95 % intervals.
-
-    `points` has the rows of one task and classifier of `curves.curve_tables`.
-    """
-    for regime in regimes_in(points):
-        part = points[points["regime"] == regime].sort_values("texts_per_label")
-        sizes, colour = part["texts_per_label"], COLOURS[regime]
-        ax.fill_between(sizes, part["macro_f1_low"], part["macro_f1_high"], color=colour, alpha=0.15, linewidth=0)
-        title = REGIME_TITLES[regime]
-        ax.plot(sizes, part["macro_f1"], color=colour, marker=MARKERS[regime], markersize=5, label=title)
-    sizes = sorted(points["texts_per_label"].unique())
-    named = [size for size, after in zip(sizes, [*sizes[1:], 10**9], strict=True) if after > 1.4 * size]
-    ax.set_xscale("log")
-    ax.set_xticks(named, [str(size) for size in named])
-    ax.minorticks_off()
-    ax.set_title(load_task(points["task"].iloc[0]).title, fontsize=11)
-    return ax
-
-
-def plot_worth(worth: pd.DataFrame, ax: Axes, title: str) -> Axes:
-    """Real texts that a synthetic one is worth, by task, with 95 % intervals; arrows where only a bound is known.
-
-    `worth` has one classifier's rows of `curves.at_middle_size`.
-    """
-    order = tasks_in_paper_order(worth["task"].unique())
-    ax.axvline(1, color=COLOURS["real"], linewidth=1.2)
-    for regime, part, y in by_regime(worth, order, 0.32):
-        low, high, value = (part[name].clip(part["least"], part["most"]) for name in ("low", "high", "worth"))
-        ax.hlines(y, low, high, color=COLOURS[regime], linewidth=2, label=REGIME_TITLES[regime])
-        for x, place, known, said in zip(value, y, part["worth"], part["bound"], strict=True):
-            marker = MARKERS[regime] if not said else ">" if known > 1 else "<"
-            ax.plot(x, place, marker=marker, color=COLOURS[regime], linestyle="none", markersize=7)
-    ax.set_xscale("log")
-    ticks = [
-        tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0) if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]
-    ]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
-    ax.set(xlabel="real texts that one synthetic text is worth", title=title, ylim=(len(order) - 0.5, -0.5))
-    task_ticks(ax, order)
-    ax.legend(title="arrow: only a bound is known", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
-
-
-def plot_mixes(scores: pd.DataFrame, titles: Mapping[str, str], ax: Axes, title: str) -> Axes:
-    """Macro-F1 of mixes of texts by task, with 95 % intervals.
-
-    Args:
-        scores: one classifier's rows of `augmentation.mix_tables`.
-        titles: {mix: its title}; other mixes are left out.
-    """
-    order = tasks_in_paper_order(scores["task"].unique())
-    looks = (("0.35", "o"), (COLOURS["few_shot"], "D"), (COLOURS["zero_shot"], "^"), (COLOURS["real"], "s"))
-    for number, ((mix, name), (colour, marker)) in enumerate(zip(titles.items(), looks, strict=True)):
-        part = scores[scores["mix"] == mix].set_index("task").reindex(order)
-        y = rows_beside(order, number, len(titles), 0.18)
-        ax.hlines(y, part["low"], part["high"], color=colour, linewidth=1.6)
-        ax.plot(part["macro_f1"], y, marker=marker, color=colour, linestyle="none", markersize=6, label=name)
-    ax.set(xlabel="macro-F1", title=title, ylim=(len(order) - 0.5, -0.5))
-    task_ticks(ax, order)
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
-
-
-def plot_gain(gains: pd.DataFrame, ax: Axes) -> Axes:
-    """What synthetic texts add to so many real ones, with 95 % intervals; filled where Holm-corrected p < 0.05.
-
-    `gains` has the rows of one task and classifier of `augmentation.mix_tables`.
-    """
-    rows = gains[gains["real_texts"] > 0].sort_values("real_texts")
-    colour = COLOURS["few_shot"]
-    ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
-    ax.vlines(rows["real_texts"], rows["low"], rows["high"], color=colour, linewidth=2)
-    faces = [colour if p < 0.05 else "white" for p in rows["p_holm"]]
-    ax.scatter(rows["real_texts"], rows["gain"], color=faces, edgecolor=colour, marker="D", s=36, zorder=3)
-    ax.set_xscale("log")
-    ax.set_xticks(rows["real_texts"].tolist(), [str(size) for size in rows["real_texts"]])
-    ax.minorticks_off()
-    ax.margins(x=0.15)
-    ax.set_title(load_task(gains["task"].iloc[0]).title, fontsize=11)
-    return ax
-
-
-def plot_gap_by_subjectivity(
-    gaps: pd.DataFrame, order: Mapping[str, int], correlations: pd.DataFrame, ax: Axes, classifier: str
+def plot_intervals(
+    table: pd.DataFrame,
+    ax: Axes,
+    series: Mapping[Any, Series],
+    *,
+    rows: Sequence[str],
+    titles: Sequence[str],
+    value: str,
+    row: str = "task",
+    by: str = "corpus",
+    low: str = "low",
+    high: str = "high",
+    filled: str | None = None,
 ) -> Axes:
-    """Gap against the task's place in an order of subjectivity (1 = least), with Spearman's rho by regime.
+    """Dots with bars: a line for each of `rows` from top to bottom, in it a mark for each series.
 
-    Tasks that have no place are left out.
-
-    `gaps` and `correlations` hold one classifier's rows of `evaluate` and `gap_by_subjectivity`.
+    Args:
+        table: at most one line for each row and series; columns named by the other arguments.
+        series: {value in the column `by`: how it looks}; other values are left out.
+        titles: what stands beside the rows.
+        filled: a column of booleans; marks where it is false are hollow. None: all are filled.
     """
-    found = correlations.set_index("regime")
-    rows = gaps[(gaps["metric"] == "macro_f1") & (gaps["baseline"] == "real") & gaps["task"].isin(order)]
-    ax.axhline(0, color=COLOURS["real"], linewidth=1.2)
-    for regime in regimes_in(rows):
-        part = rows[rows["regime"] == regime]
-        x = part["task"].map(order) + (0.12 if regime == "few_shot" else -0.12)
-        legend = REGIME_TITLES[regime]
-        if regime in found.index:
-            rho, low, high, p = found.loc[regime, ["rho", "low", "high", "p"]]
-            legend += f": rho = {rho:+.2f} [{low:+.2f}, {high:+.2f}], {shown_p(p)}".replace("-", "−")
-        ax.vlines(x, part["low"], part["high"], color=COLOURS[regime], linewidth=2)
-        ax.scatter(x, part["gap"], color=COLOURS[regime], marker=MARKERS[regime], s=42, label=legend, zorder=3)
-    places = sorted(order.items(), key=lambda item: item[1])
-    titles = [short_title(task) for task, _ in places]
-    ax.set_xticks([place for _, place in places], titles, rotation=35, ha="right")
-    ax.set_title(f"The gap against subjectivity ({classifier}): Spearman's rho [95 % interval]", pad=48)
-    ax.set_ylabel("synthetic − real, points of macro-F1")
-    ax.set_xlabel("tasks, from least to most subjective (the paper's order, unverified)")
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1), alignment="left")
+    line, size = plt.rcParams["lines.linewidth"] * 4 / 3, plt.rcParams["lines.markersize"] ** 2 * 7 / 6
+    for number, (name, look) in enumerate(series.items()):
+        part = table[table[by] == name].set_index(row).reindex(rows)
+        heights = rows_beside(len(rows), number, len(series))
+        ax.hlines(heights, part[low], part[high], color=look.colour, linewidth=line)
+        faces = np.where(part[filled].eq(True), look.colour, "white") if filled else look.colour
+        marks: dict[str, Any] = {"marker": look.marker, "s": size}
+        ax.scatter(part[value], heights, color=faces, edgecolor=look.colour, linewidth=0.8 * line, zorder=3, **marks)
+        ax.scatter([], [], color=look.colour, label=look.title, **marks)
+    ax.set_yticks(range(len(rows)), titles)
+    ax.set(ylabel="", ylim=(len(rows) - 0.5, -0.5))
     return ax
 
 
-def _log_axis(ax: Axes) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+def rows_beside(rows: int, number: int, count: int, step: float | None = None) -> list[float]:
+    """Where the marks of the `number`-th of `count` series stand: around their row (0, 1, ...), `step` apart."""
+    step = step or min(0.32, 0.7 / count)
+    return [place + step * (number - (count - 1) / 2) for place in range(rows)]
 
+
+def task_panels(
+    table: pd.DataFrame, look: Look, plot: Callable[[pd.DataFrame, Look, Axes], Axes], height: float, **options: Any
+) -> Figure:
+    """A small panel for each task, in which `plot` draws the task's rows of the table; see `Look.panels`."""
+    tasks = task_order(table)
+    figure, axes = look.panels(len(tasks), height, columns=5 if look.narrow else 4, **options)
+    for ax, task in zip(axes, tasks, strict=True):
+        plot(matching(table, {"task": task}), look, ax)
+        title = textwrap.fill(short_title(task), 11 if look.narrow else 40, break_long_words=False)
+        ax.set_title(title, fontsize="small")
+    legend_above(figure, axes[0])
+    return figure
+
+
+def plot_curves(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
+    """A curve with its band for each corpus; columns corpus, n (a logarithmic axis), value, low, high."""
+    for rows, series in look.by_corpus(table.sort_values("n")):
+        ax.fill_between(rows["n"], rows["low"], rows["high"], color=series.colour, alpha=0.15, linewidth=0)
+        size = plt.rcParams["lines.markersize"] * 0.6
+        ax.plot(rows["n"], rows["value"], series.marker, ls="-", color=series.colour, label=series.title, ms=size)
+    sizes = sorted(table["n"].unique())
+    apart = [size for size, after in zip(sizes, [*sizes[1:], np.inf], strict=True) if after > 1.6 * size]
+    return log_axis(ax, [sizes[0], sizes[-1]] if look.narrow else apart)
+
+
+def legend_above(figure: Figure, ax: Axes, title: str | None = None) -> None:
+    """A panel's keys for the whole figure, above it, as many in a line as fit."""
+    handles, labels = ax.get_legend_handles_labels()
+    key = (max(map(len, labels)) + 7) * 0.5 * plt.rcParams["font.size"] / 72  # inches, about
+    options: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "alignment": "left"}
+    figure.legend(handles, labels, title=title, ncols=max(1, int(figure.get_figwidth() / key)), **options)
+
+
+def log_axis(ax: Axes, ticks: Sequence[float]) -> Axes:
+    """A logarithmic x-axis that names those of the ticks that lie within its limits."""
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def shown_p(p: float) -> str:
-    """A p-value as people read it."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    low, high = ax.get_xlim()
+    inside = [tick for tick in ticks if low <= tick <= high]
+    ax.set_xticks(inside, [f"{tick:,g}" for tick in inside])
+    ax.minorticks_off()
+    return ax
 
 
 def short_title(task: str) -> str:
@@ -305,46 +335,11 @@ def short_title(task: str) -> str:
     return load_task(task).title.split(" (")[0]
 
 
-def rows_beside(rows: Sequence[Any], number: int, count: int, step: float) -> list[float]:
-    """Where the marks of the `number`-th of `count` series stand: around their row (0, 1, ...), `step` apart."""
-    return [place + step * (number - (count - 1) / 2) for place in range(len(rows))]
+def task_order(table: pd.DataFrame) -> list[str]:
+    """A table's tasks as figures show them: in the paper's order."""
+    return tasks_in_paper_order(table["task"].unique())
 
 
-def by_regime(
-    table: pd.DataFrame, tasks: Sequence[str], step: float
-) -> Iterator[tuple[str, pd.DataFrame, list[float]]]:
-    """Each regime with its rows of a table, a row a task, and where their marks stand."""
-    regimes = regimes_in(table)
-    for number, regime in enumerate(regimes):
-        rows = table[table["regime"] == regime].set_index("task").reindex(tasks)
-        yield regime, rows, rows_beside(tasks, number, len(regimes), step)
-
-
-def small_axes(tasks: Sequence[str], height: float, extra: float, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with small axes for each task, four in a line.
-
-    Args:
-        height: of a line, in inches; `extra` is that of what stands around them.
-        options: further ones of `plt.subplots`.
-    """
-    import matplotlib.pyplot as plt
-
-    lines = -(-len(tasks) // 4)
-    size = (12, height * lines + extra)
-    figure, axes = plt.subplots(lines, 4, figsize=size, squeeze=False, layout="constrained", **options)
-    for ax in axes.flat[len(tasks) :]:
-        ax.set_axis_off()
-    return figure, list(axes.flat[: len(tasks)])
-
-
-def task_ticks(ax: Axes, order: Sequence[str]) -> None:
-    """A task a row, by its title."""
-    ax.set_yticks(range(len(order)), [load_task(task).title for task in order])
-
-
-def regime_legend(ax: Axes) -> Axes:
-    """The regimes by their titles, beside the picture."""
-    handles, labels = ax.get_legend_handles_labels()
-    titles: list[Any] = [REGIME_TITLES.get(label, label) for label in labels]
-    ax.legend(handles, titles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
+def classifiers_of(table: pd.DataFrame) -> list[str]:
+    """A table's classifiers, in its order."""
+    return list(dict.fromkeys(table["classifier"]))

@@ -1,0 +1,477 @@
+"""A profile: everything that a run may vary, frozen and checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from synthgap.core.errors import SynthgapError, unknown
+
+REAL = "real"  # the corpus that every profile has: the train split of each task
+Setting = Literal["zero_shot", "few_shot"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"'{value}' stands there twice")
+    return values
+
+
+Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_each_once)]
+SeedsOrByTask = Annotated[
+    Annotated[Seeds, Tag("seeds")] | Annotated[dict[Name, Seeds], Tag("by task")],
+    Discriminator(lambda value: "by task" if isinstance(value, dict) else "seeds"),
+]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataSettings(Settings):
+    """Where the real texts come from; the folder itself is named by --data or SYNTHGAP_DATA."""
+
+    source: Literal["bundled", "folder", "hub"]
+    test_texts_per_label: int | None = Field(None, ge=1, description="cap on the test split; null: all of it")
+
+
+class RecordedSettings(Settings):
+    """A recording answers the conversations, turn by turn."""
+
+    backend: Literal["recorded"]
+    recording: str = Field(
+        min_length=1, description="a recording of the package, or a folder: absolute, or below the project's"
+    )
+
+
+class OpenAISettings(Settings):
+    """An endpoint that speaks OpenAI's chat completions answers: a provider, vLLM, Ollama, llama.cpp, ...
+
+    The key is read from the environment alone; prices are those of the provider, none are built in.
+    """
+
+    backend: Literal["openai"]
+    model: str = Field(min_length=1)
+    base_url: str | None = Field(None, pattern=r"^https?://", description="null: OpenAI's own")
+    key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="where the key is")
+    temperature: float | None = Field(None, ge=0, le=2, description="null: the endpoint's default")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
+    length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    context_window: int | None = Field(None, ge=1, description="tokens of prompt and answer together; null: unknown")
+    structured: bool = Field(False, description="ask for JSON by a schema, where the endpoint supports it")
+    seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
+    timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
+    attempts: int = Field(6, ge=1, description="how often one request is tried")
+    concurrency: int = Field(64, ge=1, le=1000, description="most requests at a time; fewer where it slows")
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    input_price: float | None = Field(None, ge=0, description="per million tokens, in the currency of the budget")
+    output_price: float | None = Field(None, ge=0, description="per million tokens")
+    budget: float | None = Field(
+        None, ge=0, description="of this model, for all runs of one response log; needs both prices"
+    )
+
+    @model_validator(mode="after")
+    def _budget_has_prices(self) -> OpenAISettings:
+        if self.budget is not None and (self.input_price is None or self.output_price is None):
+            raise SynthgapError("an LLM's budget needs its input_price and output_price, or it could not be kept")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        return self.base_url or "https://api.openai.com/v1"
+
+
+class LocalSettings(Settings):
+    """A causal language model in transformers answers, on this machine, through its chat template."""
+
+    backend: Literal["transformers"]
+    model: str = Field(min_length=1, description="a folder, or a name on the hub (name@revision pins it)")
+    device: str | None = Field(None, description="for example cpu or cuda:0; null: a GPU where there is one")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(8, ge=1, description="conversations answered at once")
+    temperature: float = Field(1.0, ge=0, le=2, description="0: always the most probable token")
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
+    seed: int = Field(0, ge=0)
+    attempts: int = Field(3, ge=1, description="how often one request is tried")
+
+
+LiveSettings = OpenAISettings | LocalSettings
+LLMSettings = Annotated[RecordedSettings | OpenAISettings | LocalSettings, Field(discriminator="backend")]
+
+
+class GeneratedCorpus(Settings):
+    """Texts that an LLM of the profile writes.
+
+    Attributes:
+        setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
+        title: how tables and figures call the corpus; null: its name.
+        published: the column of the paper's Table 1 that it is set beside; null: none.
+    """
+
+    llm: Name
+    setting: Setting
+    title: str | None = Field(None, min_length=1)
+    published: Setting | None = None
+
+
+class ImportedCorpus(Settings):
+    """Texts from a CSV, JSON Lines or Parquet file, whoever wrote them; the file stays where it is.
+
+    Attributes:
+        file: absolute, or below the data folder or the project; `{task}` in it stands for the task's name.
+        rows: {column: value or values}; only rows that have them belong to the corpus.
+        written_by: who wrote the texts, as every table and figure will say.
+        title, published: as of a generated corpus.
+    """
+
+    file: str = Field(min_length=1)
+    rows: dict[str, Any] = {}
+    text_column: str = "text"
+    label_column: str = "label"
+    written_by: str | None = Field(None, min_length=1)
+    title: str | None = Field(None, min_length=1)
+    published: Setting | None = None
+
+
+CorpusSettings = Annotated[
+    Annotated[GeneratedCorpus, Tag("generated")] | Annotated[ImportedCorpus, Tag("imported")],
+    Discriminator(lambda value: "imported" if "file" in value or isinstance(value, ImportedCorpus) else "generated"),
+]
+
+
+class Comparison(Settings):
+    """Corpora that are set beside a reference on the same test items, all trained at equal size.
+
+    Attributes:
+        tasks: null: all tasks of the profile.
+    """
+
+    corpora: Names
+    reference: Name = REAL
+    tasks: Names | None = Field(None, min_length=1)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The reference, then the other corpora."""
+        return (self.reference, *(name for name in self.corpora if name != self.reference))
+
+
+class GenerationSettings(Settings):
+    texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
+    near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
+    conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
+    turns: int = Field(60, ge=1, description="most turns of a label's conversations; live LLMs only")
+    pool_share: float | None = Field(
+        None, gt=0, le=1, description="few-shot pool's share of the train split; live only"
+    )
+    examples_per_turn: int | None = Field(None, ge=1, description="few-shot examples of a turn; live LLMs only")
+    diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
+
+
+class TfidfSettings(Settings):
+    """Logistic regression on tf-idf of words and word pairs."""
+
+    kind: Literal["tfidf"]
+    inverse_regularisation: float = Field(10.0, gt=0)
+    seeds: Seeds | None = None
+
+
+class ProbeSettings(Settings):
+    """Logistic regression on frozen sentence embeddings."""
+
+    kind: Literal["probe"]
+    encoder: str = "minilm"
+    inverse_regularisation: float = Field(3.0, gt=0)
+    seeds: Seeds | None = None
+
+
+class FinetuneSettings(Settings):
+    """Fine-tuning of an encoder with a classification head."""
+
+    kind: Literal["finetune"]
+    encoder: str = "minilm"
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(10, ge=1)
+    patience: int = Field(2, ge=1, description="epochs without a better validation score before stopping")
+    max_tokens: int = Field(256, ge=8)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(0.01, ge=0)
+    attention_dropout: float | None = Field(
+        None, ge=0, lt=1, description="null: the encoder's own; 0 is about twice as fast for long texts on a CPU"
+    )
+    validation_texts: int = Field(
+        500, ge=0, description="at most so many, to choose the epoch; 0: all epochs are trained and the last is kept"
+    )
+    head: Literal["probe"] | None = Field(
+        None,
+        description="null: the encoder's own, which starts at random; probe: one layer that starts as a logistic "
+        "regression on the encoder's embeddings",
+    )
+    members: int = Field(
+        1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
+    )
+    seeds: Seeds | None = None
+
+
+ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
+
+
+class FurtherRuns(Settings):
+    """Runs beside the grid, for all or some of its classifiers."""
+
+    classifiers: tuple[Name, ...] | None = Field(None, min_length=1, description="null: all of them")
+    seeds: dict[Name, SeedsOrByTask] = Field(
+        {}, description="of a classifier, where not the grid's: {finetune: [0]}, or {finetune: {imdb: [0]}} on one task"
+    )
+
+    def seeds_of(self, classifier: str, task: str) -> tuple[int, ...] | None:
+        """None: the grid's."""
+        seeds = self.seeds.get(classifier)
+        return seeds.get(task) if isinstance(seeds, dict) else seeds
+
+
+class CurveSettings(FurtherRuns):
+    """Learning curves: the grid again at smaller sizes."""
+
+    texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, description="smaller sizes")
+
+
+class AugmentationSettings(FurtherRuns):
+    """Texts of one corpus beside real ones; where the corpus is few-shot, also beside the examples shown for it."""
+
+    corpus: Name
+    real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="growing amounts of real texts that synthetic ones are added to"
+    )
+
+
+class TrainingSettings(Settings):
+    seeds: Seeds = (0, 1, 2)
+    texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest corpus's")
+    classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
+    curve: CurveSettings | None = Field(None, description="null: no learning curves")
+    augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
+
+    @model_validator(mode="after")
+    def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
+        for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
+            for name in (*(further.classifiers or ()), *further.seeds) if further else ():
+                if name not in self.classifiers:
+                    raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
+        return self
+
+    def seeds_of(self, classifier: str) -> tuple[int, ...]:
+        return self.classifiers[classifier].seeds or self.seeds
+
+    def further(self, asked: FurtherRuns, task: str) -> TrainingSettings:
+        """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there."""
+        chosen = asked.classifiers or self.classifiers
+        changed = {
+            name: self.classifiers[name].model_copy(update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name)})
+            for name in chosen
+        }
+        return self.model_copy(update={"classifiers": changed})
+
+
+class EvaluationSettings(Settings):
+    resamples: int = Field(2000, ge=100)
+    permutations: int = Field(10000, ge=100)
+    seed: int = Field(0, ge=0)
+
+
+class DiversitySettings(Settings):
+    """How texts are compared in 05_diversity."""
+
+    encoder: str = "minilm"
+    distance: Literal["cosine", "euclidean"] = "cosine"
+    neighbours: int = Field(5, ge=1, description="synthetic texts that a real text's similarity is the mean over")
+    rarefaction_draws: int = Field(10, ge=1)
+    map_texts: int = Field(300, ge=10, description="texts of each corpus on a map")
+    near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity of letters in percent")
+    near_duplicate_cosine: float = Field(0.95, gt=0, le=1, description="similarity of embeddings")
+
+
+class Profile(Settings):
+    """One profile; `configs/<name>.yaml` holds it, and unknown keys are refused.
+
+    Attributes:
+        variant: names the folder of a run with other settings, `outputs/<name>-<variant>/`; null: `outputs/<name>/`.
+        llms: who writes the generated corpora.
+        corpora: texts to train on, besides `real`.
+        comparisons: which corpora are set beside which; the first is the main one. Where none is named, all corpora
+            are set beside `real`.
+    """
+
+    name: Name
+    variant: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None = None
+    title: str
+    tasks: Annotated[Names, Field(min_length=1)]
+    data: DataSettings
+    llms: dict[Name, LLMSettings] = {}
+    corpora: dict[Name, CorpusSettings] = {}
+    comparisons: dict[Name, Comparison] = {}
+    generation: GenerationSettings = GenerationSettings()
+    training: TrainingSettings
+    evaluation: EvaluationSettings = EvaluationSettings()
+    diversity: DiversitySettings = DiversitySettings()
+    show_real_texts: bool = Field(False, description="whether notebooks may show texts of the real sets")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_corpora_are_compared(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("comparisons"):
+            return {**values, "comparisons": {"all": {"corpora": list(values.get("corpora") or {})}}}
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Profile:
+        for name, meaning in {REAL: "the train split of each task", "examples": "the examples in a mix"}.items():
+            if name in self.corpora:
+                raise self._refusal(f"'{name}' is {meaning} and cannot be another corpus")
+        for name, corpus in self.corpora.items():
+            if isinstance(corpus, GeneratedCorpus) and corpus.llm not in self.llms:
+                raise unknown(f"llm of corpus {name}", corpus.llm, self.llms)
+        known = [REAL, *self.corpora]
+        asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
+        if self.training.augmentation:
+            asked["corpus of training.augmentation"] = (self.training.augmentation.corpus,)
+        for where, names in asked.items():
+            for name in names:
+                if name not in known:
+                    raise unknown(where, name, known)
+        return self
+
+    @model_validator(mode="after")
+    def _recordings_stay_as_they_are(self) -> Profile:
+        changes = self.generation.model_dump(
+            include={"pool_share", "examples_per_turn", "diversity_prompt"}, exclude_none=True
+        )
+        recorded = [name for name, llm in self.llms.items() if isinstance(llm, RecordedSettings)]
+        if changes and recorded:
+            raise self._refusal(
+                f"generation.{next(iter(changes))} cannot change what was recorded, and llm '{recorded[0]}' is a "
+                "recording; it needs a live LLM"
+            )
+        return self
+
+    def _refusal(self, reason: str) -> SynthgapError:
+        return SynthgapError(f"profile '{self.name}': {reason}")
+
+    @property
+    def main(self) -> Comparison:
+        """The first comparison, which the paper's tables and figures are made of."""
+        return next(iter(self.comparisons.values()))
+
+    def tasks_of(self, comparison: Comparison) -> tuple[str, ...]:
+        """The comparison's tasks that the profile has, in the profile's order."""
+        return tuple(task for task in self.tasks if comparison.tasks is None or task in comparison.tasks)
+
+    def tasks_of_corpus(self, corpus: str) -> tuple[str, ...]:
+        """The tasks that a corpus is needed for, in the profile's order; all where nothing compares it."""
+        needed = {task for one in self.comparisons.values() if corpus in one.members for task in self.tasks_of(one)}
+        augmentation = self.training.augmentation
+        if not needed or (augmentation and augmentation.corpus == corpus):
+            return self.tasks
+        return tuple(task for task in self.tasks if task in needed)
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder in outputs/."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the "real" texts are the bundled stand-in, whose figures are evidence of nothing."""
+        return self.data.source == "bundled"
+
+    def changed(self, overrides: dict[str, Any]) -> Profile:
+        """This profile with some keys set anew, for example {"training.seeds": [0]}."""
+        return build_profile(self.model_dump(mode="json"), overrides)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file, by the safe loader."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SynthgapError(f"'{path.name}' is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
+    return values
+
+
+def build_profile(values: dict[str, Any], overrides: Mapping[str, Any], where: str = "profile") -> Profile:
+    for key, value in overrides.items():
+        _set(values, key, value)
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise SynthgapError(f"{where}: {explain(error, Profile)}") from error
+
+
+def parse_overrides(pairs: list[str]) -> dict[str, Any]:
+    """["training.seeds=[0, 1]"] -> {"training.seeds": [0, 1]}; values are YAML."""
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SynthgapError(f"--set takes key=value, for example training.seeds=[0], not '{pair}'")
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SynthgapError(f"--set {key}: '{value}' is no valid YAML value") from error
+    return overrides
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """A pydantic error as one sentence: the key at fault, and what is allowed there."""
+    first = error.errors()[0]
+    loc = first["loc"]
+    if loc[:2] == ("training", "classifiers"):
+        loc = (*loc[:3], *loc[4:])  # without the kind, which pydantic adds after the classifier's name
+    if loc[:1] in {("llms",), ("corpora",)} and len(loc) > 2:
+        loc = (*loc[:2], *loc[3:])  # and without the backend, or the kind of corpus
+    if loc[:1] == ("training",) and loc[2:3] == ("seeds",):
+        loc = (*loc[:4], *loc[5:])  # and without which of the two ways to write seeds
+    key = ".".join(map(str, loc))
+    if first["type"] == "extra_forbidden":
+        parent = _model_at(model, first["loc"][:-1])
+        return str(unknown("key", key, parent.model_fields if parent else []))
+    message = first["msg"][0].lower() + first["msg"][1:]
+    given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
+    more = f"; {error.error_count() - 1} more like it" if error.error_count() > 1 else ""
+    return f"'{key}': {message}{given}{more}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    kinds: dict[Any, type[BaseModel]] = {
+        **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
+        **{"recorded": RecordedSettings, "openai": OpenAISettings, "transformers": LocalSettings},
+        **{"generated": GeneratedCorpus, "imported": ImportedCorpus},
+    }
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else kinds.get(part)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for part in parents:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise SynthgapError(f"--set {dotted}: '{part}' holds one value and no keys")
+    values[last] = value

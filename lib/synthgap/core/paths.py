@@ -1,0 +1,52 @@
+"""Where things are: the project, its data and outputs, and what the package brings along."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def root() -> Path:
+    """The folder of the project: SYNTHGAP_HOME, or the nearest one above with configs/ and notebooks/."""
+    if home := os.environ.get("SYNTHGAP_HOME"):
+        return Path(home)
+    here = Path.cwd()
+    for folder in (here, *here.parents, *PACKAGE.parents):
+        if (folder / "configs").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise SynthgapError(
+        f"no synthgap project at or above '{here}': go to its folder, or name it in the variable SYNTHGAP_HOME"
+    )
+
+
+def bundled(*parts: str) -> Path:
+    """A file or folder of the package's bundled data."""
+    return PACKAGE.joinpath("bundled", *parts)
+
+
+def data_folder() -> Path:
+    """The folder of the source `folder`: SYNTHGAP_DATA (set by --data), or data/ in the project."""
+    return Path(os.environ.get("SYNTHGAP_DATA") or root() / "data")
+
+
+def outputs_folder(profile: Profile) -> Path:
+    """outputs/<profile>, or outputs/<profile>-<variant>; below SYNTHGAP_OUTPUTS (set by --output) or in the project."""
+    return _outputs() / profile.folder_name
+
+
+def base_folder(profile: Profile) -> Path:
+    """outputs/<profile>, whose answers and runs its variants share."""
+    return _outputs() / profile.name
+
+
+def _outputs() -> Path:
+    return Path(os.environ.get("SYNTHGAP_OUTPUTS") or root() / "outputs")
+
+
+def known_profiles() -> list[str]:
+    return sorted(path.stem for path in (root() / "configs").glob("*.yaml"))

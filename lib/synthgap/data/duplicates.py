@@ -1,0 +1,61 @@
+"""Texts that repeat others, exactly or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from rapidfuzz import fuzz, process
+from rapidfuzz.utils import default_process
+from scipy.spatial.distance import cdist
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789"
+BLOCK = 256  # texts compared with all earlier ones at once
+
+
+def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop texts that repeat inside a split or stand in two splits; the test split keeps its copy, then validation."""
+    priority = frame["split"].map({"test": 0, "validation": 1, "train": 2})
+    ordered = frame.assign(_text=frame["text"].str.strip(), _priority=priority).sort_values("_priority", kind="stable")
+    inside = ordered.duplicated(["split", "_text"])
+    across = ordered.duplicated("_text") & ~inside
+    kept = frame.loc[sorted(ordered.index[~(inside | across)])]
+    return kept.reset_index(drop=True), {
+        "repeats a text of its split": int(inside.sum()),
+        "stands in another split": int(across.sum()),
+    }
+
+
+def normalised(text: str) -> str:
+    """Lower case, letters and digits only, single spaces; text in signs alone (emoji) stays as it is."""
+    return " ".join(default_process(text).split()) or text.strip()
+
+
+def close_pairs(texts: Sequence[str], cutoff: float) -> Iterator[list[int]]:
+    """For each text the places of the earlier ones that could be similar to it from `cutoff` percent on.
+
+    rapidfuzz's similarity is 1 less the letters to insert or delete by the letters of both texts. Each such edit
+    changes how often one letter is there by one, so that texts whose letter counts are too far apart need no
+    comparison: nearly all pairs.
+    """
+    counts = np.array([_letter_counts(text) for text in texts], dtype=float).reshape(len(texts), len(LETTERS) + 1)
+    sizes = counts.sum(axis=1)
+    for start in range(0, len(texts), BLOCK):
+        stop = min(start + BLOCK, len(texts))
+        apart = cdist(counts[start:stop], counts[:stop], "cityblock")
+        near = apart <= (1 - cutoff / 100) * (sizes[start:stop, None] + sizes[:stop]) + 1e-6
+        for number, row in enumerate(near):
+            yield np.flatnonzero(row[: start + number]).tolist()
+
+
+def _letter_counts(text: str) -> list[int]:
+    """How often each of LETTERS is there, and all other signs together."""
+    known = [text.count(letter) for letter in LETTERS]
+    return [*known, len(text) - sum(known)]
+
+
+def closest(plain: str, others: Mapping[str, str], cutoff: float) -> tuple[str, float] | None:
+    """Key and similarity (percent) of the most similar of `others` from `cutoff` on."""
+    found = process.extractOne(plain, others, scorer=fuzz.ratio, score_cutoff=cutoff)
+    return (found[2], round(found[1], 1)) if found else None

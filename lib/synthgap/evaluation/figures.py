@@ -1,0 +1,219 @@
+"""Figures of scores: gaps by task and by subjectivity, learning curves, worth, mixes and what they gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.path import Path
+
+from synthgap.core.config import REAL
+from synthgap.core.errors import SynthgapError, unknown
+from synthgap.evaluation.gaps import gaps_to_reference
+from synthgap.evaluation.learning_curves import at_middle_size
+from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mixed_corpus
+from synthgap.evaluation.table_1 import name_in_sentence
+from synthgap.figures import (
+    INK,
+    QUIET,
+    Drawing,
+    Drawn,
+    Look,
+    Series,
+    classifiers_of,
+    interval_panels,
+    legend_above,
+    log_axis,
+    plot_curves,
+    rows_beside,
+    short_title,
+    task_order,
+    task_panels,
+)
+from synthgap.tables import ReadTable, format_p, matching, seeds_note
+from synthgap.tasks import paper_order
+
+FILLED = "Filled: p < 0.05 (Holm), for these classifiers"
+OTHER_MARKERS = "*hpd8"  # none of a corpus
+ARROW = [(-1, 0), (-0.2, 0.6), (-0.2, 0.2), (1, 0.2), (1, -0.2), (-0.2, -0.2), (-0.2, -0.6)]  # to the left
+LEFT, RIGHT = Path(ARROW), Path([(-x, y) for x, y in ARROW])
+WORTH_TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0)
+
+
+# --------------------------------------------------------------------------------------------------------------- gaps
+
+
+def draw_gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
+    """The gap of every corpus to the reference, in points; of a further comparison where one is named."""
+    gaps = gaps_to_reference(read(f"gaps_{comparison}" if comparison else "gaps"))
+    if gaps.empty:
+        raise SynthgapError("there is no gap to draw: the comparison has one corpus")
+    figure, axes = interval_panels(gaps, look, value="gap", label=_gap_label(gaps, look), line=0)
+    legend_above(figure, axes[0], FILLED)
+    return figure, ""
+
+
+def draw_gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
+    """The gap to the reference against the tasks' place in the paper's order, a panel for each classifier."""
+    gaps, correlations = gaps_to_reference(read("gaps")), read("gap_by_subjectivity")
+    order = paper_order(gaps["task"].unique())
+    gaps = gaps.assign(place=gaps["task"].map(order)).dropna(subset="place")
+    if gaps.empty:
+        raise SynthgapError("no task has both a gap and a place in the paper's order of subjectivity")
+    classifiers = classifiers_of(gaps)
+    figure, axes = look.panels(len(classifiers), 5, columns=2, sharex=True, sharey=True)
+    for ax, classifier in zip(axes, classifiers, strict=True):
+        own = {"classifier": classifier}
+        plot_gap_by_subjectivity(matching(gaps, own), matching(correlations, own), look, ax)
+        ax.set_title(classifier, fontsize="small")
+        titles = [str(place) if look.narrow else short_title(task) for task, place in order.items()]
+        ax.set_xticks(list(order.values()), titles, rotation=0 if look.narrow else 90)
+    axes[0].set_ylabel(_gap_label(gaps, look))
+    note = "Across: tasks, from least to most subjective in the paper's order (unverified)."
+    return figure, f"{note} rho: Spearman's, of gap and order, with its 95 % interval."
+
+
+def plot_gap_by_subjectivity(gaps: pd.DataFrame, correlations: pd.DataFrame, look: Look, ax: Axes) -> Axes:
+    """Gap against the task's place in an order of subjectivity (1 = least), with Spearman's rho of each corpus.
+
+    Args:
+        gaps: one classifier's rows of `gaps_to_reference`, with the column place.
+        correlations: the classifier's rows of `gap_by_subjectivity`.
+    """
+    rho, corpora = correlations.set_index("corpus"), look.present(gaps)
+    ax.axhline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
+    for number, (rows, series) in enumerate(look.by_corpus(gaps)):
+        label = series.title
+        if corpora[number] in rho.index:
+            found = rho.loc[corpora[number]]
+            values = f"{found['rho']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]".replace("-", "−")
+            label += f"\nrho {values}" + ("" if look.narrow else f", {format_p(found['p'])}")
+        x = rows["place"] + rows_beside(1, number, len(corpora))[0]
+        ax.vlines(x, rows["low"], rows["high"], color=series.colour)
+        ax.scatter(x, rows["gap"], color=series.colour, marker=series.marker, label=label, zorder=3)
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.06), alignment="left", fontsize="small")
+    return ax
+
+
+def _gap_label(gaps: pd.DataFrame, look: Look) -> str:
+    return f"gap to {name_in_sentence(look, gaps['baseline'].iloc[0])} (macro-F1)"
+
+
+# ---------------------------------------------------------------------------------------------------- learning curves
+
+
+def draw_learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
+    """A small panel for each task: macro-F1 against training texts per label."""
+    points = _of_classifier(read("learning_curves"), classifier)
+    columns = {"texts_per_label": "n", "macro_f1": "value", "macro_f1_low": "low", "macro_f1_high": "high"}
+    curves = points.rename(columns=columns)
+    figure = task_panels(curves, look, plot_curves, 2.4, sharex=look.narrow, sharey=look.narrow)
+    figure.supylabel(f"macro-F1, {classifier}", fontsize="medium")
+    return figure, f"Across: training texts per label. Bands: 95 % intervals. {seeds_note(points)}"
+
+
+def draw_worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
+    """How many texts of the reference one text of each other corpus is worth; arrows where only a bound is known."""
+    worth = at_middle_size(_of_classifier(read("worth"), classifier))
+    values = ["worth", "low", "high"]
+    shown = worth.assign(**{name: worth[name].clip(worth["least"], worth["most"]) for name in values})
+    bounded = shown["worth"] != worth["worth"]
+    dots = shown.assign(worth=shown["worth"].mask(bounded))
+    reference = name_in_sentence(look, read("learning_curves")["corpus"].iloc[0])
+    label = f"{reference} texts that one synthetic text is worth"
+    figure, (ax, *_) = interval_panels(dots, look, value="worth", label=label, line=1)
+    tasks, corpora = task_order(worth), look.present(worth)
+    arrows: dict[str, Any] = {"s": 3 * plt.rcParams["lines.markersize"] ** 2, "zorder": 3}
+    for row in shown[bounded].itertuples():
+        height = rows_beside(len(tasks), corpora.index(row.corpus), len(corpora))[tasks.index(row.task)]
+        arrow, colour = LEFT if row.worth == row.least else RIGHT, look.corpora[row.corpus].colour
+        ax.scatter(row.worth, height, marker=arrow, color=colour, **arrows)
+    ax.scatter([], [], marker=LEFT, color=QUIET, label="only a bound is known", **arrows)
+    log_axis(ax, WORTH_TICKS)
+    legend_above(figure, ax)
+    return figure, f"At the size in the middle of each learning curve. {seeds_note(worth)}"
+
+
+# -------------------------------------------------------------------------------------------------------------- mixes
+
+
+def draw_mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
+    """Macro-F1 of the examples alone, the synthetic texts alone, both, and as many real texts."""
+    scores = _of_classifier(read("mixes"), classifier)
+    series = mix_series(scores["mix"].unique(), look)
+    if not series:
+        raise SynthgapError("no examples were mixed: the corpus was written without any")
+    figure, axes = interval_panels(scores, look, value="macro_f1", series=series, by="mix", label="macro-F1")
+    legend_above(figure, axes[0])
+    return figure, seeds_note(scores)
+
+
+def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
+    """How the mixes look that are compared with each other, those of the four that there are.
+
+    Texts of a corpus alone look as the corpus does everywhere; what is no corpus has no corpus's colour or marker.
+    """
+    corpus = mixed_corpus(mixes)
+    own, real = look.corpora[corpus], look.corpora[REAL]
+    series = {
+        EXAMPLES: Series("Examples alone", "#969696", "h"),
+        corpus: Series(f"{own.title} alone", own.colour, own.marker),
+        f"{EXAMPLES} + {corpus}": Series(f"Examples and {own.title}", INK, "*"),
+        AS_MANY: Series("Real, as many as both", real.colour, real.marker),
+    }
+    return {mix: one for mix, one in series.items() if mix in mixes}
+
+
+def draw_augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
+    """What synthetic texts add to growing amounts of real ones, in points."""
+    gains = _of_classifier(read("augmentation").query("real_texts > 0"), classifier)
+    amounts = sorted(gains["real_texts"].unique())
+    series = {
+        texts: Series(f"{texts} real texts per label", f"{0.7 - 0.7 * at / len(amounts):.2f}", OTHER_MARKERS[at % 5])
+        for at, texts in enumerate(amounts)  # the more, the darker a grey
+    }
+    label = f"gain from {look.title(mixed_corpus(gains['mix'].unique()))} texts (macro-F1)"
+    figure, axes = interval_panels(gains, look, value="gain", series=series, by="real_texts", label=label, line=0)
+    legend_above(figure, axes[0], FILLED)
+    return figure, seeds_note(_of_classifier(read("mixes"), classifier))
+
+
+def _of_classifier(table: pd.DataFrame, classifier: str) -> pd.DataFrame:
+    rows = matching(table, {"classifier": classifier})
+    if rows.empty:
+        raise unknown("classifier", classifier, classifiers_of(table))
+    return rows
+
+
+GAP_BY_TASK = Drawing(
+    "gap_by_task",
+    "Gap in macro-F1 between synthetic and real training texts, by task, with 95 % intervals.",
+    draw_gap_by_task,
+)
+GAP_BY_SUBJECTIVITY = Drawing(
+    "gap_by_subjectivity",
+    "Gap in macro-F1 against the paper's order of subjectivity (unverified).",
+    draw_gap_by_subjectivity,
+)
+LEARNING_CURVES = Drawing(
+    "learning_curves",
+    "Macro-F1 against training texts per label, by task and corpus, with 95 % intervals.",
+    draw_learning_curves,
+)
+WORTH = Drawing(
+    "worth", "How many real texts one synthetic text is worth, by task and corpus, with 95 % intervals.", draw_worth
+)
+MIXES = Drawing(
+    "mixes",
+    "Macro-F1 of few-shot examples, synthetic texts, both, and as many real texts, with 95 % intervals.",
+    draw_mixes,
+)
+AUGMENTATION = Drawing(
+    "augmentation",
+    "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.",
+    draw_augmentation,
+)
+DRAWINGS = (GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, MIXES, AUGMENTATION)

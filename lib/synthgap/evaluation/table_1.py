@@ -1,0 +1,99 @@
+"""Table 1 as people read it: corpora side by side, what is lost against the reference, and the paper's figures."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from synthgap.core.config import REAL, Profile
+from synthgap.core.paths import bundled
+from synthgap.evaluation.gaps import gaps_to_reference
+from synthgap.figures import Look
+from synthgap.tables import matching
+from synthgap.tasks import load_task, tasks_in_paper_order
+
+SIGNIFICANT = "Holm-corrected p < 0.05, for these trained classifiers"
+UNVERIFIED = (
+    "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
+    "columns' mean drops agree with the averages in the paper's text, and one cell is empty."
+)
+
+
+def table_1(
+    table: pd.DataFrame, gaps: pd.DataFrame, profile: Profile, classifier: str, metric: str = "macro_f1"
+) -> pd.DataFrame:
+    """Table 1 for people: a row for each task in the paper's order, corpora side by side with what is lost.
+
+    Cells are "mean ± deviation over seeds [95 % interval]"; a loss bears * where its Holm-corrected p is below 0.05.
+
+    Args:
+        table, gaps: as `evaluate` gives them.
+    """
+    look, table = Look.of(profile), matching(table, {"classifier": classifier})
+    tasks = tasks_in_paper_order(table["task"].unique())
+    shown = pd.DataFrame({"Task": [load_task(task).title for task in tasks]}, index=tasks)
+    for corpus in look.present(table):
+        key, title = {"classifier": classifier, "corpus": corpus}, look.title(corpus)
+        shown[title] = matching(table, key).set_index("task").apply(_score, axis=1, metric=metric)
+        losses = matching(gaps_to_reference(gaps, metric), key).set_index("task")
+        if len(losses):
+            baseline = name_in_sentence(look, losses["baseline"].iloc[0])
+            shown[f"{title} − {baseline}"] = losses.apply(_gap, axis=1)
+    published = _published(table, profile, metric)
+    if not published.empty:
+        shown["Published, unverified"] = published.agg(" / ".join, axis=1)
+    return shown.reset_index(drop=True)
+
+
+def table_1_notes(table: pd.DataFrame, profile: Profile) -> list[str]:
+    """What a reader must know beside Table 1, which shows these rows."""
+    least, most = table["n_train"].min(), table["n_train"].max()
+    sizes = f"{least:,} to {most:,} training texts per task, the same for every corpus"
+    seeds = ", ".join(map(str, sorted(table["seeds"].unique())))
+    notes = [
+        f"Mean ± standard deviation over seeds [95 % interval over test items and seeds], in percent; {sizes}; "
+        f"seeds: {seeds}. A deviation of 0.0 means that every seed drew the same texts (all there were) and the "
+        "classifier has no randomness of its own; with one seed there is no deviation. "
+        f"* {SIGNIFICANT} (paired randomisation test, corrected over the tasks)."
+    ]
+    published = _published(table, profile, "macro_f1")
+    if not published.empty:
+        notes.append(f"{UNVERIFIED} Order of its figures: {' / '.join(published.columns).replace('_', '-')}.")
+    return notes
+
+
+def name_in_sentence(look: Look, corpus: str) -> str:
+    """How a corpus is called within a sentence."""
+    return "real" if corpus == REAL else look.title(corpus)
+
+
+def published_table() -> pd.DataFrame:
+    """Table 1 of arXiv 2310.07849 as written down in the package; UNVERIFIED, see bundled/reference/README.md.
+
+    Columns task, order, encoder, corpus, macro_f1, accuracy; one cell is empty.
+    """
+    return pd.read_csv(bundled("reference", "paper_table1.csv"))
+
+
+def _published(table: pd.DataFrame, profile: Profile, metric: str) -> pd.DataFrame:
+    """The paper's figures for a table's tasks (rows) and corpora (columns), as texts.
+
+    Without columns where no corpus but `real` has any, and without rows where the paper has none of the tasks.
+    """
+    present = set(table["corpus"])
+    names = dict.fromkeys(corpus.published for name, corpus in profile.corpora.items() if name in present)
+    columns = [*sorted(present & {REAL}), *(name for name in names if name)]
+    rows = matching(published_table(), {"encoder": "roberta"}).pivot(index="task", columns="corpus", values=metric)
+    rows = rows.reindex(index=table["task"].unique(), columns=columns)
+    if columns == [REAL] or rows.isna().all(axis=None):
+        return pd.DataFrame()
+    return rows.map(lambda score: "–" if pd.isna(score) else f"{score:.1f}")
+
+
+def _score(row: pd.Series, metric: str) -> str:
+    deviation = "" if pd.isna(row[f"{metric}_sd"]) else f" ± {row[f'{metric}_sd']:.1f}"
+    return f"{row[metric]:.1f}{deviation} [{row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f}]"
+
+
+def _gap(row: pd.Series) -> str:
+    points = f"{row['gap']:+.1f}".replace("-", "−")
+    return ("0.0" if points in {"+0.0", "−0.0"} else points) + ("*" if row["p_holm"] < 0.05 else "")

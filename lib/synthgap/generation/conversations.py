@@ -1,0 +1,103 @@
+"""The paper's conversations with an LLM: what it is asked turn by turn, and with which few-shot examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Any
+
+from synthgap.core.config import GenerationSettings, Setting
+from synthgap.data.draws import draw_places
+from synthgap.data.real import RealData
+from synthgap.llm.base import LLM, Answer, Conversation, Message
+from synthgap.llm.recorded import RecordedLLM
+from synthgap.tasks import Task
+
+NO_ANSWER = Answer("", "", None, "")  # of a turn that waits for it
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One request and its answer.
+
+    Attributes:
+        conversation: everything up to and including the request.
+        examples: {id: text as shown} of the few-shot examples; empty for zero-shot.
+        drawn: whether the examples were drawn here; False where the recording names them.
+    """
+
+    conversation: Conversation
+    answer: Answer = NO_ANSWER
+    examples: dict[str, str] = field(default_factory=dict)
+    drawn: bool = True
+
+    @property
+    def history(self) -> Conversation:
+        """The conversation with the answer."""
+        return self.conversation.then("assistant", self.answer.text)
+
+
+def texts_wanted(task: Task, settings: GenerationSettings) -> int:
+    """How many texts of each label are asked for."""
+    return settings.texts_per_label or task.texts_per_label
+
+
+def turns_needed(task: Task, texts: int) -> int:
+    """Requests of one conversation that asks for `texts` texts."""
+    return ceil(texts / task.texts_per_turn)
+
+
+def with_prompt(data: RealData, settings: GenerationSettings, answer_format: str | None = None) -> RealData:
+    """The data, their task having the few-shot pool, number of examples and prompts that the settings name.
+
+    Args:
+        answer_format: in place of the task's own `format`; for structured output.
+    """
+    task = data.task
+    asked: dict[str, dict[str, Any]] = {
+        "few_shot": {"pool_share": settings.pool_share, "examples_per_turn": settings.examples_per_turn},
+        "prompts": {"diversity": settings.diversity_prompt, "format": answer_format},
+    }
+    changed = {
+        part: getattr(task, part).model_copy(update={key: value for key, value in new.items() if value is not None})
+        for part, new in asked.items()
+    }
+    return replace(data, task=task.model_copy(update=changed))
+
+
+def begin_conversation(task: Task, setting: Setting, label: str, number: int = 0) -> Conversation:
+    """A conversation that holds the task's context alone.
+
+    Args:
+        number: of several conversations for one label.
+    """
+    return Conversation(task.name, setting, label, (Message("system", task.prompts.context),), number)
+
+
+def next_request(before: Conversation, data: RealData, llm: LLM) -> Turn:
+    """The turn that follows, without its answer: the request, from the second on after the diversity prompt.
+
+    A few-shot request shows fresh examples in every turn. A recording names those that it was answered to; where these
+    data do not have them (the stand-in does not), examples are drawn from the label's pool.
+    """
+    task, label, turn = data.task, before.label, before.turn
+    if before.setting != "few_shot":
+        return Turn(before.then("user", task.request(label, turn)))
+    train, keys = data.train_texts, llm.example_ids(before) or ()
+    drawn = not keys or any(key not in train for key in keys)
+    if drawn:
+        pool, number = data.pool_ids(label), f" {before.number}" if before.number else ""
+        places = draw_places(pool, task.few_shot.examples_per_turn, turn, f"examples {label}{number}")
+        keys = tuple(pool[place] for place in places)
+    examples = {key: task.shown_example(train[key]) for key in keys}
+    return Turn(before.then("user", task.request(label, turn, list(examples.values()))), examples=examples, drawn=drawn)
+
+
+def run_conversation(data: RealData, setting: Setting, label: str, llm: RecordedLLM, texts: int) -> list[Turn]:
+    """The whole conversation for one label, which asks for `texts` texts."""
+    conversation, turns = begin_conversation(data.task, setting, label), []
+    for _ in range(turns_needed(data.task, texts)):
+        request = next_request(conversation, data, llm)
+        turns.append(replace(request, answer=llm.answer(request.conversation)))
+        conversation = turns[-1].history
+    return turns

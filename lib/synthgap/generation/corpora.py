@@ -1,0 +1,191 @@
+"""Corpora as tables and files: a task's texts, where they come from, and how they are kept and read again.
+
+`synthetic/<corpus>.parquet` holds all tasks of a corpus, each with its provenance inside the file, and
+`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported corpus ids and digests are kept and no texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from synthgap.core.config import GenerationSettings, ImportedCorpus, Profile, Setting
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import digest, parquet_about, write_parquet
+from synthgap.data.imported import read_imported
+from synthgap.data.real import RealData
+from synthgap.generation.conversations import Turn, run_conversation, texts_wanted
+from synthgap.generation.filtering import LEDGER_COLUMNS, are_real, filter_answers
+from synthgap.llm.base import LLM
+from synthgap.llm.recorded import RecordedLLM
+from synthgap.tasks import Task, load_task
+
+
+@dataclass(frozen=True)
+class CorpusTexts:
+    """The texts of one task in one corpus.
+
+    Attributes:
+        texts: columns id, text, label; of a generated corpus also turn and position.
+        ledger: the texts that were rejected; columns as in LEDGER_COLUMNS. Imported texts have none.
+        turns: all requests and answers of a generated corpus, in order.
+        provenance: who wrote the texts, under which prompts and settings, and how many were kept.
+    """
+
+    texts: pd.DataFrame
+    ledger: pd.DataFrame
+    turns: Sequence[Turn]
+    provenance: dict[str, Any]
+
+
+ByTaskAndCorpus = Mapping[tuple[str, str], CorpusTexts]
+
+
+def corpora_of_task(profile: Profile, task: str) -> list[str]:
+    """The corpora that a profile needs for a task, in its order; without `real`."""
+    return [name for name in profile.corpora if task in profile.tasks_of_corpus(name)]
+
+
+def from_recording(
+    data: RealData, corpus: str, setting: Setting, llm: RecordedLLM, settings: GenerationSettings
+) -> CorpusTexts:
+    """A task's texts as a recording has them: one conversation for each label."""
+    texts = texts_wanted(data.task, settings)
+    turns = [turn for label in data.task.labels for turn in run_conversation(data, setting, label, llm, texts)]
+    return from_answers(data, corpus, setting, llm, settings, turns)
+
+
+def from_answers(
+    data: RealData, corpus: str, setting: Setting, llm: LLM, settings: GenerationSettings, turns: Sequence[Turn]
+) -> CorpusTexts:
+    """The texts in the answers of all turns of a task, with their ledger and provenance."""
+    task, few_shot = data.task, setting == "few_shot"
+    texts, ledger = filter_answers(task, corpus, turns, settings.near_duplicate)
+    about = {
+        "setting": setting,
+        "llm_fingerprint": llm.fingerprint,
+        "prompts": task.prompts.model_dump(),
+        "settings": settings.model_dump(mode="json"),
+        "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
+        "real_data": data.fingerprint if few_shot else None,
+        "examples": "none" if not few_shot else "drawn here" if any(turn.drawn for turn in turns) else "as recorded",
+        "asked": len(turns) * task.texts_per_turn,
+        "received": len(texts) + len(ledger),
+        "rejected": dict(sorted(Counter(ledger["reason"]).items())),
+    }
+    return CorpusTexts(texts, ledger, turns, _provenance(task, corpus, llm.model, texts, turns) | about)
+
+
+def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str) -> CorpusTexts:
+    """A task's texts of an imported corpus."""
+    texts, dropped = read_imported(settings, task, corpus)
+    about = {
+        "imported": settings.model_dump(mode="json", include={"file", "rows", "text_column", "label_column"}),
+        "received": len(texts) + sum(dropped.values()),
+        "rejected": dropped,
+    }
+    none = pd.DataFrame(columns=LEDGER_COLUMNS)
+    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+
+
+def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
+    """What is told of every corpus; `example_ids` are those of the real texts shown for each label."""
+    examples: dict[str, set[str]] = {label: set() for label in task.labels}
+    for turn in turns:
+        examples[turn.conversation.label] |= set(turn.examples)
+    return {
+        **{"task": task.name, "corpus": corpus, "written_by": written_by},
+        **{"setting": None, "real_data": None, "examples": "none", "asked": None},
+        "example_ids": {label: sorted(ids) for label, ids in examples.items()},
+        "accepted": len(texts),
+        "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def corpus_file(folder: Path, corpus: str) -> Path:
+    return folder / f"{corpus}.parquet"
+
+
+def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Mapping[str, RealData]) -> list[Path]:
+    """Write every corpus that has texts; no text of an imported corpus, and no rejected one that repeats a real text.
+
+    Args:
+        real: {task: its real texts}.
+    """
+    written = []
+    for corpus, settings in profile.corpora.items():
+        by_task = {task: one for (task, name), one in made.items() if name == corpus}
+        if not by_task:
+            continue
+        about = {"corpus": corpus, "tasks": {task: one.provenance for task, one in by_task.items()}}
+        texts = pd.concat([one.texts.assign(task=task) for task, one in by_task.items()], ignore_index=True)
+        if isinstance(settings, ImportedCorpus):
+            kept, ledgers = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]], []
+        else:
+            kept = texts[["id", "task", "text", "label", "turn", "position"]]
+            ledgers = [_without_real_texts(one, real[task]) for task, one in by_task.items()]
+        written.append(write_parquet(corpus_file(folder, corpus), kept, about))
+        if ledgers:
+            ledger = pd.concat(ledgers, ignore_index=True)
+            written.append(write_parquet(folder / f"{corpus}.rejected.parquet", ledger, about))
+    return written
+
+
+def _digests(texts: pd.DataFrame) -> list[str]:
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts["text"]]
+
+
+def _without_real_texts(made: CorpusTexts, data: RealData) -> pd.DataFrame:
+    """The ledger, "" in place of each text that repeats a real one."""
+    ledger, examples = made.ledger, {text for turn in made.turns for text in turn.examples.values()}
+    hidden = (ledger["reason"] == "copy_of_example") | are_real(ledger["text"], examples, data.frame["text"])
+    return ledger.assign(text=ledger["text"].mask(hidden, ""))
+
+
+def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.DataFrame:
+    """The texts of a task in a corpus: columns id, text, label; of a generated one also turn and position.
+
+    Imported texts are read from their file, which must be as it was when 01 read it.
+
+    Raises:
+        SynthgapError: the generation stage has not written them, or a file has changed since.
+    """
+    provenance(folder, corpus, task)  # refuses what is not there
+    kept = pd.read_parquet(corpus_file(folder, corpus), filters=[("task", "==", task)])
+    settings = profile.corpora[corpus]
+    if not isinstance(settings, ImportedCorpus):
+        return kept.drop(columns="task")
+    texts, _ = read_imported(settings, load_task(task), corpus)
+    if texts["id"].tolist() != kept["id"].tolist() or _digests(texts) != kept["sha256"].tolist():
+        raise SynthgapError(
+            f"the file of corpus '{corpus}' has other texts of task '{task}' than when 01_generation read it; put the "
+            "old file back, or run the stage 01_generation again"
+        )
+    return texts
+
+
+def load_corpora(folder: Path, profile: Profile, task: str) -> dict[str, pd.DataFrame]:
+    """{corpus: texts of a task}: every corpus that the profile needs for the task, in its order; without `real`."""
+    return {name: load_corpus(folder, profile, name, task) for name in corpora_of_task(profile, task)}
+
+
+def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:
+    """Where a task's texts in a corpus come from.
+
+    Raises:
+        SynthgapError: the generation stage has not written any.
+    """
+    path = corpus_file(folder, corpus)
+    about = parquet_about(path)["tasks"] if path.is_file() else {}
+    if task not in about or not about[task]["accepted"]:
+        raise SynthgapError(f"'{path.name}' has no texts of task '{task}' yet; run the stage 01_generation first")
+    return about[task]

@@ -1,0 +1,315 @@
+"""Every corpus of a profile: recordings replayed, files read, and live LLMs asked in many conversations at once.
+
+Conversations with live LLMs share one event loop; one that fails ends alone. Every answer is in the response log before
+it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from tqdm import tqdm
+
+from synthgap.core.config import GeneratedCorpus, GenerationSettings, ImportedCorpus, Profile, Setting
+from synthgap.core.errors import SynthgapError
+from synthgap.data.duplicates import normalised
+from synthgap.data.real import RealData
+from synthgap.generation.conversations import Turn, begin_conversation, next_request, texts_wanted, with_prompt
+from synthgap.generation.corpora import (
+    ByTaskAndCorpus,
+    CorpusTexts,
+    corpora_of_task,
+    from_answers,
+    from_file,
+    from_recording,
+)
+from synthgap.llm import connect
+from synthgap.llm.base import Conversation, Usage
+from synthgap.llm.budget import BudgetReached, Money
+from synthgap.llm.logged import LoggedLLM, RequestFailed
+from synthgap.llm.recorded import RecordedLLM
+from synthgap.llm.response_log import ResponseLog
+from synthgap.tables import writer_of
+
+Result = TypeVar("Result")
+COST_COLUMNS = [
+    *("task", "corpus", "label", "answers", "served", "prompt_tokens", "completion_tokens"),
+    *("accepted", "tokens_per_text", "cost", "cost_per_text", "unanswered", "unanswered_cost"),
+]
+FILTER = ThreadPoolExecutor(1)  # texts are filtered beside the requests, and one task's at a time: it takes memory
+
+
+@dataclass(frozen=True)
+class Job:
+    """The texts of a task in a corpus, which a live LLM is to write."""
+
+    corpus: str
+    setting: Setting
+    data: RealData
+    llm: LoggedLLM
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A label that did not get its number of texts, and why."""
+
+    task: str
+    corpus: str
+    label: str
+    accepted: int
+    wanted: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        place = f"{self.task} / {self.corpus} / {self.label}"
+        return f"{place}: {self.accepted} of {self.wanted} texts ({'; '.join(self.reasons)})"
+
+
+def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path) -> dict[tuple[str, str], CorpusTexts]:
+    """{(task, corpus): texts} of every corpus of a profile, for the tasks that it is needed for.
+
+    Args:
+        real: {task: its real texts}.
+        log_file: the response log of live answers.
+
+    Raises:
+        SynthgapError: labels are short of texts because requests failed; what was answered is kept.
+    """
+    places = [(task, corpus) for task in real for corpus in corpora_of_task(profile, task)]
+    made: dict[tuple[str, str], CorpusTexts] = {}
+    jobs = []
+    with open_llms(profile, log_file) as llms:
+        for task, corpus in tqdm(places, desc="corpora", mininterval=2):
+            settings = profile.corpora[corpus]
+            if isinstance(settings, ImportedCorpus):
+                made[task, corpus] = from_file(settings, corpus, real[task].task, writer_of(profile, corpus))
+            elif isinstance(llm := llms[settings.llm], LoggedLLM):
+                jobs.append(Job(corpus, settings.setting, real[task], llm))
+            else:
+                made[task, corpus] = from_recording(real[task], corpus, settings.setting, llm, profile.generation)
+        written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
+    for short in shortfalls:
+        tqdm.write(f"short: {short}")
+    refuse_failures(shortfalls, f"synthgap run {profile.name} 01, with the options of this run")
+    return {place: (made | written)[place] for place in places}
+
+
+@contextlib.contextmanager
+def open_llms(profile: Profile, log_file: Path) -> Iterator[dict[str, RecordedLLM | LoggedLLM]]:
+    """The LLMs as `connected` gives them, and the response log open for as long, where one of them needs it."""
+    live = any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
+    with ResponseLog(log_file) if live else contextlib.nullcontext() as log:
+        yield connected(profile, log)
+
+
+def connected(profile: Profile, log: ResponseLog | None) -> dict[str, RecordedLLM | LoggedLLM]:
+    """{name: LLM} of those that write a corpus of the profile."""
+    used = {corpus.llm for corpus in profile.corpora.values() if isinstance(corpus, GeneratedCorpus)}
+    return {name: connect(settings, log) for name, settings in profile.llms.items() if name in used}
+
+
+def generate_live(
+    jobs: Sequence[Job], settings: GenerationSettings, shown: bool = True
+) -> tuple[dict[tuple[str, str], CorpusTexts], list[Shortfall]]:
+    """The texts of all jobs by (task, corpus), and what they are short of; all jobs are done at once.
+
+    Works where an event loop is running already, as in a notebook.
+
+    Args:
+        shown: whether a progress bar says how far it is and what it cost.
+    """
+    wanted = sum(texts_wanted(job.data.task, settings) * len(job.data.task.labels) for job in jobs)
+
+    async def everything() -> list[tuple[CorpusTexts, list[Shortfall]]]:
+        with tqdm(total=wanted, desc="texts", unit="text", mininterval=2, disable=not shown) as bar:
+            try:
+                return await asyncio.gather(*(run_job(job, settings, bar) for job in jobs))
+            finally:
+                for job in jobs:
+                    await job.llm.close()
+
+    done = run_in_own_loop(everything())
+    made = {(job.data.task.name, job.corpus): texts for job, (texts, _) in zip(jobs, done, strict=True)}
+    return made, [short for _, shortfalls in done for short in shortfalls]
+
+
+def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
+    """Raise with every label that failed; one that only reached its limit of turns is no failure.
+
+    Raises:
+        SynthgapError: listing them, and the command to go on.
+    """
+    failed = [short for short in shortfalls if not all("generation.turns" in reason for reason in short.reasons)]
+    if failed:
+        listed = "\n  ".join(map(str, failed))
+        raise SynthgapError(
+            f"{len(failed)} labels are short of texts:\n  {listed}\nwhat was answered is kept; to go on: {command}"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ conversations
+
+
+async def run_job(job: Job, settings: GenerationSettings, bar: tqdm[Any]) -> tuple[CorpusTexts, list[Shortfall]]:
+    """All conversations of a task in a corpus, side by side, until every label has its texts.
+
+    The result depends on the answers alone, not on the order in which they came: conversations take their turns in
+    rounds, and texts are filtered in the order of label, turn and conversation. A conversation that would overflow the
+    context window ends, and a fresh one takes its place.
+
+    Args:
+        bar: over the texts of all jobs.
+    """
+    job = replace(job, data=with_prompt(job.data, settings, job.llm.answer_format))
+    labels = [LabelConversations(job, label, settings) for label in job.data.task.labels]
+    while True:
+        await asyncio.gather(*(one.reach_goal(bar) for one in labels))
+        turns = [turn for one in labels for turn in one.turns]
+        made = await asyncio.get_running_loop().run_in_executor(
+            FILTER, from_answers, job.data, job.corpus, job.setting, job.llm, settings, turns
+        )
+        accepted = made.provenance["accepted_by_label"]
+        short = [one for one in labels if accepted[one.label] < one.wanted]
+        if not any(one.goes_on for one in short):
+            return made, [one.shortfall(accepted[one.label]) for one in short]
+        for one in short:
+            one.goal = len(one.different) + one.wanted - accepted[one.label]
+
+
+@dataclass
+class LabelConversations:
+    """The conversations of one label: rounds of one turn each until there are texts enough.
+
+    Attributes:
+        open: the conversations that go on, by number; with the tokens of the last request and answer.
+        different: texts but for exact repeats; never fewer than will be accepted.
+        wanted, goal: texts to be accepted, and how many different ones are thought to do for these.
+    """
+
+    job: Job
+    label: str
+    settings: GenerationSettings
+    open: list[tuple[Conversation, Usage | None]] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    rounds: int = 0
+    turns: list[Turn] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    different: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.goal = self.wanted = texts_wanted(self.job.data.task, self.settings)
+        self.open = [(self.begin(), None) for _ in range(self.settings.conversations)]
+
+    def begin(self) -> Conversation:
+        """A further conversation."""
+        return begin_conversation(self.job.data.task, self.job.setting, self.label, next(self.numbers))
+
+    @property
+    def goes_on(self) -> bool:
+        return bool(self.open) and self.rounds < self.settings.turns
+
+    async def reach_goal(self, bar: tqdm[Any]) -> None:
+        """Take rounds of turns until there are as many different texts, or no conversation goes on."""
+        while self.goes_on and len(self.different) < self.goal:
+            self.rounds += 1
+            answered = await asyncio.gather(*(self.take_turn(*one, bar) for one in self.open))
+            turns = [turn for turn in answered if turn is not None]
+            self.turns += turns
+            turns.sort(key=lambda turn: turn.conversation.number)
+            self.open = [(turn.history, turn.answer.usage) for turn in turns]
+
+    async def take_turn(self, history: Conversation, used: Usage | None, bar: tqdm[Any]) -> Turn | None:
+        """The next turn of a conversation, or, where it would overflow the context window, the first of a fresh one.
+
+        A conversation that fails ends with its reason.
+        """
+        llm, data, texts = self.job.llm, self.job.data, self.job.data.task.texts_per_turn
+        request = next_request(history, data, llm)
+        if history.turn and not llm.fits(request.conversation, used):
+            history = self.begin()
+            request = next_request(history, data, llm)
+        try:
+            if not history.turn and not llm.fits(request.conversation, None):
+                raise RequestFailed(f"the request does not fit the context window of {llm.context_window} tokens")
+            answer = await llm.ask(llm.request(request.conversation, texts, tuple(request.examples)))
+        except (RequestFailed, BudgetReached) as error:
+            self.reasons.append(f"turn {history.turn + 1}: {error}")
+            return None
+        before = min(len(self.different), self.wanted)
+        self.different |= {normalised(text) for text in answer.parsed.texts[:texts]} - {""}
+        now = min(len(self.different), self.wanted)
+        bar.update(now - before)
+        spent = f"; {llm.spent():.4g} spent on {llm.model}" if llm.money.priced else ""
+        bar.set_postfix_str(f"{data.task.name}/{self.job.corpus}/{self.label}: {now} texts{spent}", refresh=False)
+        return replace(request, answer=answer)
+
+    def shortfall(self, accepted: int) -> Shortfall:
+        reasons = tuple(dict.fromkeys(self.reasons))
+        if self.rounds >= self.settings.turns:
+            reasons = (*reasons, f"the limit of {self.settings.turns} turns is reached (generation.turns)")
+        return Shortfall(self.job.data.task.name, self.job.corpus, self.label, accepted, self.wanted, reasons)
+
+
+def run_in_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine on an event loop in a thread of its own; an interrupt cancels it, so that no more is asked."""
+    running: list[asyncio.Task[Any]] = []
+
+    async def main() -> Result:
+        running.extend(filter(None, [asyncio.current_task()]))
+        return await work
+
+    gc.freeze()  # what was made before (libraries, data) is not searched for garbage after every few answers
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="live LLM") as thread:
+            result = thread.submit(asyncio.run, main())
+            try:
+                return result.result()
+            except BaseException:
+                if running and not result.done():
+                    running[0].get_loop().call_soon_threadsafe(running[0].cancel)
+                raise
+    finally:
+        gc.unfreeze()
+
+
+# -------------------------------------------------------------------------------------------------------------- costs
+
+
+def costs(profile: Profile, made: ByTaskAndCorpus, log_file: Path) -> pd.DataFrame:
+    """What live answers took, all runs of the log together, with COST_COLUMNS; no rows for recordings and files.
+
+    Costs are in the currency of the LLM's prices and missing where it has none. Requests whose answer never came, or
+    came without a count of its tokens, may have been billed: they are `unanswered` and cost at most `unanswered_cost`,
+    which is not in `cost`. Corpora that one LLM writes in the same setting have answers in common, which each is told.
+    """
+    rows = []
+    with open_llms(profile, log_file) as llms:
+        for name, corpus in profile.corpora.items():
+            if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], LoggedLLM):
+                for spent in llm.log.spent(llm.model):
+                    if spent["setting"] == corpus.setting and (spent["task"], name) in made:
+                        accepted = made[spent["task"], name].provenance["accepted_by_label"].get(spent["label"], 0)
+                        rows.append({"corpus": name, **spent, **_priced(spent, accepted, llm.money)})
+    return pd.DataFrame(rows, columns=COST_COLUMNS)
+
+
+def _priced(spent: Mapping[str, Any], accepted: int, money: Money) -> dict[str, float]:
+    """What a label's answers cost, in all and for each accepted text."""
+    texts, price = accepted or float("nan"), 1.0 if money.priced else float("nan")
+    cost = price * money.cost(spent["prompt_tokens"], spent["completion_tokens"])
+    return {
+        "accepted": accepted,
+        "tokens_per_text": (spent["prompt_tokens"] + spent["completion_tokens"]) / texts,
+        "cost": cost,
+        "cost_per_text": cost / texts,
+        "unanswered_cost": price * money.cost(spent["unanswered_prompt"], spent["unanswered_completion"]),
+    }

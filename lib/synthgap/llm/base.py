@@ -1,0 +1,96 @@
+"""What is said to an LLM, what comes back, and what every LLM can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from synthgap.llm.parsing import Parsed, parse
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return len(self.content.encode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation so far; its last message is the request that waits for an answer.
+
+    Attributes:
+        task, setting, label: what the texts are for.
+        messages: context, then user and assistant in turns.
+        number: several conversations may be held for one label.
+    """
+
+    task: str
+    setting: str
+    label: str
+    messages: tuple[Message, ...]
+    number: int = 0
+
+    @property
+    def turn(self) -> int:
+        """The number of answers so far: 0 for the first request."""
+        return sum(message.role == "assistant" for message in self.messages)
+
+    def then(self, role: Literal["user", "assistant"], content: str) -> Conversation:
+        return dataclasses.replace(self, messages=(*self.messages, Message(role, content)))
+
+
+class Usage(NamedTuple):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request.
+
+    Attributes:
+        finish_reason: "stop" for a whole answer, "length" for one cut off by the token limit.
+        usage: tokens as the endpoint counted them; None where nobody counted (recordings).
+        seconds: how long the answer took; None where nobody measured.
+    """
+
+    text: str
+    finish_reason: str
+    usage: Usage | None
+    model: str
+    seconds: float | None = None
+
+    @functools.cached_property
+    def parsed(self) -> Parsed:
+        """Its texts and what is left over. An answer is parsed here, once, and everybody reads this."""
+        return parse(self.text)
+
+
+class LLM(Protocol):
+    """Anything that writes the assistant's part of conversations.
+
+    A recording answers at once (`RecordedLLM.answer`); the others are asked and waited for (`LoggedLLM.ask`).
+    """
+
+    @property
+    def model(self) -> str:
+        """The model's name, as results name it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what determines its answers, beside the conversation."""
+
+    def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
+        """Ids of the few-shot examples that the next request has to show; None: the caller draws them."""
+        return None
+
+    def check(self) -> None:
+        """Refuse what must not or cannot be asked, naming what to set (a key, a budget, a model); asks nothing."""
+        return None

@@ -1,0 +1,181 @@
+"""Recordings: an LLM whose answers were recorded and are given turn by turn; the response log out as one, and back in.
+
+A recording is a folder with `<setting>/<task>.jsonl` (one answer per line) and `recording.yaml`, which says who wrote
+the answers.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from synthgap.core.config import RecordedSettings, read_yaml
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import digest, file_digest, write_text
+from synthgap.core.paths import bundled, root
+from synthgap.llm.base import LLM, Answer, Conversation, Usage
+from synthgap.llm.response_log import ResponseLog
+
+ABOUT = "recording.yaml"
+
+
+def recording_folder(settings: RecordedSettings) -> Path:
+    """The recording of the package that a profile names, or a folder: absolute, or below the project's."""
+    for folder in (bundled("recordings", settings.recording), root() / settings.recording):
+        if folder.is_dir():
+            return folder
+    known = sorted(path.parent.name for path in bundled("recordings").glob(f"*/{ABOUT}"))
+    raise SynthgapError(
+        f"the recording '{settings.recording}' is neither one of the package ({', '.join(known)}) nor a folder"
+    )
+
+
+class RecordedAnswer(BaseModel, frozen=True):
+    """A line of a recording.
+
+    Attributes:
+        n: texts that were asked for.
+        usage: tokens of the prompt and of the answer.
+        key: of the request in a response log; "" where there was none.
+    """
+
+    task: str = ""
+    setting: str = ""
+    label: str
+    conversation: int = 0
+    turn: int
+    n: int = 0
+    example_ids: tuple[str, ...] = ()
+    model: str = ""
+    response: str
+    finish_reason: str = "stop"
+    usage: tuple[int | None, int | None] = (None, None)
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class RecordedLLM(LLM):
+    """Answers turn by turn from a recording's folder, as an endpoint would, whatever the exact prompt.
+
+    Several conversations that were recorded for one label are given as one: their first turns, their second ones, ...
+    """
+
+    folder: Path
+
+    @functools.cached_property
+    def model(self) -> str:
+        """Who wrote the answers, as `recording.yaml` says."""
+        about = self.folder / ABOUT
+        if not about.is_file():
+            return f"recording '{self.folder.name}', which does not say whose"
+        return str(read_yaml(about).get("model", ""))
+
+    @property
+    def fingerprint(self) -> str:
+        files = sorted(self.folder.glob("*/*.jsonl"))
+        return digest({path.relative_to(self.folder).as_posix(): file_digest(path) for path in files})
+
+    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
+        """Refuse a conversation of more turns than were recorded."""
+        recorded = len(self._answers(Conversation(task, setting, label, ())))
+        if turns > recorded:
+            raise SynthgapError(
+                f"the recording of task '{task}', setting '{setting}', label '{label}' holds {recorded} turns, and "
+                f"turn {turns} was asked for; lower generation.texts_per_label or use a live LLM"
+            )
+
+    def answer(self, conversation: Conversation) -> Answer:
+        """The recorded answer to the last request; refused where there is none, see `check_turns`."""
+        if conversation.messages[-1].role != "user":
+            raise ValueError("the last message of a conversation must be the user's request")
+        self.check_turns(conversation.task, conversation.setting, conversation.label, conversation.turn + 1)
+        recorded = self._answers(conversation)[conversation.turn]
+        return Answer(recorded.response, recorded.finish_reason, None, self.model)
+
+    def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
+        following = self._answers(conversation)[conversation.turn :]
+        return following[0].example_ids if following else None
+
+    def _answers(self, conversation: Conversation) -> list[RecordedAnswer]:
+        path = self.folder / conversation.setting / f"{conversation.task}.jsonl"
+        return _answers_by_label(path).get(conversation.label, []) if path.is_file() else []
+
+
+@functools.lru_cache(maxsize=64)
+def _answers_by_label(path: Path) -> dict[str, list[RecordedAnswer]]:
+    """{label: its answers, by turn and conversation}; the turns of each conversation are there without a gap."""
+    labels: dict[str, list[RecordedAnswer]] = {}
+    turns: Counter[tuple[str, int]] = Counter()
+    for line, answer in _read(path):
+        conversation = answer.label, answer.conversation
+        if answer.turn != turns[conversation]:
+            raise SynthgapError(f"'{path.name}', line {line}: turn {answer.turn} instead of {turns[conversation]}")
+        turns[conversation] += 1
+        labels.setdefault(answer.label, []).append(answer)
+    for answers in labels.values():
+        answers.sort(key=lambda answer: (answer.turn, answer.conversation))
+    return labels
+
+
+def _read(path: Path) -> Iterator[tuple[int, RecordedAnswer]]:
+    """The answers of a recording with the numbers of their lines."""
+    number = 0
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if line.strip():
+                yield number, RecordedAnswer.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        reason = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise SynthgapError(f"'{path.name}', line {number}: no recorded answer ({reason})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SynthgapError(f"'{path}' cannot be read: {error}") from error
+
+
+def export_recording(log: ResponseLog, folder: Path, model: str | None = None) -> list[Path]:
+    """Write the served answers of a model in a log as a recording, without a key or a header of the endpoint.
+
+    The model need not be named where the log holds answers of one only. Two answers for one turn are refused.
+    """
+    rows = [row for row in log.rows() if not row["fault"] and model in {None, row["model"]}]
+    models = sorted({row["model"] for row in rows})
+    if len(models) != 1:
+        held = f"answers of {', '.join(models)}: name one" if models else "no answers yet"
+        raise SynthgapError(f"the response log '{log.path.name}' holds {held if model is None else f'none of {model}'}")
+    lines: dict[Path, dict[tuple[str, int, int], str]] = {}  # {file: {label, conversation and turn: answer}}
+    for row in rows:
+        of_task = lines.setdefault(folder / row["setting"] / f"{row['task']}.jsonl", {})
+        turn = (row["label"], row["conversation"], row["turn"])
+        if turn in of_task:
+            raise SynthgapError(
+                f"the response log holds two answers for {row['task']} / {row['setting']} / {row['label']}, turn "
+                f"{row['turn']} (of two endpoints, prompts or settings); export each run from a log of its own"
+            )
+        row |= {"example_ids": json.loads(row["example_ids"]), "usage": [row[name] for name in Usage._fields]}
+        of_task[turn] = RecordedAnswer.model_validate(row).model_dump_json()
+    written = [write_text(path, "\n".join(answers.values()) + "\n") for path, answers in sorted(lines.items())]
+    return [*written, write_text(folder / ABOUT, yaml.safe_dump({"model": models[0]}, allow_unicode=True))]
+
+
+def import_recording(log: ResponseLog, exported: Sequence[Path]) -> tuple[int, int]:
+    """Read exported recordings (folders, or files of them) into a log; how many answers were new and how many known.
+
+    Nothing of any file is stored where a line is no exported answer, which is refused.
+    """
+    files = [file for path in exported for file in (sorted(path.glob("*/*.jsonl")) if path.is_dir() else [path])]
+    rows = []
+    for path in files:
+        for number, answer in _read(path):
+            if not answer.key:
+                raise SynthgapError(f"'{path.name}', line {number}: not exported from a response log")
+            row = answer.model_dump() | dict(zip(Usage._fields, answer.usage, strict=True))
+            rows.append(row | {"example_ids": json.dumps(answer.example_ids), "seconds": None, "paid": 0, "fault": ""})
+    new = log.add(rows)
+    return new, len(rows) - new

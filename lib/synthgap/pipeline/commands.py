@@ -1,0 +1,106 @@
+"""What each command of the command line does; `__main__` reads the command line itself."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.llm.recorded import export_recording, import_recording
+from synthgap.llm.response_log import ResponseLog, log_file
+from synthgap.pipeline import runner
+from synthgap.pipeline.drawings import FORMS, write_figure
+from synthgap.pipeline.plan import plan
+from synthgap.pipeline.publish import publish, push
+from synthgap.pipeline.report import write_report
+from synthgap.pipeline.runner import shown_path
+from synthgap.pipeline.validity import STAGES, finished_in, stage_state
+from synthgap.pipeline.verify import verify
+from synthgap.subjectivity import collect
+from synthgap.training.store import finished_runs
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
+
+
+def carry_out(given: argparse.Namespace, profile: Profile) -> None:
+    """Do what the command line says, with the profile that it names."""
+    commands = {
+        "run": _run,
+        "plan": lambda given, profile: print(plan(profile)),
+        "status": _status,
+        "report": lambda given, profile: print(shown_path(write_report(profile))),
+        "figure": _figure,
+        "verify": lambda given, profile: verify(profile, given.profile, given.stages, given.force),
+        "annotate": _annotate,
+        "publish": _publish,
+        "responses": _responses,
+    }
+    commands[given.command](given, profile)
+
+
+def _run(given: argparse.Namespace, profile: Profile) -> None:
+    runner.run(profile, {"profile": given.profile, "overrides": given.overrides}, given.stages, given.force)
+
+
+def _status(given: argparse.Namespace, profile: Profile) -> None:
+    """Print what of a profile is done and what is missing."""
+    print(f"{profile.folder_name}: {profile.title}")
+    states = {stage: stage_state(stage, profile) for stage in STAGES}
+    for stage, state in states.items():
+        print(f"  {stage:<16} {state if state == 'done' else 'to run: ' + state}")
+    seeds = sum(len(profile.training.seeds_of(name)) for name in profile.training.classifiers)
+    cells = sum(len(profile.tasks_of(each)) * len(each.members) for each in profile.comparisons.values())
+    trained = len(finished_runs(finished_in("02_training", profile) / "runs"))
+    print(f"  runs: {cells * seeds} in the grid, {trained} on disk")
+    if all(state == "done" for state in states.values()):
+        print(f"  results: {shown_path(outputs_folder(profile) / 'report.html')}")
+    else:
+        print(f"  next: synthgap run {given.profile}" + (" --data DIR" if profile.data.source == "folder" else ""))
+
+
+def _figure(given: argparse.Namespace, profile: Profile) -> None:
+    ending = Path(given.to or "").suffix[1:]
+    form = given.format or (ending if ending in FORMS else "pdf")
+    target = Path(given.to or f"{given.figure}.{form}").absolute()
+    print(shown_path(write_figure(given.figure, profile, target, form, _size(given.size) if given.size else None)))
+
+
+def _size(text: str) -> tuple[float, float]:
+    """Width and height in inches."""
+    numbers = SIZE.fullmatch(text)
+    size = (float(numbers[1]), float(numbers[2])) if numbers else (0, 0)
+    if not all(0 < length <= 100 for length in size):
+        raise SynthgapError(f"--size takes width x height in inches, for example 3.3x2.5, not '{text}'")
+    return size
+
+
+def _annotate(given: argparse.Namespace, profile: Profile) -> None:
+    folder = base_folder(profile)
+    if given.step == "import":
+        print(collect.import_file(Path(given.file), folder, given.skip_malformed))
+        return
+    target = Path(given.to) if given.to else folder / "annotations" / "export"
+    for path in collect.export(given.what, profile, target, given.items):
+        print(shown_path(path))
+
+
+def _publish(given: argparse.Namespace, profile: Profile) -> None:
+    folder = Path(given.to) if given.to else outputs_folder(profile) / "dataset"
+    for path in publish(profile, folder, given.licence):
+        print(shown_path(path))
+    if given.push:
+        print(push(folder, given.push))
+
+
+def _responses(given: argparse.Namespace, profile: Profile) -> None:
+    folder = base_folder(profile)
+    with ResponseLog(log_file(folder)) as log:
+        if given.step == "import":
+            new, known = import_recording(log, [Path(name) for name in given.files])
+            print(f"{new} new answers, {known} already known")
+            return
+        for path in export_recording(log, Path(given.to) if given.to else folder / "recording"):
+            print(shown_path(path))

@@ -1,0 +1,83 @@
+"""All figures that a profile can have, drawn from its saved tables: for the report, and one by one for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError, unknown
+from synthgap.core.files import atomic
+from synthgap.diversity.figures import DRAWINGS as DIVERSITY
+from synthgap.evaluation.figures import DRAWINGS as EVALUATION
+from synthgap.figures import Drawing, Look, as_bytes, find_drawing, style
+from synthgap.generation.figures import DRAWINGS as GENERATION
+from synthgap.pipeline.stages import saved_table
+from synthgap.pipeline.validity import STAGES, products_of
+from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
+from synthgap.tables import footer
+
+FORMS: dict[str, dict[str, None]] = {  # and what is left out of their files, so that equal figures are equal bytes
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY)
+
+
+def figure_names(profile: Profile, stage: str) -> list[str]:
+    """The figures that a finished stage saved, in the order of DRAWINGS."""
+    paths = [path for path in products_of(stage, profile) if path.startswith("figures/") and path.endswith(".png")]
+    return sorted((path[len("figures/") : -len(".png")] for path in paths), key=_order)
+
+
+def draw(name: str, profile: Profile, width: float | None = None) -> Figure:
+    """One of the profile's figures, drawn anew from its saved tables; to be closed by the caller.
+
+    Args:
+        width: in inches; None: as in notebooks.
+
+    Raises:
+        SynthgapError: the profile has no such figure.
+    """
+    names = [known for stage in STAGES for known in figure_names(profile, stage)]
+    if name not in names:
+        raise unknown(f"figure of profile {profile.folder_name}", name, names)
+    drawing, part = drawing_of(name)
+    return drawing.drawn(lambda table: saved_table(table, profile), Look.of(profile, width), footer(profile), part)
+
+
+def drawing_of(name: str) -> tuple[Drawing, str]:
+    """The drawing that a figure's name belongs to, and for which classifier or source it is made.
+
+    Raises:
+        SynthgapError: there is none; the figure was made by other code.
+    """
+    known = find_drawing(DRAWINGS, name)
+    if known is None:
+        raise SynthgapError(f"nothing here draws a figure '{name}'; run its stage again")
+    return known
+
+
+def _order(name: str) -> tuple[int, str]:
+    return DRAWINGS.index(drawing_of(name)[0]), name
+
+
+def write_figure(name: str, profile: Profile, target: Path, form: str, size: tuple[float, float] | None = None) -> Path:
+    """Write one of the profile's figures to a file.
+
+    Args:
+        form: one of FORMS.
+        size: width and height in inches, kept exactly; None: as in notebooks.
+    """
+    figure = draw(name, profile, size[0] if size else None)
+    with style(size[0] if size else None), atomic(target) as temporary:
+        if size:
+            figure.set_size_inches(size)
+            figure.savefig(temporary, format=form, dpi=300, metadata=FORMS[form])
+        else:
+            temporary.write_bytes(as_bytes(figure, form))
+    plt.close(figure)
+    return target

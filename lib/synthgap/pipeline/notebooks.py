@@ -1,0 +1,102 @@
+"""A notebook executed by papermill, and what is kept of it; imported late, as it takes a second."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import write_text
+from synthgap.core.paths import root
+from synthgap.figures import smaller_png
+
+KERNEL = "python3"
+PROGRESS_BAR = re.compile(r"\d+%\||\d+\w+ \[\d\d:\d\d, ")  # of tqdm; the second where there is nothing to do
+
+
+class StageFailed(SynthgapError):
+    """A notebook that did not run to its end."""
+
+    status = 1
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Run a notebook in a kernel of its own and write its executed copy.
+
+    Raises:
+        StageFailed: a cell failed, or the kernel died.
+    """
+    try:
+        with _quiet_papermill():
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=dict(parameters),
+                kernel_name=KERNEL,
+                cwd=root(),
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+    except PapermillExecutionError as error:
+        raise StageFailed(_cell_error(notebook.stem, error)) from None
+    except DeadKernelError:
+        raise StageFailed(
+            f"{notebook.stem}: its kernel died (out of memory, or killed); what it finished is kept: run again to go on"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet_papermill() -> Iterator[None]:
+    for name, level in (("papermill", logging.ERROR), ("traitlets", logging.ERROR), ("asyncio", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _cell_error(stage: str, error: Any) -> str:
+    """The failing cell's error: one sentence for a user's error, the traceback for any other."""
+    where = f"{stage} failed in cell {error.exec_count}"
+    if error.traceback == SynthgapError(error.evalue)._render_traceback_():
+        return f"{where}: {error.evalue}"
+    if error.ename == "KeyboardInterrupt":
+        return f"{where}: interrupted; what it finished is kept: run again to go on"
+    return f"{where}: {error.ename}: {error.evalue}\n" + "\n".join(error.traceback)
+
+
+def keep_copy(running: Path, target: Path) -> None:
+    """Write the executed copy to its place, without progress bars, timings and paths; pictures made small."""
+    try:
+        notebook = nbformat.read(running, as_version=4)
+    except (OSError, ValueError):  # never begun, or torn while it was written
+        return
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    picture = smaller_png(base64.b64decode(output.data["image/png"]))
+                    output.data["image/png"] = base64.b64encode(picture).decode()
+    write_text(target, nbformat.writes(notebook) + "\n")
+
+
+def _is_progress(output: Any) -> bool:
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    return not output.text.strip() or PROGRESS_BAR.search(output.text) is not None

@@ -1,0 +1,46 @@
+"""What a profile will take before it runs: the LLMs' answers, and training, each estimated from a pilot."""
+
+from __future__ import annotations
+
+from synthgap.core.config import Profile
+from synthgap.core.paths import base_folder
+from synthgap.data.real import RealData, load_real
+from synthgap.generation.generation_cost import Estimate, estimate_costs, estimates_table
+from synthgap.generation.live_generation import connected
+from synthgap.llm.logged import LoggedLLM
+from synthgap.llm.response_log import log_file
+from synthgap.pipeline.validity import finished_in
+from synthgap.tables import rounded
+from synthgap.tasks import load_task
+from synthgap.training.training_time import plan_training
+
+
+def is_live(profile: Profile) -> bool:
+    """Whether an LLM that writes a corpus has to be asked, unlike a recording."""
+    return any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
+
+
+def plan_generation(profile: Profile) -> str:
+    """What is missing of the LLMs' answers; live LLMs are asked for a few of them."""
+    return _sentences(_estimates(profile, _real(profile)))
+
+
+def plan(profile: Profile) -> str:
+    """What generation will take for each task and corpus, and what training will take here."""
+    real = _real(profile)
+    estimates = _estimates(profile, real)
+    synthetic, runs = (finished_in(stage, profile) for stage in ("01_generation", "02_training"))
+    training = plan_training(profile, synthetic / "synthetic", runs / "runs")
+    return "\n".join([rounded(estimates_table(estimates), 4).to_string(index=False), _sentences(estimates), training])
+
+
+def _real(profile: Profile) -> dict[str, RealData]:
+    return {name: load_real(load_task(name), profile) for name in profile.tasks}
+
+
+def _estimates(profile: Profile, real: dict[str, RealData]) -> list[Estimate]:
+    return estimate_costs(profile, real, log_file(base_folder(profile)))
+
+
+def _sentences(estimates: list[Estimate]) -> str:
+    return "\n".join(map(str, estimates)) or "LLM: none, no corpus is generated"

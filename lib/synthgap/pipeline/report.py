@@ -1,0 +1,175 @@
+"""report.html: one self-contained page with every table and figure of a profile, and what was run.
+
+It is made from the products that the stages' success markers name, so nothing is left out. Figures are drawn anew from
+the saved tables and embedded as they are; on a dark page they lie on a light card.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import mistune
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import write_text
+from synthgap.core.paths import outputs_folder
+from synthgap.figures import as_bytes
+from synthgap.pipeline.drawings import draw, drawing_of, figure_names
+from synthgap.pipeline.manifest import read_manifest
+from synthgap.pipeline.stages import setting_text
+from synthgap.pipeline.validity import STAGES, finished_in, products_of, stage_state
+from synthgap.tables import caveats, footer, rounded
+
+LONG = 24  # rows from which a table is folded
+MOST = 1000  # rows from which it is only named
+SECTIONS = {
+    "01_generation": (
+        "What the LLM wrote",
+        "Texts of every label, by corpus; what was unusable or repeated was rejected and counted.",
+    ),
+    "03_evaluation": (
+        "What is lost",
+        "Scores on the real test split with intervals over items and seeds, and differences with corrected tests.",
+    ),
+    "04_subjectivity": (
+        "What people disagree on",
+        "How subjective tasks and texts are, by whom, and whether accuracy follows. What people said and what was "
+        "simulated stand in separate tables. Simulated judges are no people.",
+    ),
+    "05_diversity": (
+        "How varied the texts are",
+        "Diversity of real and synthetic texts at equal number, their similarity, and test texts that slipped in.",
+    ),
+    "06_augmentation": (
+        "What synthetic texts add to real ones",
+        "Real texts alone, synthetic texts alone, both, and as many real texts; and growing amounts of real texts "
+        "without and with synthetic ones.",
+    ),
+}
+CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure for the page; `source` is a data URL of its SVG."""
+
+    name: str
+    alt: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    name: str
+    title: str
+    rows: int
+    html: Markup
+
+
+@dataclass(frozen=True)
+class Section:
+    stage: str
+    title: str
+    lead: str
+    figures: list[ReportFigure]
+    tables: list[ReportTable]
+
+
+def write_report(profile: Profile) -> Path:
+    """Write report.html into the profile's folder, from what was run so far.
+
+    Raises:
+        SynthgapError: nothing was run yet.
+    """
+    manifest = read_manifest(profile)
+    if not manifest:
+        raise SynthgapError(f"profile '{profile.name}' has no results to report; run: synthgap run {profile.name}")
+    page = Environment(loader=PackageLoader("synthgap.pipeline"), autoescape=True).get_template("report.html")
+    text = page.render(
+        profile=profile,
+        notice=footer(profile),
+        caveats=caveats(profile),
+        missing=[stage for stage in STAGES if stage_state(stage, profile) != "done"],
+        sections=[_section(profile, stage) for stage in SECTIONS if products_of(stage, profile)],
+        runs=_what_was_run(manifest),
+        long=LONG,
+    )
+    return write_text(outputs_folder(profile) / "report.html", text)
+
+
+def _section(profile: Profile, stage: str) -> Section:
+    folder = finished_in(stage, profile)
+    products = [folder / name for name in products_of(stage, profile) if (folder / name).is_file()]
+    figures = [_figure(name, profile) for name in figure_names(profile, stage)]
+    return Section(stage, *SECTIONS[stage], figures, list(_tables(products)))
+
+
+def _figure(name: str, profile: Profile) -> ReportFigure:
+    figure = draw(name, profile)
+    drawn = base64.b64encode(as_bytes(figure, "svg")).decode()
+    plt.close(figure)
+    drawing, part = drawing_of(name)
+    return ReportFigure(name, drawing.alt + (f" ({part})" if part else ""), f"data:image/svg+xml;base64,{drawn}")
+
+
+def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
+    """Tables as people read them; tidy ones where there is no such form (runs/ is no table of results)."""
+    paths = sorted(path for path in products if path.parent.name == "tables")
+    shown = [path for path in paths if path.suffix == ".md"]
+    for path in shown:
+        yield from_markdown(path)
+    for path in paths:
+        read_otherwise = any(other.stem == path.stem or other.stem.startswith(f"{path.stem}_") for other in shown)
+        if path.suffix == ".csv" and not read_otherwise:
+            yield _from_csv(path)
+
+
+def from_markdown(path: Path) -> ReportTable:
+    """A table for the page from its Markdown file; what looks like markup in a text stays a text."""
+    markdown = html.unescape(path.read_text(encoding="utf-8"))  # escaped there for readers that know HTML
+    text = str(mistune.create_markdown(escape=True, plugins=["table"])(markdown))
+    caption = CAPTION.search(text)
+    title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else path.stem
+    return ReportTable(path.stem, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
+
+
+def _from_csv(path: Path) -> ReportTable:
+    rows = pd.read_csv(path)
+    title = path.stem.replace("_", " ")
+    if len(rows) > MOST:
+        body = f"<p>{len(rows)} rows, in tables/{html.escape(path.name)}</p>"
+    else:
+        body = re.sub(r">\s+<", "><", rounded(rows).to_html(index=False, border=0, escape=True))
+    caption = f"<p><strong>{html.escape(title)}</strong></p>"
+    return ReportTable(path.stem, title, len(rows), Markup(caption + body))  # noqa: S704  pandas escapes
+
+
+def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    notebooks = {
+        name: f"{'finished' if entry['success'] else 'FAILED'}, {entry['start']}, {entry['seconds']} s, "
+        f"commit {entry.get('git', {}).get('commit', 'unknown')[:12]}"
+        + (" with changes" if entry.get("git", {}).get("dirty") else "")
+        for name, entry in manifest["notebooks"].items()
+    }
+    settings = {name: setting_text(value) for name, value in manifest["profile"].items()}
+    data = {"real texts": manifest["real_texts"]} | {
+        task: f"fingerprint {value[:16]}" for task, value in manifest["data_fingerprints"].items()
+    }
+    return [
+        ("Notebooks", notebooks),
+        ("Settings", settings),
+        ("Data", data),
+        ("Versions", manifest["versions"]),
+        ("Machine", {name: "none" if value is None else value for name, value in manifest["machine"].items()}),
+    ]

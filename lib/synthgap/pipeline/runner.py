@@ -1,0 +1,242 @@
+"""Execute the notebooks headlessly: check first, believe only the notebook's own success marker, keep a manifest."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synthgap.core.config import GeneratedCorpus, ImportedCorpus, Profile
+from synthgap.core.errors import SynthgapError, unknown
+from synthgap.core.files import read_json
+from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.data.imported import read_imported
+from synthgap.data.real import load_real
+from synthgap.generation.conversations import texts_wanted, turns_needed
+from synthgap.generation.live_generation import connected
+from synthgap.llm.recorded import RecordedLLM
+from synthgap.llm.response_log import ResponseLog, log_file
+from synthgap.pipeline.code_digest import read_cells
+from synthgap.pipeline.manifest import record
+from synthgap.pipeline.plan import is_live, plan_generation
+from synthgap.pipeline.report import write_report
+from synthgap.pipeline.validity import (
+    STAGES,
+    cannot_run,
+    determined_by,
+    marker_file,
+    notebook_file,
+    stage_name,
+    stage_state,
+    stages_before,
+    texts_in_reach,
+)
+from synthgap.tasks import load_task
+from synthgap.training.workers import Workers
+
+
+def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] = (), force: bool = False) -> None:
+    """Run the stages of a profile, or all of them, and write its report; what is still valid is passed over.
+
+    Args:
+        parameters: of the notebooks, from which they load the same profile.
+        force: execute valid stages too.
+
+    Raises:
+        SynthgapError: something is wrong before the start; nothing was run.
+        StageFailed: a notebook failed; those before it stand.
+    """
+    run_stages(profile, parameters, chosen_stages(stages), force)
+    report = outputs_folder(profile) / "report.html"
+    if not report.is_file():
+        write_report(profile)
+    print(f"results: {shown_path(report)}")
+
+
+def chosen_stages(names: Sequence[str]) -> list[str]:
+    """The stages that are named, in their order; all where none is."""
+    named = {stage_name(name) for name in names}
+    return [stage for stage in STAGES if stage in named] or list(STAGES)
+
+
+def run_stages(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str], force: bool = False) -> None:
+    """Run stages in their order; see `run`."""
+    print(f"{profile.folder_name}: results go into {shown_path(outputs_folder(profile))}", flush=True)
+    fingerprints = check_before_start(profile, stages, parameters)
+    for number, stage in enumerate(stages, start=1):
+        title, state = f"[{number}/{len(stages)}] {stage}", stage_state(stage, profile)
+        if cannot_run(stage, profile):
+            print(f"{title}: kept: it needs the real texts, which are out of reach", flush=True)
+        elif state == "done" and not force:
+            print(f"{title}: done already, nothing changed", flush=True)
+        else:
+            print(f"{title}: running ({'forced' if state == 'done' else state})", flush=True)
+            if stage == "01_generation" and is_live(profile):
+                print(plan_generation(profile), flush=True)
+            seconds = run_stage(stage, profile, parameters, fingerprints)
+            print(f"{title}: finished in {seconds:.0f} s", flush=True)
+            (outputs_folder(profile) / "report.html").unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------- before the start
+
+
+def check_before_start(profile: Profile, stages: Sequence[str], parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Find whatever can be found wrong before the first notebook starts.
+
+    Returns:
+        {task: fingerprint of its real texts}; empty where these are not read here: they are out of reach, or on the
+        hub, from which they are not fetched before they are needed.
+    """
+    for stage in stages:
+        check_parameters(notebook_file(stage), parameters)
+    _check_earlier_stages(profile, stages)
+    Workers.from_environment()
+    if _runs_without_texts(profile, stages):
+        _check_kept_stages(profile, stages)
+        return {}
+    if "01_generation" in stages:
+        _check_llms(profile)
+    return {} if profile.data.source == "hub" else _check_data(profile)
+
+
+def _runs_without_texts(profile: Profile, stages: Sequence[str]) -> bool:
+    """Whether the real texts are out of reach because nobody asked for them, or no stage needs them."""
+    if os.environ.get("SYNTHGAP_NO_DATA"):
+        return True
+    asked_for = "SYNTHGAP_DATA" in os.environ or any(STAGES[stage].texts == "needed" for stage in stages)
+    return not asked_for and not texts_in_reach(profile)
+
+
+def _check_earlier_stages(profile: Profile, stages: Sequence[str]) -> None:
+    last = stages[-1]
+    needed = stages_before(last)
+    for stage in (name for name in needed if name not in stages):
+        if (state := stage_state(stage, profile)) != "done":
+            missing = " ".join([*needed[needed.index(stage) :], last])
+            raise SynthgapError(
+                f"stage {last} reads what {stage} writes, and that has to run first ({state}); "
+                f"try: synthgap run {profile.name} {missing}"
+            )
+
+
+def _check_kept_stages(profile: Profile, stages: Sequence[str]) -> None:
+    for stage in stages:
+        if cannot_run(stage, profile) and (state := stage_state(stage, profile)) != "done":
+            raise SynthgapError(
+                f"stage {stage} has to run ({state}) and needs the real texts, which are out of reach; leave out "
+                "--no-data, or name their folder with --data"
+            )
+
+
+def _check_llms(profile: Profile) -> None:
+    """Refuse a recording that is too short, or an LLM that nobody may ask (no key, no budget, no such model).
+
+    An LLM is not checked where the response log has answers of it already, but once one is missing there.
+    """
+    llms = connected(profile, None)
+    for name, corpus in profile.corpora.items():
+        if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], RecordedLLM):
+            for task in map(load_task, profile.tasks_of_corpus(name)):
+                turns = turns_needed(task, texts_wanted(task, profile.generation))
+                for label in task.labels:
+                    llm.check_turns(task.name, corpus.setting, label, turns)
+    for llm in llms.values():
+        if not ResponseLog.holds_answers(log_file(base_folder(profile)), llm.model):
+            llm.check()
+
+
+def _check_data(profile: Profile) -> dict[str, str]:
+    """Load every real and imported text, refusing bad ones; {task: fingerprint of its real texts}."""
+    real = {name: load_real(load_task(name), profile) for name in profile.tasks}
+    for name, corpus in profile.corpora.items():
+        for data in (real[task] for task in profile.tasks_of_corpus(name)):
+            if isinstance(corpus, ImportedCorpus):
+                read_imported(corpus, data.task, name)
+            elif corpus.setting == "few_shot":
+                for label in data.task.labels:
+                    data.few_shot_pool(label)
+    return {name: data.fingerprint for name, data in real.items()}
+
+
+def check_parameters(notebook: Path, given: Mapping[str, Any]) -> None:
+    """Refuse a notebook without exactly one cell tagged `parameters`, and parameters which that cell lacks."""
+    known = notebook_parameters(notebook)
+    for name in given:
+        if name not in known:
+            raise unknown(f"parameter of {notebook.name}", name, known)
+
+
+def notebook_parameters(path: Path) -> dict[str, Any]:
+    """{name: default} of the notebook's cell tagged `parameters`.
+
+    Raises:
+        SynthgapError: no notebook, not exactly one such cell, or something in it that is no literal.
+    """
+    if not path.is_file():
+        raise SynthgapError(f"notebook '{path.name}' is missing from notebooks/")
+    tagged = [cell for cell in read_cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise SynthgapError(f"notebook '{path.name}' needs exactly one cell tagged 'parameters', and has {len(tagged)}")
+    values = {}
+    for node in ast.parse("".join(tagged[0]["source"])).body:
+        try:
+            values[node.target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+        except (AttributeError, ValueError) as error:
+            raise SynthgapError(
+                f"notebook '{path.name}': its cell tagged 'parameters' may hold only 'name: type = literal' "
+                f"(line {node.lineno})"
+            ) from error
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------- one stage
+
+
+def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], fingerprints: dict[str, str]) -> float:
+    """Execute one notebook into the profile's notebooks/ and record it in the manifest; gives the seconds taken.
+
+    Raises:
+        StageFailed: it did not run to its end, or not on what was there when it began.
+    """
+    from synthgap.pipeline.notebooks import StageFailed, execute, keep_copy
+
+    expected = determined_by(stage, profile)
+    before = _written(stage, profile)
+    executed = outputs_folder(profile) / "notebooks" / f"{stage}.ipynb"
+    failed = executed.with_suffix(".failed.ipynb")
+    started = time.time()
+    with tempfile.TemporaryDirectory() as folder:  # of this process alone: another may run the same profile
+        running = Path(folder) / executed.name
+        try:
+            execute(notebook_file(stage), running, parameters)
+            marker = read_json(marker_file(profile, stage)) or {}
+            if _written(stage, profile) == before or marker.get("determined_by") != expected:
+                raise StageFailed(
+                    f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
+                )
+        except BaseException:
+            with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
+                keep_copy(running, failed)
+                record(stage, profile, fingerprints, started, success=False)
+            raise
+        keep_copy(running, executed)
+    failed.unlink(missing_ok=True)
+    record(stage, profile, fingerprints, started, success=True)
+    return time.time() - started
+
+
+def _written(stage: str, profile: Profile) -> int:
+    """When the profile's own success marker was written, in nanoseconds; 0 where there is none."""
+    path = marker_file(profile, stage)
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+def shown_path(path: Path) -> Path:
+    """A path as it is printed: from here, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

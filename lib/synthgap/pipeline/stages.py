@@ -1,0 +1,228 @@
+"""A notebook's view of its stage: where it reads and writes, what it shows, and its success marker.
+
+The marker is written by the notebook's last cell, so nothing but a full run of the notebook makes it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+
+from synthgap import tables
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import file_digest, parquet_about, write_json, write_parquet
+from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.core.versions import versions
+from synthgap.figures import Drawing, Look, save_figure
+from synthgap.pipeline.validity import (
+    STAGES,
+    determined_by,
+    finished_in,
+    marker_file,
+    products_of,
+    settings_digest,
+    stage_name,
+    stages_before,
+    texts_in_reach,
+)
+from synthgap.tasks import load_profile
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A notebook's view of its stage; shown in a notebook, it is the resolved profile and the versions.
+
+    Attributes:
+        show_real_texts: whether texts of the real sets may be shown.
+        has_texts: whether the real texts are in reach; else `measured` gives what was measured on them before.
+    """
+
+    name: str
+    profile: Profile
+    has_texts: bool
+    _products: set[Path] = field(default_factory=set, repr=False)
+
+    @property
+    def show_real_texts(self) -> bool:
+        return self.profile.show_real_texts
+
+    @property
+    def folder(self) -> Path:
+        return outputs_folder(self.profile)
+
+    @property
+    def synthetic(self) -> Path:
+        """Where the synthetic texts are: written here by 01, or by the base profile's."""
+        return self.folder_of("01_generation") / "synthetic"
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs are: trained here by 02, or by the base profile's."""
+        return self.folder_of("02_training") / "runs"
+
+    def folder_of(self, stage: str) -> Path:
+        """Where a stage's results are: this one's in the variant's own folder, earlier ones' maybe in the base's."""
+        return self.folder if stage == self.name else finished_in(stage, self.profile)
+
+    @cached_property
+    def look(self) -> Look:
+        return Look.of(self.profile)
+
+    @cached_property
+    def footer(self) -> str:
+        return tables.footer(self.profile)
+
+    def notice(self) -> HTML:
+        """What a reader must know of the evidence, before anything else."""
+        return tables.notice(self.footer)
+
+    def wrote(self, paths: Iterable[Path]) -> None:
+        """Note files that the stage wrote, as its products."""
+        self._products.update(paths)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table that this stage has saved, or an earlier one whose tables it says that it reads.
+
+        Raises:
+            SynthgapError: there is no such table.
+        """
+        path = f"tables/{name}.csv"
+        if self.folder / path in self._products:
+            return tables.read_csv(self.folder / "tables", name)
+        if not path.startswith(STAGES[self.name].products):
+            raise SynthgapError(
+                f"stage {self.name} has not saved table '{name}', and says of no other that it reads it"
+            )
+        return saved_table(name, self.profile, stages_before(self.name))
+
+    def save_table(
+        self,
+        name: str,
+        tidy: pd.DataFrame,
+        caption: str = "",
+        shown: pd.DataFrame | None = None,
+        notes: Sequence[str] = (),
+    ) -> Markdown:
+        """Save `name`.csv, and the table as people read it as `name`.md and `name`.tex; gives the latter to look at.
+
+        Args:
+            tidy: for programs.
+            caption: "" saves the CSV file alone.
+            shown: for people; None: the tidy one, rounded.
+            notes: said below the table, before the stage's footer.
+        """
+        self.wrote([tables.write_csv(self.folder / "tables" / f"{name}.csv", tidy)])
+        if not caption:
+            return Markdown(f"`tables/{name}.csv`: {len(tidy)} rows")
+        return self.save_shown(name, tables.rounded(tidy) if shown is None else shown, caption, notes)
+
+    def save_shown(self, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str] = ()) -> Markdown:
+        """Save one more form of a table for people, `name`.md and `name`.tex, and give it to look at."""
+        notes = [*notes, self.footer]
+        self.wrote(tables.write_shown(self.folder / "tables", name, shown, caption, notes))
+        return Markdown(tables.to_markdown(shown, caption, notes))
+
+    def save_figure(self, drawing: Drawing, part: str = "") -> Figure:
+        """Draw a figure from the saved tables, save it as PDF and PNG, and give it to look at.
+
+        Args:
+            part: of a drawing that is made for several classifiers or sources, which of them.
+        """
+        figure = drawing.drawn(self.table, self.look, self.footer, part)
+        self.wrote(save_figure(figure, self.folder / "figures", drawing.file_name(part)))
+        plt.close(figure)  # it is shown as the cell's value, and not once more by the notebook
+        return figure
+
+    def measured(self, name: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """What is measured on real texts, and kept in `measured/`, so that it is there without them.
+
+        The kept table must hold nothing from which a real text could be read.
+
+        Args:
+            measure: makes the table; it is called only where the real texts are in reach.
+
+        Raises:
+            SynthgapError: the real texts are out of reach, and it was not measured before with the same settings.
+        """
+        path = self.folder / "measured" / f"{name}.parquet"
+        about = {"settings": settings_digest(self.name, self.profile)}
+        if self.has_texts:
+            write_parquet(path, measure(), about)
+        elif path != (kept := self._measured_before(name, about)):
+            write_parquet(path, pd.read_parquet(kept), about)
+        self.wrote([path])
+        return pd.read_parquet(path)
+
+    def _measured_before(self, name: str, about: Mapping[str, str]) -> Path:
+        for folder in (base_folder(self.profile), self.folder):
+            path = folder / "measured" / f"{name}.parquet"
+            if path.is_file() and parquet_about(path) == about:
+                return path
+        raise SynthgapError(
+            f"stage {self.name} needs the real texts for '{name}', which was not measured on them before with these "
+            "settings; name their folder with --data"
+        )
+
+    def finish(self) -> str:
+        """Write the success marker; the notebook's last act.
+
+        Raises:
+            SynthgapError: a product is not there.
+        """
+        listed = {}
+        for path in sorted(self._products):
+            if not path.is_file():
+                raise SynthgapError(f"stage {self.name}: its product '{path.name}' was not written")
+            listed[path.relative_to(self.folder).as_posix()] = file_digest(path)
+        about = {"stage": self.name, "determined_by": determined_by(self.name, self.profile), "products": listed}
+        write_json(marker_file(self.profile, self.name), about)
+        return f"{self.name}: finished, {len(listed)} files"
+
+    def _repr_html_(self) -> str:
+        settings = {key: setting_text(value) for key, value in self.profile.model_dump(mode="json").items()}
+        return tables.facts(f"Profile {self.profile.name}", settings) + tables.facts("Versions", versions())
+
+
+def saved_table(name: str, profile: Profile, stages: Iterable[str] = STAGES) -> pd.DataFrame:
+    """A table that one of the finished stages saved.
+
+    Raises:
+        SynthgapError: none of them did.
+    """
+    for stage in stages:
+        if f"tables/{name}.csv" in products_of(stage, profile):
+            return tables.read_csv(finished_in(stage, profile) / "tables", name)
+    raise SynthgapError(f"no finished stage of profile '{profile.folder_name}' saved a table '{name}'")
+
+
+def setting_text(value: Any) -> str:
+    """A value of a profile as people read it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")
+
+
+def open_stage(
+    name: str, profile: str, overrides: Mapping[str, Any] | None = None, show_real_texts: bool | None = None
+) -> Stage:
+    """Open a stage in its notebook.
+
+    Args:
+        profile: a name in configs/ or the path of a profile.
+        overrides: profile keys to set anew, for example {"training.seeds": [0]}; results go into a folder of their own.
+        show_real_texts: None for what the profile says.
+    """
+    warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
+    resolved = load_profile(profile, overrides)
+    if show_real_texts is not None:
+        resolved = resolved.changed({"show_real_texts": show_real_texts})
+    return Stage(stage_name(name), resolved, texts_in_reach(resolved))

@@ -1,0 +1,194 @@
+"""Judgements of people: items out for annotators, their answers back in.
+
+Two things can be judged: the test texts of a task ("annotations": item_id, task, annotator, label), and which of two
+tasks is more objective ("pairs": judge, task_a, task_b, more_objective). Answers are kept in
+`outputs/<profile>/annotations/`, where 04_subjectivity reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import write_json, write_text
+from synthgap.data.draws import draw
+from synthgap.data.real import load_real, read_file
+from synthgap.subjectivity.label_studio import FIRST, SECOND, Row, labelling_configuration, read_export
+from synthgap.subjectivity.ranking import PAIR_COLUMNS, pair_fault
+from synthgap.tables import unescape_csv, write_csv
+from synthgap.tasks import Task, load_task
+
+ANNOTATIONS, PAIRS = "annotations", "pairs"
+COLUMNS = {ANNOTATIONS: ("item_id", "task", "annotator", "label"), PAIRS: PAIR_COLUMNS}
+PAIR_QUESTION = "Which of the two tasks is more objective, so that people would agree more on its answers?"
+
+
+def answers_file(folder: Path, kind: str) -> Path:
+    """Where answers of a kind, "annotations" or "pairs", are kept; the folder is outputs/<profile>."""
+    return folder / "annotations" / f"{kind}.csv"
+
+
+def stored_answers(path: Path) -> list[Row]:
+    """The rows of a file of answers; none where there is no file."""
+    return read_file(path).to_dict("records") if path.is_file() else []
+
+
+def collected_pairs(folder: Path) -> pd.DataFrame | None:
+    """Pairs of tasks that people judged with `synthgap annotate`; None where there are none."""
+    path = answers_file(folder, PAIRS)
+    return read_file(path) if path.is_file() else None
+
+
+def items_for(task: Task, profile: Profile, n: int | None = None) -> list[Row]:
+    """Test texts for annotators, drawn always the same: item_id, task, text. Their labels stay behind.
+
+    There are `n` of them; None for 80, or all where there are fewer.
+
+    Raises:
+        SynthgapError: the test split has fewer texts than asked for.
+    """
+    test = load_real(task, profile).split("test")
+    n = min(80, len(test)) if n is None else n
+    if not 1 <= n <= len(test):
+        raise SynthgapError(f"task '{task.name}': {n} items asked for, and the test split has {len(test)}")
+    chosen = draw(test, n, 0, "items for annotators")
+    return [{"item_id": row.id, "task": task.name, "text": row.text} for row in chosen.itertuples()]
+
+
+def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> list[Path]:
+    """Write what annotators of a task (or "pairs") need: a CSV to fill in, Label Studio's tasks and configuration."""
+    if what == PAIRS:
+        pairs = list(combinations(map(load_task, sorted(profile.tasks)), 2))
+        if not pairs:
+            raise SynthgapError(f"profile '{profile.name}' has one task, so there are no pairs to compare")
+        texts = [f"The first: {a.title} ({a.question})\nThe second: {b.title} ({b.question})" for a, b in pairs]
+        asked = pd.DataFrame([(a.name, b.name) for a, b in pairs], columns=["task_a", "task_b"]).assign(text=texts)
+        table = asked.reindex(columns=PAIR_COLUMNS)
+        configuration = labelling_configuration(PAIR_QUESTION, [FIRST, SECOND])
+    else:
+        task = load_task(what)
+        asked = pd.DataFrame(items_for(task, profile, n))
+        table = asked.assign(question=task.question, choices=" | ".join(task.labels), annotator="", label="")
+        configuration = labelling_configuration(task.question, list(task.labels))
+    return [
+        write_csv(folder / f"{what}.csv", table),
+        write_json(folder / f"{what}.label_studio.json", [{"data": row} for row in asked.to_dict("records")]),
+        write_text(folder / f"{what}.label_studio.xml", configuration),
+    ]
+
+
+def import_file(path: Path, folder: Path, skip_malformed: bool = False) -> str:
+    """Read a file of answers and add them to those in `folder` (outputs/<profile>); a sentence on what was done.
+
+    Raises:
+        SynthgapError: some rows are malformed; each is named, and nothing was stored unless `skip_malformed`.
+    """
+    kind, rows, faults = read_answers(path)
+    if faults and not skip_malformed:
+        raise SynthgapError(
+            f"'{path.name}' has {len(faults)} malformed rows, and nothing was stored; mend them, "
+            "or leave them out with --skip-malformed:" + "".join(f"\n  {fault}" for fault in faults)
+        )
+    if not rows and not faults:
+        raise SynthgapError(f"'{path.name}' holds no answers yet")
+    target = answers_file(folder, kind)
+    new, repeats, conflicts = add_answers(target, kind, rows)
+    left_out = [*faults, *conflicts]
+    summary = f"{new} new {kind}, {repeats} already known, {len(left_out)} left out: {target.name}"
+    return "\n  ".join([summary, *left_out])
+
+
+def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
+    """Answers of annotators from a CSV file or Label Studio's JSON export; what nobody answered is passed over.
+
+    Returns:
+        "annotations" or "pairs"; the well-formed rows; and a sentence for every malformed one, with its number (of the
+        file's line in CSV, of the task in JSON).
+
+    Raises:
+        SynthgapError: no such file, or nothing of the kind in it.
+    """
+    if not path.is_file():
+        raise SynthgapError(f"'{path}' does not exist")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SynthgapError(f"'{path.name}' is no UTF-8 text; save it as CSV in UTF-8, or as JSON") from error
+    numbered = read_export(path.name, text) if text.lstrip()[:1] in {"[", "{"} else _read_csv(path.name, text)
+    kind = PAIRS if any("task_a" in row for _, row in numbered) else ANNOTATIONS
+    good: list[Row] = []
+    faults: list[str] = []
+    given: dict[Sequence[str], str] = {}
+    for number, row in numbered:
+        clean = {name: row.get(name, "").strip() for name in COLUMNS[kind]}
+        if fault := row.get("fault") or _fault(kind, clean) or _contradiction(kind, clean, given):
+            faults.append(f"row {number}: {fault}")
+        else:
+            good.append(clean)
+    return kind, good, faults
+
+
+def _read_csv(name: str, text: str) -> list[tuple[int, Row]]:
+    reader = csv.DictReader(io.StringIO(text))
+    reader.fieldnames = names = [column.strip() for column in reader.fieldnames or []]
+    if not any(set(columns) <= set(names) for columns in COLUMNS.values()):
+        needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
+        raise SynthgapError(f"'{name}' needs the columns {needed}; it has {', '.join(names) or 'none'}")
+    rows: list[tuple[int, Row]] = []
+    for values in reader:
+        if None in values or None in values.values():
+            rows.append((reader.line_num, {"fault": f"it has not {len(names)} cells"}))
+        elif any(values.get(column, "").strip() for column in ("label", "more_objective", "annotator", "judge")):
+            rows.append((reader.line_num, {column: unescape_csv(value) for column, value in values.items()}))
+    return rows
+
+
+def _fault(kind: str, row: Row) -> str | None:
+    """What is wrong with a row of answers; None where nothing is."""
+    if empty := [name for name in COLUMNS[kind] if not row[name]]:
+        return f"'{empty[0]}' is empty"
+    if kind == PAIRS:
+        return pair_fault(row)
+    try:
+        labels = load_task(row["task"]).labels
+    except SynthgapError as error:
+        return str(error)
+    if row["label"] in labels:
+        return None
+    return f"label '{row['label']}' is unknown to task '{row['task']}'; known: {', '.join(labels)}"
+
+
+def _contradiction(kind: str, row: Row, given: dict[Sequence[str], str]) -> str | None:
+    """Whether the same person answered the same question otherwise before; notes the answer in `given`."""
+    person = row["judge"] if kind == PAIRS else row["annotator"]
+    *question, answer = row.values()
+    key = (person, *sorted(question)) if kind == PAIRS else tuple(question)
+    before = given.setdefault(key, answer)
+    return None if before == answer else f"'{person}' answered '{answer}' here and '{before}' before"
+
+
+def add_answers(path: Path, kind: str, rows: Sequence[Row]) -> tuple[int, int, list[str]]:
+    """Add well-formed rows to the stored ones in one atomic write.
+
+    Returns:
+        How many were new, how many were there already, and a sentence for each that contradicts a stored answer of
+        the same person; such rows are not stored.
+    """
+    with FileLock(path.parent / ".locks" / f"{path.name}.lock", timeout=60):
+        stored = stored_answers(path)
+        given: dict[Sequence[str], str] = {}
+        faults = [_contradiction(kind, row, given) for row in [*stored, *rows]][len(stored) :]
+        fitting = [row for row, fault in zip(rows, faults, strict=True) if not fault]
+        answers = pd.DataFrame([*stored, *fitting]).drop_duplicates()
+        new = len(answers) - len(stored)
+        if new:
+            write_text(path, answers.to_csv(index=False, lineterminator="\n"))
+    return new, len(fitting) - new, [fault for fault in faults if fault]

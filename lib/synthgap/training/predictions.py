@@ -1,0 +1,137 @@
+"""What finished runs predicted: the one reader for all notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from synthgap.core.errors import SynthgapError
+from synthgap.training.store import FinishedRun, Items, find, index_file, index_rows, label_places
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Everything that was predicted for the texts of one task by one classifier.
+
+    Attributes:
+        ids: shape (items,).
+        truth: shape (items,), places of labels; -1 where there is none, as of annotated texts.
+        predicted: {corpus: shape (seeds, items), places of labels}, in the index's order: the reference comes first.
+            In learning curves the keys are "<corpus> <texts per label>", in mixes the mixes' names.
+        n_train: {corpus: texts trained on}; keys as of `predicted`.
+    """
+
+    task: str
+    classifier: str
+    labels: tuple[str, ...]
+    ids: np.ndarray
+    truth: np.ndarray
+    predicted: Mapping[str, np.ndarray]
+    n_train: Mapping[str, int]
+
+    def without(self, ids: Collection[str]) -> Predictions:
+        """The same with some items left out."""
+        kept = ~np.isin(self.ids, list(ids))
+        predicted = {corpus: runs[:, kept] for corpus, runs in self.predicted.items()}
+        return replace(self, ids=self.ids[kept], truth=self.truth[kept], predicted=predicted)
+
+
+def load_predictions(
+    folder: Path, index: str = "grid", comparison: str | None = None, items: str = "test"
+) -> list[Predictions]:
+    """What the runs of an index predicted, for each task and classifier in the index's order.
+
+    Args:
+        folder: `runs`.
+        index: "grid", "curve" or "mixes".
+        comparison: None: the first of the index.
+        items: "test" or "annotated"; tasks without such items are left out.
+
+    Raises:
+        SynthgapError: the runs have not been trained, one is torn, or runs of a task predicted different items.
+    """
+    rows = _index(folder, index)
+    if index == "curve":
+        rows["corpus"] = rows["corpus"] + " " + rows["texts_per_label"].astype(str)
+    chosen = rows["comparison"] == (comparison or next(iter(rows["comparison"]), ""))
+    groups = rows[chosen].groupby(["task", "classifier"], sort=False)
+    loaded = (_predictions(folder, str(task), str(name), group, items) for (task, name), group in groups)
+    return [predictions for predictions in loaded if predictions]
+
+
+def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str) -> Predictions | None:
+    keys: pd.DataFrame | None = None
+    labels: list[str] = []
+    predicted: dict[str, list[np.ndarray]] = {}
+    n_train: dict[str, int] = {}
+    for row in rows.itertuples():
+        run = finished_run(folder, row)
+        of_kind, own = _of_kind(run.items, items)
+        if own.empty:
+            continue  # smaller runs of a learning curve label no annotated texts
+        keys, labels = (own, run.labels) if keys is None else (keys, labels)
+        places = run.predicted[of_kind].astype(int)
+        if own is not keys:
+            order = pd.Index(own["id"]).get_indexer(keys["id"])
+            if len(own) != len(keys) or (order < 0).any():
+                raise SynthgapError(f"run {run.name}: it predicted other items than the first run of task '{task}'")
+            places = places[order]
+        predicted.setdefault(str(row.corpus), []).append(places)
+        n_train.setdefault(str(row.corpus), int(row.n_train))
+    if keys is None:
+        return None
+    truth = label_places(keys["label"], labels).astype(int)
+    stacked = {corpus: np.stack(runs) for corpus, runs in predicted.items()}
+    return Predictions(task, classifier, tuple(labels), keys["id"].to_numpy(), truth, stacked, n_train)
+
+
+@lru_cache(maxsize=128)
+def _of_kind(items: Items, kind: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Which of the items are "test" or "annotated" ones, and their keys."""
+    of_kind = (items.keys["items"] == kind).to_numpy()
+    return of_kind, items.keys[of_kind]
+
+
+def read_index(folder: Path, index: str = "grid") -> pd.DataFrame:
+    """An index, columns as in `store.INDEX_COLUMNS`: which runs make up the grid, the learning curves or the mixes.
+
+    Raises:
+        SynthgapError: there is none, or one of its runs is missing or torn.
+    """
+    rows = _index(folder, index)
+    for row in rows.itertuples():
+        finished_run(folder, row)
+    return rows
+
+
+def runs_table(folder: Path, index: str = "grid") -> pd.DataFrame:
+    """An index with what its runs say of themselves: scores in percent, seconds, memory in MiB, ..."""
+    rows = _index(folder, index)
+    about = pd.DataFrame([{**(one := finished_run(folder, row).about), **one["scores"]} for row in rows.itertuples()])
+    return rows.join(about[about.columns.difference(rows.columns, sort=False)])
+
+
+def _index(folder: Path, index: str) -> pd.DataFrame:
+    if not index_file(folder, index).is_file():
+        raise SynthgapError(f"'{index}.csv' is not in '{folder.name}/' yet; run the stage 02_training first")
+    return index_rows(folder, index)
+
+
+def finished_run(folder: Path, row: Any) -> FinishedRun:
+    """The run that a row of an index names.
+
+    Raises:
+        SynthgapError: it is missing or torn.
+    """
+    if run := find(folder, row.run):
+        return run
+    raise SynthgapError(
+        f"run {row.run} ({row.task} / {row.corpus} / {row.classifier} / seed {row.seed}) is missing or torn; "
+        "run the stage 02_training again: it trains this one anew and keeps the others"
+    )

@@ -1,0 +1,271 @@
+"""Runs: one classifier trained on one draw from one corpus with one seed. How they are planned and how one is trained.
+
+A run's name is a digest of what determines it (texts, labels, classifier, weights, seed), so that a finished run is
+found again by any comparison and any profile, and is never trained twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import Timeout
+from sklearn.metrics import accuracy_score, f1_score
+
+from synthgap.core.config import REAL, ClassifierSettings, Comparison, FinetuneSettings, Profile, TrainingSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.core.versions import versions
+from synthgap.data.annotated import AnnotatedItems
+from synthgap.data.draws import draw, draw_equal, equal_sizes, fingerprint
+from synthgap.data.real import RealData
+from synthgap.training import store
+from synthgap.training.base import numbered, peak_memory_mb, reset_peak_memory
+from synthgap.training.classifiers import classifier_identity, fit_predict
+
+RUN_FORMAT = 2  # raised whenever code, or a default, changes what a run of unchanged settings computes
+TEXTS = ["id", "text", "label"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run, ready to be trained.
+
+    Attributes:
+        corpus: how its training texts are called in its comparison: a corpus, or a mix of corpora.
+        identity: what determines the result; its digest is the run's name.
+        train, validation, test: columns id, text, label.
+        annotated: columns id, text; texts that people annotated, to be predicted beside the test split (or no rows).
+        data: where the task's real texts come from, as the run shall say it.
+    """
+
+    comparison: str
+    task: str
+    classifier: str
+    corpus: str
+    seed: int
+    identity: dict[str, Any]
+    train: pd.DataFrame = field(repr=False, compare=False)
+    validation: pd.DataFrame = field(repr=False, compare=False)
+    test: pd.DataFrame = field(repr=False, compare=False)
+    annotated: pd.DataFrame = field(repr=False, compare=False)
+    settings: ClassifierSettings = field(repr=False, compare=False)
+    data: Mapping[str, str] = field(repr=False, compare=False)
+
+    @cached_property
+    def name(self) -> str:
+        return store.run_name(self.identity)
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} / {self.corpus} / {self.classifier} / seed {self.seed}"
+
+    @property
+    def texts_per_label(self) -> int:
+        """Training texts of the label that has the fewest."""
+        return int(self.train["label"].value_counts().min())
+
+
+@dataclass(frozen=True)
+class TaskTexts:
+    """All texts that the runs of one task train on or predict.
+
+    Attributes:
+        corpora: {corpus: columns id, text, label}, without `real`, which is the train split of `real`.
+        annotated: texts of another source that people annotated; every classifier of the task labels them, too.
+        examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some.
+    """
+
+    real: RealData
+    corpora: Mapping[str, pd.DataFrame]
+    annotated: AnnotatedItems | None = None
+    examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+
+    def corpus(self, name: str) -> pd.DataFrame:
+        return self.real.split("train") if name == REAL else self.corpora[name]
+
+
+# ----------------------------------------------------------------------------------------------------------- planning
+
+
+def plan_grid(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[PlannedRun]:
+    """The runs of all comparisons; in each of them, all corpora train on the same number of texts of each label.
+
+    Args:
+        texts: {task: its texts}.
+
+    Raises:
+        SynthgapError: a corpus has no text of some label.
+    """
+    planned = []
+    for name, comparison in profile.comparisons.items():
+        for task in profile.tasks_of(comparison):
+            planned += plan_task(profile.training, name, comparison, texts[task])
+    return planned
+
+
+def plan_curves(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[PlannedRun]:
+    """The runs of the main comparison's learning curves: the grid at each smaller size, then at the full one.
+
+    A smaller draw of a seed is part of its larger one. Sizes at which some label has no more texts are left out, and
+    so is everything where the profile asks for no curve. At the smaller sizes no annotated texts are labelled.
+    """
+    curve, name = profile.training.curve, next(iter(profile.comparisons))
+    if curve is None:
+        return []
+    planned = []
+    for task in profile.tasks_of(profile.main):
+        training = profile.training.further(curve, task)
+        full = plan_task(training, name, profile.main, texts[task])
+        alone = replace(texts[task], annotated=None)
+        for size in sorted(size for size in set(curve.texts_per_label) if size < full[0].texts_per_label):
+            smaller = training.model_copy(update={"texts_per_label": size})
+            planned += plan_task(smaller, name, profile.main, alone)
+        planned += full
+    return planned
+
+
+def plan_task(training: TrainingSettings, name: str, comparison: Comparison, texts: TaskTexts) -> list[PlannedRun]:
+    """The runs of one comparison, of that name, on one task, at equal size."""
+    corpora = {corpus: texts.corpus(corpus) for corpus in comparison.members}
+    sizes = training_sizes(texts.real, corpora, training.texts_per_label)
+    planned = []
+    for classifier in training.classifiers:
+        planner = RunPlanner(training, name, classifier, texts)
+        for corpus, frame in corpora.items():
+            seeds = training.seeds_of(classifier)
+            planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed)) for seed in seeds]
+    return planned
+
+
+def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int | None) -> dict[str, int]:
+    """{label: texts that every corpus trains on}: the smallest number that any corpus has, or `cap`.
+
+    Raises:
+        SynthgapError: a corpus has no text of some label.
+    """
+    counts = {corpus: texts["label"].value_counts().to_dict() for corpus, texts in corpora.items()}
+    sizes = equal_sizes(counts, cap)
+    for label in data.task.labels:
+        if not sizes.get(label):
+            corpus = next(name for name, count in counts.items() if not count.get(label))
+            raise SynthgapError(
+                f"task '{data.task.name}': the corpus '{corpus}' has no text of label '{label}', "
+                "so there is no equal size to train at; generate or add some, or leave the corpus out"
+            )
+    return {label: sizes[label] for label in data.task.labels}
+
+
+class RunPlanner:
+    """Plans the runs of one task and classifier, which see the same validation, test and annotated texts."""
+
+    def __init__(self, training: TrainingSettings, comparison: str, classifier: str, texts: TaskTexts) -> None:
+        data, settings = texts.real, training.classifiers[classifier]
+        validation = data.split("validation")
+        most = settings.validation_texts if isinstance(settings, FinetuneSettings) else 0
+        annotated = texts.annotated.texts if texts.annotated else data.frame.iloc[:0]
+        self.frames = {
+            "validation": draw(validation, min(most, len(validation)), 0, "validation"),
+            "test": data.split("test"),
+            "annotated": annotated[["id", "text"]],
+        }
+        self.settings, self.names = settings, (comparison, data.task.name, classifier)
+        self.data = {"data_source": data.source, "data_fingerprint": data.fingerprint}
+        self.identity = {
+            "format": RUN_FORMAT,
+            "task": data.task.name,
+            "labels": list(data.task.labels),
+            "classifier": classifier_identity(settings),
+            "validation": fingerprint(self.frames["validation"][TEXTS]),
+            "test": fingerprint(self.frames["test"][TEXTS]),
+        }
+        if len(self.frames["annotated"]):
+            self.identity["annotated"] = fingerprint(self.frames["annotated"])
+
+    def run(self, corpus: str, seed: int, train: pd.DataFrame) -> PlannedRun:
+        """A run on these training texts, which the comparison calls so."""
+        identity = self.identity | {"seed": seed, "train": fingerprint(train[TEXTS])}
+        return PlannedRun(
+            *self.names, corpus, seed, identity, train, **self.frames, settings=self.settings, data=self.data
+        )
+
+
+def sizes_table(planned: Iterable[PlannedRun]) -> pd.DataFrame:
+    """Training texts of every comparison, task and label (rows) from every corpus (columns): equal in each row."""
+    counts = [
+        {"comparison": run.comparison, "task": run.task, "label": label, "corpus": run.corpus, "texts": texts}
+        for run in planned
+        for label, texts in run.train["label"].value_counts().items()
+    ]
+    rows = ["comparison", "task", "label"]
+    return pd.DataFrame(counts).pivot_table(index=rows, columns="corpus", values="texts", sort=False).astype("Int64")
+
+
+# ------------------------------------------------------------------------------------------------------ training one
+
+
+def train_once(planned: PlannedRun, folder: Path) -> bool:
+    """Train a run unless it is finished, waiting while another process trains it; True where it was trained here."""
+    while (trained := train_unless_busy(planned, folder)) is None:
+        time.sleep(0.2)
+    return trained
+
+
+def train_unless_busy(planned: PlannedRun, folder: Path) -> bool | None:
+    """Train a run unless it is finished: True after training, False for a finished run, None for a locked one.
+
+    A run is locked while some process trains it.
+    """
+    try:
+        with store.lock(folder, planned.name).acquire(timeout=0):
+            if store.find(folder, planned.name):
+                return False
+            store.save(folder, train(planned))
+            return True
+    except Timeout:
+        return None
+
+
+def train(planned: PlannedRun) -> store.FinishedRun:
+    """Train a run and predict its texts."""
+    labels, test = planned.identity["labels"], planned.test
+    reset_peak_memory()
+    train_texts, validation = (numbered(frame, labels) for frame in (planned.train, planned.validation))
+    texts = [*test["text"], *planned.annotated["text"]]
+    fitted = fit_predict(planned.settings, train_texts, validation, texts, len(labels), planned.seed)
+    predicted = fitted.probabilities.argmax(axis=1)
+    about = {
+        "run": planned.name,
+        "task": planned.task,
+        "classifier": planned.classifier,
+        "corpus": planned.corpus,
+        "seed": planned.seed,
+        "settings": planned.settings.model_dump(mode="json", exclude={"seeds"}),
+        "identity": planned.identity,
+        **planned.data,
+        "n_train": len(planned.train),
+        "n_train_by_label": {label: int((planned.train["label"] == label).sum()) for label in labels},
+        "n_test": len(test),
+        "n_annotated": len(planned.annotated),
+        "scores": scores(test["label"].tolist(), [labels[place] for place in predicted[: len(test)]], labels),
+        "train_seconds": round(fitted.train_seconds, 3),
+        "predict_seconds": round(fitted.predict_seconds, 3),
+        "train_texts_per_second": round(fitted.trained_texts / max(fitted.train_seconds, 1e-9), 1),
+        "predict_texts_per_second": round(len(texts) / max(fitted.predict_seconds, 1e-9), 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "details": fitted.details,
+        "versions": versions(),
+    }
+    keys = pd.concat([test.assign(items="test"), planned.annotated.assign(items="annotated", label="")])
+    items = store.Items(keys[store.KEY].reset_index(drop=True))
+    return store.FinishedRun(about, items, predicted, fitted.probabilities)
+
+
+def scores(label: list[str], predicted: list[str], labels: list[str]) -> dict[str, float]:
+    """Macro-F1 and accuracy in percent; a label neither present nor predicted counts as F1 = 0."""
+    macro = f1_score(label, predicted, labels=labels, average="macro", zero_division=0)
+    return {"macro_f1": round(100 * macro, 4), "accuracy": round(100 * accuracy_score(label, predicted), 4)}

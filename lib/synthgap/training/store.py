@@ -1,0 +1,361 @@
+"""Finished runs on disk: a small pair of files each while a stage runs, packed by task when it ends.
+
+    runs/loose/<run>.parquet, .json      what a run predicted and, written after it, what it says of itself
+    runs/<task>.parquet                  packed: a row per text, a column per run with the labels that it predicted
+    runs/<task>.probabilities.parquet    in three decimals, of the grid's runs alone
+    runs/runs.jsonl                      a line per packed run with what it says of itself; written last
+    runs/grid.csv, curve.csv, mixes.csv  which runs make up the grid, the learning curves and the mixes
+
+A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from synthgap.core.files import digest, read_json, write_json, write_parquet, write_text
+
+KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
+INDEXES = ("grid", "curve", "mixes")
+INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "seed", "run", "n_train", "texts_per_label"]
+UNREADABLE = (OSError, pa.ArrowException, KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Texts that runs predicted.
+
+    Attributes:
+        keys: columns as in KEY; a row per text.
+    """
+
+    keys: pd.DataFrame
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Places of the texts, sorted by their keys."""
+        return np.lexsort([self.keys[name].to_numpy(str) for name in reversed(KEY)])
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the keys, whatever their order."""
+        return digest(self.keys.iloc[self.order].to_numpy().tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A trained run.
+
+    Attributes:
+        about: what it says of itself: name, identity, settings, scores, times, ...; JSON.
+        predicted: shape (items,), places of labels.
+        probabilities: shape (items, labels); None where they were not kept.
+    """
+
+    about: dict[str, Any] = field(repr=False)
+    items: Items = field(repr=False)
+    predicted: np.ndarray = field(repr=False)
+    probabilities: np.ndarray | None = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return str(self.about["run"])
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.about["identity"]["labels"])
+
+    def table(self) -> pd.DataFrame:
+        """Columns items, id, label, predicted and, where they were kept, `p <label>` for each label; no text."""
+        table = self.items.keys.assign(predicted=pd.Categorical.from_codes(self.predicted, self.labels))
+        if self.probabilities is not None:
+            table[[f"p {label}" for label in self.labels]] = self.probabilities
+        return table
+
+    def digests(self) -> dict[str, str]:
+        """Of the name, the items and what was predicted for them; probabilities count to three decimals."""
+        values = {"predictions_sha256": self.predicted}
+        if self.probabilities is not None:
+            values["probabilities_sha256"] = thousandths(self.probabilities)
+        start = f"{self.name} {self.items.digest} ".encode()
+        order = self.items.order
+        return {
+            key: hashlib.sha256(start + rows[order].astype("<i2").tobytes()).hexdigest() for key, rows in values.items()
+        }
+
+    def is_sound(self, name: str) -> bool:
+        """Whether this is the run of that name, as it was written."""
+        same_name = name == self.name == run_name(self.about["identity"])
+        return same_name and self.digests().items() <= self.about.items()
+
+
+def thousandths(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities as whole numbers; -1000 for what a table lacks."""
+    return np.rint(1000 * np.nan_to_num(probabilities.astype(np.float64), nan=-1))
+
+
+def run_name(identity: Mapping[str, Any]) -> str:
+    """A run's name: a digest of what determines it."""
+    return digest(identity, 20)
+
+
+# ------------------------------------------------------------------------------------------------------------ finding
+
+
+def find(folder: Path, name: str, probabilities: bool = False) -> FinishedRun | None:
+    """A finished run, from a folder `runs` or from that of the base profile or one of its variants.
+
+    Args:
+        probabilities: whether to read those of packed runs, too.
+
+    Returns:
+        None where there is none; what is torn, or is not the run of that name, counts as none.
+    """
+    for place in (folder, *related(folder)):
+        if run := _loose_run(place, name) or _packed_run(place, name, probabilities):
+            return run
+    return None
+
+
+def finished_runs(folder: Path) -> list[str]:
+    """The names of the runs in a folder, loose or packed, without a look at what they predicted."""
+    return sorted({*packed_lines(folder), *(path.stem for path in (folder / "loose").glob("*.json"))})
+
+
+def is_torn(folder: Path, name: str) -> bool:
+    """Whether there is something of a run, but not the whole of it."""
+    something = name in packed_lines(folder) or any(path.exists() for path in loose_files(folder, name))
+    return something and find(folder, name) is None
+
+
+def related(folder: Path) -> list[Path]:
+    """The folders `runs` of the same profile's other outputs: outputs/<profile> and outputs/<profile>-<variant>."""
+    if folder.name != "runs":
+        return []
+    base = folder.parent.name.partition("-")[0]
+    places = [folder.parent.with_name(base), *sorted(folder.parent.parent.glob(f"{base}-*"))]
+    return [place / folder.name for place in places if place != folder.parent]
+
+
+def lock(folder: Path, name: str) -> FileLock:
+    """The lock that a process holds while it trains the run of that name, or while it packs ("pack")."""
+    (folder / ".locks").mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".locks" / f"{name}.lock")
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+class RunTable:
+    """A table with a row per text, and for each run a column with the labels that it predicted."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = pd.read_parquet(path)
+        self._items: dict[bytes, Items] = {}  # runs share the texts that they predicted
+
+    def run(self, name: str, about: dict[str, Any], probabilities: pd.DataFrame | None) -> FinishedRun | None:
+        """The run of that name; None where it is not the one that says this of itself.
+
+        Args:
+            probabilities: a table with columns `<run> <label>`; None, or without the run's: they are left out.
+
+        Raises:
+            KeyError: it is not in the table.
+        """
+        labels, columns = about["identity"]["labels"], _columns(about)
+        places = label_places(self.table[name], labels)
+        rows = places >= 0
+        if (mask := rows.tobytes()) not in self._items:
+            self._items[mask] = Items(self.table.loc[rows, KEY].reset_index(drop=True))
+        items, values = self._items[mask], None
+        if probabilities is not None and set(columns) <= set(probabilities.columns):
+            values = items.keys.merge(probabilities[[*KEY, *columns]], how="left")[columns].to_numpy()
+        run = FinishedRun(about, items, places[rows], values)
+        return run if run.is_sound(name) else None
+
+
+def label_places(column: pd.Series, labels: Sequence[str]) -> np.ndarray:
+    """Places of labels; -1 where there is none of them."""
+    coded = column.astype("category").cat
+    places = {label: place for place, label in enumerate(labels)}
+    return np.array([*(places.get(label, -1) for label in coded.categories), -1], dtype=np.int16)[coded.codes]
+
+
+def _columns(about: Mapping[str, Any]) -> list[str]:
+    return [f"{about['run']} {label}" for label in about["identity"]["labels"]]
+
+
+def loose_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """The two files of a run that is not packed, in the order in which they are written."""
+    return folder / "loose" / f"{name}.parquet", folder / "loose" / f"{name}.json"
+
+
+def packed_files(folder: Path, task: str) -> tuple[Path, Path]:
+    """The files with the labels and with the probabilities that a task's packed runs predicted."""
+    return folder / f"{task}.parquet", folder / f"{task}.probabilities.parquet"
+
+
+def _loose_run(folder: Path, name: str) -> FinishedRun | None:
+    predictions, about_file = loose_files(folder, name)
+    if not (about := read_json(about_file)):
+        return None
+    try:
+        runs = RunTable(predictions)
+        return runs.run(name, about, runs.table)
+    except UNREADABLE:
+        return None
+
+
+def _packed_run(folder: Path, name: str, probabilities: bool = False) -> FinishedRun | None:
+    about = packed_lines(folder).get(name)
+    if about is None:
+        return None
+    try:
+        labels, kept = packed_files(folder, about["task"])
+        table = _unless_changed(pd.read_parquet, kept) if probabilities and kept.is_file() else None
+        return _unless_changed(RunTable, labels).run(name, about, table)
+    except UNREADABLE:
+        return None
+
+
+def packed_lines(folder: Path) -> dict[str, dict[str, Any]]:
+    """{name: what the run says of itself} of a folder's packed runs."""
+    path = folder / "runs.jsonl"
+    return _unless_changed(_read_lines, path) if path.is_file() else {}
+
+
+def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    lines = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(*UNREADABLE):
+            about = json.loads(line)
+            lines[str(about["run"])] = about
+    return lines
+
+
+def _unless_changed(read: Callable[[Path], Any], path: Path) -> Any:
+    """What `read` makes of a file, from memory while the file stays as it is."""
+    state = path.stat()
+    return _remembered(read, path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=128)
+def _remembered(read: Callable[[Path], Any], path: Path, *state: int) -> Any:
+    return read(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def save(folder: Path, run: FinishedRun) -> None:
+    """Write a run's two files, with its digests."""
+    predictions, about = loose_files(folder, run.name)
+    columns = [*KEY, run.name, *_columns(run.about)]
+    write_parquet(predictions, run.table().set_axis(columns, axis=1))
+    write_json(about, run.about | run.digests())
+
+
+def pack(folder: Path) -> list[Path]:
+    """Pack all loose runs, and those of related folders that an index names; gives the files that the folder then has.
+
+    Packed runs that no index names any more are kept. `runs.jsonl` is written after the tables, and loose files are
+    removed after that: wherever a kill comes, each run is there, loose or packed. Processes pack one after another.
+    """
+    with lock(folder, "pack"):
+        for path in (*folder.glob(".*.parquet.tmp"), *folder.glob(".*.jsonl.tmp")):
+            path.unlink()  # of a process that was killed while it packed
+        named = {index: index_rows(folder, index)["run"].tolist() for index in INDEXES}
+        loose = _whole_loose_runs(folder)
+        names = list(dict.fromkeys(itertools.chain(*named.values(), loose)))
+        missing = [run for name in names if not _packed_run(folder, name) and (run := find(folder, name, True))]
+        lines = packed_lines(folder)
+        for task in dict.fromkeys(run.about["task"] for run in missing):
+            before = [name for name, about in lines.items() if about["task"] == task]
+            kept = [_packed_run(folder, name, True) or _packed_run(folder, name) for name in before]
+            runs = [*filter(None, kept), *(run for run in missing if run.about["task"] == task)]
+            write_packed(folder, task, runs, {*named["grid"], *before}, names)
+            lines = {name: about for name, about in lines.items() if about["task"] != task}
+            lines |= {run.name: run.about for run in runs}
+        if missing:
+            write_lines(folder, lines.values())
+        for path in itertools.chain(*(loose_files(folder, name) for name in loose)):
+            path.unlink()
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def _whole_loose_runs(folder: Path) -> list[str]:
+    """The names of loose runs; what killed processes left of others is removed."""
+    whole = []
+    for name in sorted({path.name.strip(".").partition(".")[0] for path in (folder / "loose").glob("*")}):
+        with contextlib.suppress(Timeout), lock(folder, name).acquire(timeout=0):  # else it is being trained
+            if _loose_run(folder, name):
+                whole.append(name)
+            else:
+                for path in [*(folder / "loose").glob(f"{name}.*"), *(folder / "loose").glob(f".{name}.*")]:
+                    path.unlink()
+    return whole
+
+
+def write_packed(
+    folder: Path, task: str, runs: Iterable[FinishedRun], probable: Container[str], first: Sequence[str]
+) -> None:
+    """Write a task's packed files anew.
+
+    Args:
+        probable: names of the runs whose probabilities are written, where they have some.
+        first: names of the runs whose texts come first, in the order in which they have them.
+    """
+    places = {name: place for place, name in enumerate(first)}
+    texts: dict[str, pd.DataFrame] = {}
+    for run in sorted(runs, key=lambda run: places.get(run.name, len(places))):
+        texts.setdefault(run.items.digest, run.items.keys)
+    keys = pd.concat(texts.values()).drop_duplicates(ignore_index=True)
+    rows = pd.MultiIndex.from_frame(keys)
+    labels: dict[str, pd.Categorical] = {}
+    probabilities: dict[str, np.ndarray] = {}
+    for run in sorted(runs, key=lambda run: _order(run.about)):
+        own = rows.get_indexer(pd.MultiIndex.from_frame(run.items.keys))
+        codes = np.full(len(keys), -1)
+        codes[own] = run.predicted
+        labels[run.name] = pd.Categorical.from_codes(codes, run.labels)
+        if run.probabilities is not None and run.name in probable:
+            values = np.full((len(keys), len(run.labels)), np.nan, dtype=np.float32)
+            values[own] = thousandths(run.probabilities) / 1000
+            probabilities |= dict(zip(_columns(run.about), values.T, strict=True))
+    for path, columns in zip(packed_files(folder, task)[::-1], (probabilities, labels), strict=True):
+        if columns:
+            write_parquet(path, pd.concat([keys, pd.DataFrame(columns)], axis=1))
+
+
+def write_lines(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write what all packed runs say of themselves."""
+    texts = (json.dumps(about, ensure_ascii=False, separators=(",", ":")) for about in sorted(lines, key=_order))
+    write_text(folder / "runs.jsonl", "".join(f"{text}\n" for text in texts))
+
+
+def _order(about: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(about[key] for key in ("task", "classifier", "corpus", "n_train", "seed", "run"))
+
+
+def index_rows(folder: Path, index: str) -> pd.DataFrame:
+    """An index as it stands in its file, columns as in INDEX_COLUMNS; empty where there is no file."""
+    if not (path := index_file(folder, index)).is_file():
+        return pd.DataFrame(columns=INDEX_COLUMNS)
+    return pd.read_csv(path, dtype={"run": str}, keep_default_na=False)
+
+
+def index_file(folder: Path, index: str) -> Path:
+    return folder / f"{index}.csv"

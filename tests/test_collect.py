@@ -1,0 +1,321 @@
+"""Items out, answers in: CSV and Label Studio, faulty files, and the panel that saves every click."""
+
+import contextlib
+import csv
+import json
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from conftest import synthgap
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthgap.core.errors import SynthgapError
+from synthgap.data.real import load_real
+from synthgap.subjectivity import collect
+from synthgap.subjectivity.label_studio import labelling_configuration
+from synthgap.subjectivity.panel import panel, unanswered
+from synthgap.subjectivity.ranking import read_pairs
+from synthgap.tables import write_csv
+from synthgap.tasks import load_profile, load_task
+
+PROFILE = load_profile("smoke")
+TASK = load_task("humor")
+LABELS = list(TASK.labels)
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def filled(path, answers: dict[str, str], target):
+    """The exported CSV with some columns filled in."""
+    rows = [row | answers for row in rows_of(path)]
+    pd.DataFrame(rows).to_csv(target, index=False)
+    return target
+
+
+# ------------------------------------------------------------------------------------------------------------- export
+
+
+def test_items_are_test_texts_without_their_labels(tmp_path):
+    table, tasks, configuration = collect.export("humor", PROFILE, tmp_path, 10)
+    test = load_real(TASK, PROFILE).split("test").set_index("id")["text"]
+    rows = rows_of(table)
+    assert len(rows) == len({row["item_id"] for row in rows}) == 10
+    for row, task in zip(rows, json.loads(tasks.read_text()), strict=True):
+        assert task["data"] == {"item_id": row["item_id"], "task": "humor", "text": test[row["item_id"]]}
+        assert row["label"] == row["annotator"] == ""
+        assert row["choices"] == " | ".join(LABELS)
+    choices = ElementTree.parse(configuration).findall(".//Choice")  # noqa: S314  our own file
+    assert [choice.get("value") for choice in choices] == LABELS
+    assert [path.read_bytes() for path in collect.export("humor", PROFILE, tmp_path / "again", 10)] == [
+        path.read_bytes() for path in (table, tasks, configuration)
+    ]
+
+
+def test_pairs_are_every_two_tasks(tmp_path):
+    table, tasks, _ = collect.export("pairs", PROFILE, tmp_path)
+    assert len(rows_of(table)) == len(json.loads(tasks.read_text())) == 6
+    assert all(row["task_a"] < row["task_b"] for row in rows_of(table))
+
+
+def test_what_cannot_be_exported_says_why(tmp_path):
+    with pytest.raises(SynthgapError, match="100 items asked for, and the test split has 24"):
+        collect.export("humor", PROFILE, tmp_path, 100)
+    with pytest.raises(SynthgapError, match="one task, so there are no pairs"):
+        collect.export("pairs", PROFILE.changed({"tasks": ["humor"]}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_and_labels_are_escaped_in_label_studios_configuration():
+    text = labelling_configuration('Is "a < b"?', ['<b>"&'])
+    choice = ElementTree.fromstring(text).find(".//Choice")  # noqa: S314  our own text
+    assert choice is not None
+    assert choice.get("value") == '<b>"&'
+
+
+def test_a_text_that_a_spreadsheet_would_compute_comes_back_as_it_was(tmp_path):
+    path = tmp_path / "x.csv"
+    write_csv(path, pd.DataFrame([{"item_id": "=1+1", "task": "humor", "annotator": "ann", "label": LABELS[0]}]))
+    assert "'=1+1" in path.read_text()
+    _, rows, faults = collect.read_answers(path)
+    assert rows[0]["item_id"] == "=1+1"
+    assert faults == []
+
+
+# ------------------------------------------------------------------------------------------------------------- import
+
+
+def test_csv_there_and_back(tmp_path):
+    table = collect.export("humor", PROFILE, tmp_path, 5)[0]
+    assert "nothing" not in collect.import_file(
+        filled(table, {"annotator": "ann", "label": LABELS[0]}, tmp_path / "ann.csv"), tmp_path
+    )
+    stored = collect.stored_answers(collect.answers_file(tmp_path, "annotations"))
+    assert {row["label"] for row in stored} == {LABELS[0]}
+    again = collect.import_file(tmp_path / "ann.csv", tmp_path)
+    assert "0 new annotations, 5 already known, 0 left out" in again
+    assert collect.stored_answers(collect.answers_file(tmp_path, "annotations")) == stored
+
+
+def label_studio(tasks: list[dict], answer: str, person: object = 7) -> list[dict]:
+    """An export as Label Studio writes it (JSON)."""
+    return [
+        {
+            "id": number,
+            "data": task["data"],
+            "annotations": [
+                {
+                    "id": 10 + number,
+                    "completed_by": person,
+                    "was_cancelled": False,
+                    "result": [
+                        {"from_name": "answer", "to_name": "text", "type": "choices", "value": {"choices": [answer]}}
+                    ],
+                }
+            ],
+            "predictions": [],
+        }
+        for number, task in enumerate(tasks)
+    ]
+
+
+@pytest.mark.parametrize(("person", "name"), [(7, "7"), ({"id": 3, "email": "ann@example.org"}, "ann@example.org")])
+def test_label_studio_there_and_back(tmp_path, person, name):
+    tasks = json.loads(collect.export("humor", PROFILE, tmp_path, 5)[1].read_text())
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(label_studio(tasks, LABELS[1], person)))
+    collect.import_file(path, tmp_path)
+    stored = collect.stored_answers(collect.answers_file(tmp_path, "annotations"))
+    assert [row["item_id"] for row in stored] == [task["data"]["item_id"] for task in tasks]
+    assert {(row["annotator"], row["label"], row["task"]) for row in stored} == {(name, LABELS[1], "humor")}
+
+
+def test_pairs_from_label_studio_become_comparisons(tmp_path):
+    tasks = json.loads(collect.export("pairs", PROFILE, tmp_path)[1].read_text())
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(label_studio(tasks, "the second")))
+    assert "6 new pairs" in collect.import_file(path, tmp_path)
+    pairs = collect.collected_pairs(tmp_path)
+    assert pairs is not None
+    assert (pairs["more_objective"] == pairs["task_b"]).all()
+    assert read_pairs(pairs, PROFILE.tasks, "human: x").answers.sum() == 6
+
+
+def test_every_malformed_row_is_named_and_nothing_is_stored(tmp_path):
+    path = tmp_path / "ann.csv"
+    good = f"i1,humor,ann,{LABELS[0]}\n"
+    path.write_text(
+        "item_id,task,annotator,label\n"
+        + good
+        + f"i2,humor,ann,funny\ni3,humour,ann,{LABELS[0]}\n,humor,ann,{LABELS[0]}\ni4,humor,,{LABELS[0]}\n"
+        + f"i1,humor,ann,{LABELS[1]}\ni5,humor\ni6,humor,bob,\n"
+    )
+    with pytest.raises(SynthgapError) as error:
+        collect.import_file(path, tmp_path)
+    text = str(error.value)
+    assert "7 malformed rows, and nothing was stored" in text
+    for part in (
+        "row 3: label 'funny' is unknown to task 'humor'",
+        "row 4: task 'humour' is unknown",
+        "row 5: 'item_id' is empty",
+        "row 6: 'annotator' is empty",
+        f"row 7: 'ann' answered '{LABELS[1]}' here and '{LABELS[0]}' before",
+        "row 8: it has not 4 cells",
+        "row 9: 'label' is empty",
+    ):
+        assert part in text
+    assert not collect.answers_file(tmp_path, "annotations").exists()
+    done = collect.import_file(path, tmp_path, skip_malformed=True)
+    assert "1 new annotations, 0 already known, 7 left out" in done
+    assert len(collect.stored_answers(collect.answers_file(tmp_path, "annotations"))) == 1
+
+
+def test_an_answer_that_contradicts_a_stored_one_is_left_out_and_said(tmp_path):
+    path = tmp_path / "a.csv"
+    for label in LABELS:
+        path.write_text(f"item_id,task,annotator,label\ni1,humor,ann,{label}\n")
+        done = collect.import_file(path, tmp_path)
+    assert "0 new annotations, 0 already known, 1 left out" in done
+    assert f"'ann' answered '{LABELS[1]}' here and '{LABELS[0]}' before" in done
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ("judge,task_a,task_b,more_objective\nj,humor,humor,humor\n", "row 2: task 'humor' is paired with itself"),
+        ("judge,task_a,task_b,more_objective\nj,humor,imdb,ag_news\n", "row 2: 'ag_news' is neither"),
+        (
+            "judge,task_a,task_b,more_objective\nj,humor,imdb,imdb\nj,imdb,humor,humor\n",
+            "row 3: 'j' answered 'humor' here and 'imdb' before",
+        ),
+    ],
+)
+def test_faulty_pairs_are_named(tmp_path, rows, fault):
+    path = tmp_path / "pairs.csv"
+    path.write_text(rows)
+    with pytest.raises(SynthgapError, match=fault):
+        collect.import_file(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"data": {"item_id": "i"', "torn or no JSON"),
+        ('{"a": 1}', "must be a list of tasks"),
+        ("a,b\n1,2\n", "needs the columns item_id, task, annotator, label or judge, task_a"),
+        ("", "it has none"),
+        ("item_id,task,annotator,label\n", "holds no answers yet"),
+        ("item_id,task,annotator,label\ni1,humor,,\n", "holds no answers yet"),
+        ('[{"data": {}}]', "task 1|row 1: no 'data' or no 'annotations'"),
+        ('[{"data": {}, "annotations": [{"result": []}]}]', "row 1: an annotation without 'completed_by' or 'choices'"),
+        ('[{"data": {}, "annotations": [{"completed_by": 1, "result": []}]}]', "row 1: it has 0 choices, not one"),
+        ('[{"data": {}, "annotations": ["x"]}]', "row 1: an annotation without"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, text, message):
+    path = tmp_path / "export"
+    path.write_text(text)
+    with pytest.raises(SynthgapError, match=message):
+        collect.import_file(path, tmp_path)
+
+
+def test_cancelled_annotations_are_passed_over(tmp_path):
+    tasks = json.loads(collect.export("humor", PROFILE, tmp_path, 2)[1].read_text())
+    exported = label_studio(tasks, LABELS[0])
+    exported[0]["annotations"][0] = {"completed_by": 7, "was_cancelled": True, "result": []}
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(exported))
+    assert "1 new annotations" in collect.import_file(path, tmp_path)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_or_refused_with_a_sentence(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("any") / "x.csv"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(SynthgapError):
+        kind, rows, faults = collect.read_answers(path)
+        assert kind in {"annotations", "pairs"}
+        assert all(isinstance(fault, str) for fault in faults)
+        assert all(all(row.values()) for row in rows)
+
+
+# -------------------------------------------------------------------------------------------------------- command line
+
+
+def test_the_command_line_exports_and_imports(tmp_path):
+    done = synthgap("annotate", "export", "humor", "--profile", "smoke", "--items", "4", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    table = tmp_path / "smoke" / "annotations" / "export" / "humor.csv"
+    assert str(table) in done.stdout
+    path = filled(table, {"annotator": "ann", "label": LABELS[0]}, tmp_path / "ann.csv")
+    done = synthgap("annotate", "import", str(path), "--profile", "smoke", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "4 new annotations" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["annotate", "export", "humour"], "did you mean 'humor'"),
+        (["annotate", "export", "humor", "--items", "0"], "0 items asked for"),
+        (["annotate", "export", "humor", "--profile", "nope"], "profile 'nope' is unknown"),
+        (["annotate", "import", "absent.csv"], "'absent.csv' does not exist"),
+        (["annotate"], "STEP"),
+    ],
+)
+def test_the_command_line_refuses_nonsense_with_a_sentence(arguments, message, tmp_path):
+    done = synthgap(*arguments, *(["--output", str(tmp_path)] if len(arguments) > 1 else []))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -------------------------------------------------------------------------------------------------------------- panel
+
+
+def parts(shown):
+    question, (name, start), view, buttons, message = (
+        shown.children[0],
+        shown.children[1].children,
+        shown.children[2],
+        shown.children[3].children,
+        shown.children[4],
+    )
+    return question, name, start, view, buttons, message
+
+
+def test_the_panel_shows_no_text_before_start_and_saves_every_click(tmp_path):
+    texts = {item["text"] for item in collect.items_for(TASK, PROFILE, 3)}
+    shown = panel(TASK, PROFILE, tmp_path, 3)
+    _, name, start, view, buttons, message = parts(shown)
+    assert view.value == ""
+    start.click()
+    assert view.value == ""
+    assert "Give a name first" in message.value
+    name.value = "ann <b>"
+    start.click()
+    assert "0 of 3 items answered by ann &lt;b&gt;" in message.value
+    buttons[0].click()
+    buttons[1].click()
+    stored = collect.stored_answers(collect.answers_file(tmp_path, "annotations"))
+    assert [row["label"] for row in stored] == LABELS[:2]
+    assert {row["annotator"] for row in stored} == {"ann <b>"}
+    again = parts(panel(TASK, PROFILE, tmp_path, 3))  # after a restart of the kernel
+    again[1].value = "ann <b>"
+    again[2].click()
+    assert "2 of 3 items answered" in again[5].value
+    again[4][0].click()
+    assert "All items are answered" in again[3].value
+    assert len(collect.stored_answers(collect.answers_file(tmp_path, "annotations"))) == 3
+    assert len(texts) == 3
+
+
+def test_another_person_starts_from_the_beginning(tmp_path):
+    items = collect.items_for(TASK, PROFILE, 3)
+    answers = [{"item_id": items[0]["item_id"], "task": "humor", "annotator": "ann", "label": LABELS[0]}]
+    assert len(unanswered(items, answers, "ann")) == 2
+    assert len(unanswered(items, answers, "bob")) == 3

@@ -1,0 +1,181 @@
+"""Table 1 and the figures of 03 and 06: what stands in them, from saved tables alone, at every size."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from test_curves import REAL, accuracy
+from test_curves import simulated as simulated_curve
+from test_evaluation import simulated
+
+from synthgap import tables
+from synthgap.core.errors import SynthgapError
+from synthgap.evaluation.figures import (
+    ARROW,
+    AUGMENTATION,
+    DRAWINGS,
+    FILLED,
+    GAP_BY_TASK,
+    LEARNING_CURVES,
+    MIXES,
+    WORTH,
+)
+from synthgap.evaluation.gaps import evaluate, gap_by_subjectivity, gaps_to_reference
+from synthgap.evaluation.learning_curves import curve_tables
+from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mix_tables
+from synthgap.evaluation.table_1 import table_1, table_1_notes
+from synthgap.figures import MARKERS, Look, save_figure, style
+from synthgap.tasks import load_profile, load_task
+
+mpl.use("Agg")
+NAMES = ["ag_news", "imdb", "tweet_irony", "humor", "sarcasm_news"]
+BY_CLASSIFIER = (LEARNING_CURVES, WORTH, MIXES, AUGMENTATION)
+PROFILE = load_profile("recorded")
+
+
+@pytest.fixture(scope="module")
+def result():
+    chances = {"real": [0.9, 0.8], "zero_shot": [0.5, 0.4], "few_shot": [0.9, 0.9]}
+    return evaluate([simulated(chances, 200, n, name) for n, name in enumerate(NAMES)], 200, 300)
+
+
+@pytest.fixture(scope="module")
+def folder(result, tmp_path_factory):
+    """The saved tables of 03 and 06."""
+    random, found = np.random.default_rng(0), tmp_path_factory.mktemp("tables")
+    scores = REAL | {("zero_shot", 100): 0.5, ("few_shot", 100): accuracy(50), ("few_shot", 30): accuracy(20)}
+    points, worth = curve_tables([simulated_curve(random, scores)], resamples=100)
+    chances = {EXAMPLES: 0.5, "few_shot": 0.6, "examples + few_shot": 0.7, AS_MANY: 0.8}
+    chances |= {"real 10": 0.4, "real 10 + few_shot": 0.7, "real 50": 0.7, "real 50 + few_shot": 0.7}
+    mixes, gains = mix_tables([simulated({mix: [chance] * 2 for mix, chance in chances.items()})], 100, 300)
+    saved = {"gaps": result.gaps, "gap_by_subjectivity": gap_by_subjectivity(result.gaps, NAMES)}
+    saved |= {"gaps_other": result.gaps, "learning_curves": points, "worth": worth, "mixes": mixes}
+    for name, table in (saved | {"augmentation": gains}).items():
+        tables.write_csv(found / f"{name}.csv", table)
+    return found
+
+
+@pytest.fixture
+def read(folder):
+    """Reads a saved table; within the test, figures look as they do when they are saved."""
+    with style():
+        yield lambda name: tables.read_csv(folder, name)
+    mpl.pyplot.close("all")
+
+
+# ------------------------------------------------------------------------------------------------------------ Table 1
+
+
+def test_table_1_puts_corpora_side_by_side_with_losses_and_stars(result):
+    shown = table_1(result.table, result.gaps, PROFILE, "probe")
+    assert shown.columns.tolist() == [
+        *("Task", "Real", "Zero-shot", "Zero-shot − real", "Few-shot", "Few-shot − real", "Published, unverified")
+    ]
+    assert shown["Task"].tolist() == [
+        load_task(name).title for name in ("ag_news", "imdb", "tweet_irony", "sarcasm_news", "humor")
+    ]
+    assert shown["Zero-shot − real"].str.fullmatch(r"−\d+\.\d\*").all()
+    assert shown["Real"].str.fullmatch(r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]").all()
+    assert shown.loc[1, "Published, unverified"].endswith("/ –")
+
+
+def test_notes_say_what_the_numbers_are(result):
+    for profile in map(load_profile, ("demo", "recorded")):
+        notes = " ".join(table_1_notes(result.table, profile))
+        assert "unverified" in notes
+        assert "Order of its figures: real / zero-shot / few-shot." in notes
+
+
+def test_corpora_that_the_paper_does_not_have_stand_beside_no_published_figures():
+    corpora = {"gpt4": {"file": "gpt4.csv", "title": "GPT-4"}, "claude": {"llm": "claude", "setting": "few_shot"}}
+    compared = {"comparisons": {"llms": {"corpora": ["claude"], "reference": "gpt4"}}, "training.augmentation": None}
+    profile = PROFILE.changed({"corpora": corpora, **compared})
+    result = evaluate([simulated({"gpt4": [0.9], "claude": [0.5]}, 200, 0, name) for name in NAMES], 200, 300)
+    shown = table_1(result.table, result.gaps, profile, "probe")
+    assert shown.columns.tolist() == ["Task", "GPT-4", "Claude", "Claude − GPT-4"]
+    assert "unverified" not in " ".join(table_1_notes(result.table, profile))
+    published = profile.changed({"corpora.claude.published": "few_shot"})
+    assert table_1(result.table, result.gaps, published, "probe")["Published, unverified"].tolist()[1] == "–"
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.name)
+@pytest.mark.parametrize("width", [None, 3.3])
+def test_figures_are_drawn_from_saved_tables_with_titles_labels_and_keys(read, drawing, width):
+    look = Look.of(PROFILE, width)
+    figure = drawing.drawn(read, look, "evidence of nothing, $5 {braces}", "probe" if drawing in BY_CLASSIFIER else "")
+    axes = [ax for ax in figure.axes if ax.axison]
+    assert all(ax.get_title(loc="left") for ax in axes)
+    assert any(ax.get_legend() for ax in axes) or figure.legends
+    assert any(ax.get_xlabel() or ax.get_ylabel() for ax in axes) or figure.get_supylabel()
+    assert "evidence of nothing, $5 {braces}" in figure.get_supxlabel().replace("\n", " ")
+    assert width is None or figure.get_figwidth() == width
+
+
+def offsets(ax):
+    return [tuple(np.round(point, 6)) for marks in ax.collections for point in marks.get_offsets()]
+
+
+def test_the_gap_figure_shows_the_gaps(result, read):
+    figure, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "")
+    (ax,) = figure.axes
+    expected = gaps_to_reference(result.gaps)
+    drawn = {x for x, _ in offsets(ax)}
+    assert {float(f"{gap:.6g}") for gap in expected["gap"]} <= {float(f"{x:.6g}") for x in drawn}
+    assert next(label.get_text() for label in ax.get_yticklabels()) == "AG's News"
+    low, high = ax.get_ylim()
+    assert low > high, "the least subjective task stands on top"
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == FILLED
+    assert [text.get_text() for text in legend.get_texts()] == ["Zero-shot", "Few-shot"]
+    hollow = sum((marks.get_facecolor() == 1).all(axis=1).sum() for marks in ax.collections)
+    assert hollow == (expected["p_holm"] >= 0.05).sum()
+    other, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "other")
+    assert offsets(other.axes[0]) == offsets(ax)
+
+
+def test_arrows_stand_where_only_a_bound_of_the_worth_is_known(read):
+    figure, note = WORTH.draw(read, Look.of(PROFILE), "probe")
+    (ax,) = figure.axes
+    arrows = [
+        marks for marks in ax.collections if len(marks.get_paths()) and len(marks.get_paths()[0].vertices) == len(ARROW)
+    ]
+    assert [point for marks in arrows for point in marks.get_offsets().tolist()] == [[0.1, pytest.approx(-0.16)]]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["Zero-shot", "Few-shot", "only a bound is known"]
+    assert "Seeds: 3." in note
+
+
+def test_gains_by_amount_have_looks_that_no_corpus_has(read):
+    look = Look.of(PROFILE)
+    figure, _ = AUGMENTATION.draw(read, look, "probe")
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["10 real texts per label", "50 real texts per label"]
+    colours = {mpl.colors.to_hex(one) for marks in figure.axes[0].collections for one in marks.get_edgecolor()}
+    assert not colours & set(look.colours().values())
+    assert not set("*hpd8") & {*MARKERS, "s"}
+
+
+def test_an_unknown_classifier_or_nothing_to_draw_is_an_error_that_says_so(read):
+    look = Look.of(PROFILE)
+    with pytest.raises(SynthgapError, match=r"classifier 'prob' is unknown \(did you mean 'probe'\?\)"):
+        LEARNING_CURVES.draw(read, look, "prob")
+    alone = evaluate([simulated({"real": [0.9]})], 100, 100).gaps
+    with pytest.raises(SynthgapError, match="no gap to draw"):
+        GAP_BY_TASK.draw(lambda name: alone, look, "")
+    grown = pd.DataFrame({"task": "humor", "classifier": "c", "mix": ["real 5", "real 5 + zero_shot"], "seeds": 1})
+    with pytest.raises(SynthgapError, match="no examples were mixed"):
+        MIXES.draw(lambda name: grown, look, "c")
+
+
+def test_the_same_figure_gives_the_same_bytes_with_its_footer(tmp_path, read):
+    contents = []
+    for name in ("one", "two"):
+        figure = GAP_BY_TASK.drawn(read, Look.of(PROFILE), "evidence of nothing, $5 {braces}")
+        written = save_figure(figure, tmp_path / name, "gap")
+        contents.append([path.read_bytes() for path in written])
+        assert any("evidence of nothing" in text.get_text() for text in figure.findobj(mpl.text.Text))
+    assert contents[0] == contents[1]
+    assert [path.suffix for path in written] == [".pdf", ".png"]

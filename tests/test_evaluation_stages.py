@@ -1,0 +1,143 @@
+"""Notebooks 03 and 06 on made predictions: whatever a profile lacks ends in a sentence and a finished stage."""
+
+import ast
+
+import IPython.display
+import matplotlib as mpl
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from IPython.display import HTML
+
+from synthgap.core.config import Profile
+from synthgap.tasks import load_profile, load_task
+from synthgap.training import predictions
+from synthgap.training.mixes import AS_MANY, EXAMPLES, both
+from synthgap.training.store import INDEX_COLUMNS
+
+mpl.use("Agg")
+ITEMS = 60
+
+
+class MadeRuns:
+    """Stands for what 02 would have trained for a profile."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def names(self, index: str, members: tuple[str, ...]) -> list[str]:
+        curve, augmentation = self.profile.training.curve, self.profile.training.augmentation
+        if index == "grid":
+            return list(members)
+        if index == "curve":
+            return [f"{name} {size}" for size in (*curve.texts_per_label, 15) for name in members] if curve else []
+        if augmentation is None:
+            return []
+        corpus = augmentation.corpus
+        shown = self.profile.corpora[corpus].setting == "few_shot"
+        names = [EXAMPLES, corpus, both(corpus), AS_MANY] if shown else []
+        for size in augmentation.real_texts_per_label:
+            names += [f"real {size}", f"real {size} + {corpus}"]
+        return names
+
+    def load(self, folder, index="grid", comparison=None, items="test"):
+        compared = self.profile.comparisons[comparison] if comparison else self.profile.main
+        random, made = np.random.default_rng(0), []
+        if not (names := self.names(index, compared.members)):
+            return []
+        for task in self.profile.tasks_of(compared):
+            labels = tuple(load_task(task).labels)
+            truth = random.integers(len(labels), size=ITEMS)
+            right = random.random((len(names), len(self.profile.training.seeds), ITEMS)) < 0.7
+            runs = np.where(right, truth, (truth + 1) % len(labels))
+            n_train, ids = dict.fromkeys(names, 20), np.arange(ITEMS).astype(str)
+            found = dict(zip(names, runs, strict=True))
+            made.append(predictions.Predictions(task, "tfidf", labels, ids, truth, found, n_train))
+        return made
+
+    def index(self, folder, index="grid"):
+        rows = [
+            ("paper", one.task, "tfidf", name, 0, "x", 20, 10)
+            for one in self.load(folder, index)
+            for name in one.n_train
+        ]
+        return pd.DataFrame(rows, columns=INDEX_COLUMNS)
+
+
+def execute(notebook: str, overrides: dict) -> list:
+    """Run a notebook's cells in this process and give what they show."""
+    shown: list = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IPython.display, "display", shown.append)
+        names = {"profile": "smoke", "overrides": overrides, "show_real_texts": None}
+        for cell in nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells:
+            if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+                *body, last = ast.parse(cell.source).body
+                exec(compile(ast.Module(body, []), notebook, "exec"), names)  # noqa: S102
+                if isinstance(last, ast.Expr):
+                    shown.append(eval(compile(ast.Expression(last.value), notebook, "eval"), names))  # noqa: S307
+                else:
+                    exec(compile(ast.Module([last], []), notebook, "exec"), names)  # noqa: S102
+    mpl.pyplot.close("all")
+    return shown
+
+
+GPT4 = {"llm": "claude", "setting": "zero_shot", "title": "GPT-4"}
+LLMS = {"paper": {"corpora": ["zero_shot", "few_shot"]}, "llms": {"corpora": ["gpt4"], "reference": "zero_shot"}}
+CASES = {
+    "one task, one seed": (
+        {"tasks": ["humor"], "training.seeds": [0]},
+        ["Too few tasks", "No further comparison"],
+        {
+            "gap_by_task",
+            "gap_by_subjectivity",
+            "learning_curves_tfidf",
+            "worth_tfidf",
+            "mixes_tfidf",
+            "augmentation_tfidf",
+        },
+    ),
+    "no curve, no mixes": (
+        {"training.curve": None, "training.augmentation": None},
+        ["No learning curves", "No worth can be told", "No mixes", "No mix with examples", "No growing amounts"],
+        {"gap_by_task", "gap_by_subjectivity"},
+    ),
+    "only real": (
+        {"corpora": {}, "comparisons": {}, "training.augmentation": None},
+        ["No gap", "No figure: no task has both", "Too few tasks", "No worth can be told", "No mixes"],
+        {"learning_curves_tfidf"},
+    ),
+    "mixes without examples": (
+        {"training.augmentation": {"corpus": "zero_shot", "real_texts_per_label": [5]}, "training.curve": None},
+        ["No learning curves", "No mix with examples"],
+        {"gap_by_task", "gap_by_subjectivity", "augmentation_tfidf"},
+    ),
+    "two comparisons": (
+        {"corpora.gpt4": GPT4, "comparisons": LLMS, "training.curve": None, "training.augmentation": None},
+        ["No learning curves", "No mixes"],
+        {"gap_by_task", "gap_by_subjectivity", "gap_by_task_llms"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_profile_lacks_ends_in_a_sentence_and_a_finished_stage(case, tmp_path, monkeypatch):
+    overrides, sentences, figures = CASES[case]
+    monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
+    profile = load_profile("smoke", overrides)
+    made = MadeRuns(profile)
+    monkeypatch.setattr(predictions, "load_predictions", made.load)
+    monkeypatch.setattr(predictions, "read_index", made.index)
+    shown = [*execute("03_evaluation", overrides), *execute("06_augmentation", overrides)]
+    said = " ".join(one.data for one in shown if isinstance(one, HTML))
+    assert [sentence for sentence in sentences if sentence not in said] == []
+    assert sum(isinstance(one, str) and ": finished, " in one for one in shown) == 2
+    folder = tmp_path / profile.folder_name
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == figures
+    tables = {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert {"table_1", "gaps", "gap_by_subjectivity", "learning_curves", "worth", "mixes", "augmentation"} <= tables
+    further = {f"{table}_llms" for table in ("table_1", "gaps")} if "two" in case else set()
+    assert further <= tables
+    assert all((folder / "tables" / f"table_1_{name}_tfidf.md").is_file() for name in ("llms",) if further)

@@ -1,0 +1,424 @@
+"""Runs on disk: packed and found again, never under another name, whole under kills, and read by one reader."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from workers import made_texts, small_grid
+
+from synthgap.core.errors import SynthgapError
+from synthgap.tasks import load_profile
+from synthgap.training import runs, store
+from synthgap.training.grid import run_grid
+from synthgap.training.predictions import Predictions, load_predictions, read_index
+from synthgap.training.runs import TaskTexts, plan_curves, plan_grid
+from synthgap.training.store import find, finished_runs, pack, related
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return small_grid()
+
+
+@pytest.fixture(scope="module")
+def loose(planned, tmp_path_factory):
+    """A folder of runs that are not packed; not to be changed."""
+    folder = tmp_path_factory.mktemp("loose") / "made" / "runs"
+    run_grid(planned, folder)
+    run_grid(planned[:1], folder, index="curve")
+    run_grid([], folder, index="mixes")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(loose, tmp_path_factory):
+    """The same, packed; not to be changed."""
+    folder = tmp_path_factory.mktemp("packed") / "made" / "runs"
+    shutil.copytree(loose, folder)
+    pack(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(packed, tmp_path):
+    """A packed folder to be changed at will."""
+    return shutil.copytree(packed, tmp_path / "made" / "runs")
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def edit(path, change) -> None:
+    """Change a packed table, as somebody's program might."""
+    frame = pd.read_parquet(path)
+    change(frame)
+    frame.to_parquet(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ packing
+
+
+def test_packed_runs_are_the_loose_ones(planned, loose, packed):
+    assert not list(packed.glob("loose/*"))
+    tasks = ("humor", "sms_spam", "tweet_irony")
+    files = {f"{task}{kind}.parquet" for task in tasks for kind in ("", ".probabilities")}
+    assert set(contents(packed)) == files | {"grid.csv", "curve.csv", "mixes.csv", "runs.jsonl"}
+    for run in planned:
+        one, other = find(loose, run.name), find(packed, run.name)
+        assert one.about == other.about
+        kept = one.table()[["items", "id", "label", "predicted"]].astype(str)
+        assert kept.equals(other.table().astype(str))
+    assert finished_runs(packed) == finished_runs(loose) == sorted(run.name for run in planned)
+
+
+def test_a_task_has_one_table_of_items_by_runs(planned, packed):
+    table = pd.read_parquet(packed / "humor.parquet")
+    humor = [run for run in planned if run.task == "humor"]
+    assert set(table.columns) == {"items", "id", "label", *(run.name for run in humor)}
+    assert table["id"].tolist() == humor[0].test["id"].tolist()
+    texts = {text.encode() for run in planned for text in run.test["text"]}
+    written = b"".join(contents(packed).values())
+    assert not [text for text in texts if text in written]
+
+
+def test_a_line_says_what_a_run_is_in_a_fixed_order(planned, packed, tmp_path):
+    lines = [json.loads(line) for line in (packed / "runs.jsonl").read_text().splitlines()]
+    assert len(lines) == 54
+    for key in ("settings", "identity", "scores", "seed", "train_seconds", "peak_memory_mb", "versions", "n_train"):
+        assert all(key in line for line in lines)
+    assert lines == sorted(lines, key=lambda line: (line["task"], line["classifier"], line["corpus"], line["seed"]))
+    store.write_lines(tmp_path, reversed(lines))
+    assert (tmp_path / "runs.jsonl").read_bytes() == (packed / "runs.jsonl").read_bytes()
+
+
+def test_probabilities_are_kept_in_three_decimals_for_the_grid_alone(loose, tmp_path):
+    folder = shutil.copytree(loose, tmp_path / "made" / "runs")
+    index = pd.read_csv(folder / "grid.csv")
+    others = index["run"][::2].tolist()
+    index[1::2].to_csv(folder / "grid.csv", index=False)
+    index[::2].to_csv(folder / "curve.csv", index=False)
+    pack(folder)
+    for name in index["run"]:
+        exact, kept = find(loose, name).probabilities, find(folder, name, probabilities=True).probabilities
+        if name in others:
+            assert kept is None
+        else:
+            np.testing.assert_allclose(kept, exact, atol=0.00051)
+            np.testing.assert_allclose(kept, kept.round(3), atol=1e-6)
+
+
+def test_packed_runs_are_found_and_not_trained_again(planned, folder, monkeypatch):
+    before = contents(folder)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained again"))
+    assert not run_grid(planned, folder)["trained_now"].any()
+    pack(folder)
+    assert contents(folder) == before
+
+
+def test_earlier_runs_are_kept_and_nothing_is_trained_twice(planned, folder, monkeypatch):
+    run_grid(planned[:6], folder)
+    files = pack(folder)
+    assert {path.name for path in files} == set(contents(folder))
+    assert finished_runs(folder) == sorted(run.name for run in planned)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained again"))
+    run_grid(planned, folder)
+    assert all(find(folder, run.name, probabilities=True).probabilities is not None for run in planned)
+
+
+# -------------------------------------------------------------------------------------------- never under another name
+
+
+def swap_columns(folder, one, other) -> None:
+    def change(frame):
+        frame[[one, other]] = frame[[other, one]].to_numpy()
+
+    edit(folder / "sms_spam.parquet", change)
+
+
+def swap_names(folder, one, other) -> None:
+    lines = (folder / "runs.jsonl").read_text()
+    (folder / "runs.jsonl").write_text(lines.replace(one, "?").replace(other, one).replace("?", other))
+
+
+def swap_what_they_say(folder, one, other) -> None:
+    lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    first, second = (next(line for line in lines if line["run"] == name) for name in (one, other))
+    for key in ("identity", "predictions_sha256", "probabilities_sha256", "scores"):
+        first[key], second[key] = second[key], first[key]
+    (folder / "runs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def change_a_label(folder, one, other) -> None:
+    def change(frame):
+        for name in (one, other):
+            labels = frame[name].astype(str)
+            labels[0] = {"ham": "spam", "spam": "ham"}[labels[0]]
+            frame[name] = labels
+
+    edit(folder / "sms_spam.parquet", change)
+
+
+def change_an_id(folder, one, other) -> None:
+    edit(folder / "sms_spam.parquet", lambda frame: frame.__setitem__("id", frame["id"] + "x"))
+
+
+def cut(folder, one, other) -> None:
+    path = folder / "sms_spam.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def remove(folder, one, other) -> None:
+    (folder / "sms_spam.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [swap_columns, swap_names, swap_what_they_say, change_a_label, change_an_id, cut, remove]
+)
+def test_a_packed_run_that_is_another_or_is_torn_is_noticed_and_trained_again(planned, packed, folder, damage, capsys):
+    spam = [run for run in planned if run.task == "sms_spam"]
+    tables = {run.name: find(packed, run.name).table() for run in spam}
+    one = spam[0]
+    other = next(run for run in spam if not tables[run.name]["predicted"].equals(tables[one.name]["predicted"]))
+    damage(folder, one.name, other.name)
+    torn = {run.name for run in planned if find(folder, run.name) is None}
+    assert {one.name, other.name} <= torn <= {run.name for run in spam}
+    with pytest.raises(SynthgapError, match="is missing or torn; run the stage 02_training again"):
+        read_index(folder)
+    index = run_grid(planned, folder)
+    assert set(index["run"][index["trained_now"]]) == torn
+    assert f"run {one.name} is torn and is trained again" in "".join(capsys.readouterr())
+    pack(folder)
+    for name, table in tables.items():
+        assert find(folder, name).table().equals(table)
+
+
+def test_swapped_probabilities_are_not_believed(planned, folder):
+    one, other = (run.name for run in planned[:2])
+    path = folder / f"{planned[0].task}.probabilities.parquet"
+    assert find(folder, one, probabilities=True)
+
+    def change(frame):
+        names = [f"{run} {label}" for run in (one, other) for label in ("ham", "spam")]
+        frame[names] = frame[[*names[2:], *names[:2]]].to_numpy()
+
+    edit(path, change)
+    assert find(folder, one)
+    assert find(folder, one, probabilities=True) is None
+
+
+# ------------------------------------------------------------------------------------------------- kills and processes
+
+
+def forked(work, *given):
+    process = multiprocessing.get_context("fork").Process(target=work, args=given)
+    process.start()
+    return process
+
+
+def nothing_is_lost(planned, folder, ended) -> None:
+    """Every run is there, and packing once more ends as an undisturbed packing does."""
+    assert all(find(folder, run.name) for run in planned)
+    assert not run_grid(planned, folder)["trained_now"].any()
+    pack(folder)
+    assert contents(folder) == ended
+    assert not list(folder.glob("loose/*"))
+    assert not list(folder.glob(".*.tmp"))
+
+
+def test_a_kill_at_a_random_moment_of_packing_loses_nothing(planned, loose, packed, tmp_path):
+    chance = random.Random(0)
+    started = time.perf_counter()
+    pack(shutil.copytree(loose, tmp_path / "whole" / "runs"))
+    seconds = time.perf_counter() - started
+    for trial in range(6):
+        folder = shutil.copytree(loose, tmp_path / f"made{trial}" / "runs")
+        for _ in range(2):  # and once more on what the first kill left
+            process = forked(pack, folder)
+            time.sleep(chance.uniform(0, seconds))
+            process.kill()
+            process.join()
+        nothing_is_lost(planned, folder, contents(packed))
+
+
+def killed_at(step: int, folder) -> None:
+    """Pack, and end without any tidying up just before file number `step` is put into place or removed."""
+    steps = iter(range(step))
+
+    def counted(original):
+        def act(*given, **named):
+            if next(steps, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*given, **named)
+
+        return act
+
+    for name in ("replace", "unlink"):
+        setattr(Path, name, counted(getattr(Path, name)))
+    pack(folder)
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5, 11, 12, 13, 14, 15, 16, 60, 121])
+def test_a_kill_between_any_two_files_loses_nothing(planned, loose, packed, tmp_path, step):
+    folder = shutil.copytree(loose, tmp_path / "made" / "runs")
+    process = forked(killed_at, step, folder)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    nothing_is_lost(planned, folder, contents(packed))
+
+
+def test_what_a_kill_left_of_a_run_is_removed_unless_it_is_being_trained(planned, folder):
+    left, busy = "a" * 20, "b" * 20
+    (folder / "loose").mkdir(exist_ok=True)
+    for name in (left, busy):
+        (folder / "loose" / f"{name}.parquet").write_bytes(b"torn")
+        (folder / "loose" / f".{name}.x.json.tmp").write_bytes(b"torn")
+    with store.lock(folder, busy):
+        pack(folder)
+    assert sorted(path.name for path in folder.glob("loose/*")) == [f".{busy}.x.json.tmp", f"{busy}.parquet"]
+
+
+def test_two_processes_train_and_pack_in_one_folder(planned, packed, tmp_path):
+    folder = tmp_path / "made" / "runs"
+    command = [sys.executable, str(ROOT / "tests" / "workers.py"), "grid_and_pack", str(folder)]
+    processes = [subprocess.Popen(command, env=os.environ) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert finished_runs(folder) == finished_runs(packed)
+    assert not list(folder.glob("loose/*"))
+    for run in planned:
+        assert find(folder, run.name).table().equals(find(packed, run.name).table())
+
+
+# ----------------------------------------------------------------------------------------------- other data and folders
+
+
+def test_runs_on_other_data_lie_in_one_file(planned, folder):
+    profile = load_profile("smoke", {"tasks": ["sms_spam"], "training.seeds": [0], "data.test_texts_per_label": 7})
+    fewer = plan_grid(profile, made_texts(profile))
+    before = {run.name: find(folder, run.name).table() for run in planned}
+    index = run_grid(fewer, folder)
+    assert index["trained_now"].all()
+    pack(folder)
+    table = pd.read_parquet(folder / "sms_spam.parquet")
+    assert table["id"].tolist()[: len(fewer[0].test)] == fewer[0].test["id"].tolist(), "those of the grid come first"
+    (found,) = load_predictions(folder)
+    assert found.ids.tolist() == fewer[0].test["id"].tolist()
+    for name, expected in before.items():
+        again = find(folder, name).table().set_index("id").loc[expected["id"]].reset_index()
+        assert again[expected.columns].equals(expected)
+
+
+def test_a_variant_finds_the_runs_of_its_base_and_of_other_variants(planned, packed, tmp_path, monkeypatch):
+    base = shutil.copytree(packed, tmp_path / "made" / "runs")
+    variant, other = tmp_path / "made-one" / "runs", tmp_path / "made-two" / "runs"
+    assert set(related(variant)) == {base} == set(related(variant.with_name("runs")))
+    before = contents(base)
+    monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained again"))
+    run_grid(planned[:20], variant)
+    pack(variant)
+    shutil.rmtree(base.parent)
+    assert len(read_index(variant)) == 20, "the variant has runs of its own now"
+    run_grid(planned[:20], other)
+    assert before.keys() == contents(packed).keys()
+    assert related(tmp_path / "made-one" / "elsewhere") == []
+    with pytest.raises(pytest.fail.Exception):
+        run_grid(planned[:1], tmp_path / "another" / "runs")
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def test_predictions_are_those_of_the_runs(planned, packed):
+    found = load_predictions(packed)
+    assert [(one.task, one.classifier) for one in found] == [
+        (task, "c") for task in ("sms_spam", "tweet_irony", "humor")
+    ]
+    for one in found:
+        assert list(one.predicted) == ["real", "zero_shot", "few_shot"]
+        test = next(run.test for run in planned if run.task == one.task)
+        assert one.ids.tolist() == test["id"].tolist()
+        assert [one.labels[place] for place in one.truth] == test["label"].tolist()
+        for corpus, rows in one.predicted.items():
+            same = [run for run in planned if (run.task, run.corpus) == (one.task, corpus)]
+            assert one.n_train[corpus] == len(same[0].train)
+            for run, places in zip(same, rows, strict=True):
+                assert [one.labels[place] for place in places] == find(packed, run.name).table()["predicted"].tolist()
+
+
+def test_loose_and_packed_runs_are_read_alike(loose, packed):
+    for one, other in zip(load_predictions(loose), load_predictions(packed), strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert all((one.predicted[corpus] == other.predicted[corpus]).all() for corpus in one.predicted)
+
+
+def test_some_items_can_be_left_out(packed):
+    one = load_predictions(packed)[0]
+    without = one.without([one.ids[0], "no such item"])
+    assert without.ids.tolist() == one.ids[1:].tolist()
+    assert (without.truth == one.truth[1:]).all()
+    assert all((without.predicted[corpus] == one.predicted[corpus][:, 1:]).all() for corpus in one.predicted)
+
+
+def test_annotated_texts_are_predicted_and_have_no_truth(tmp_path):
+    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"]})
+    texts = made_texts(profile)
+    others = pd.DataFrame({"id": ["x-2", "x-1"], "text": ["win a free prize", "see you at noon"]})
+    spam = texts["sms_spam"]
+    texts["sms_spam"] = TaskTexts(spam.real, spam.corpora, SimpleNamespace(texts=others))
+    folder = tmp_path / "made" / "runs"
+    run_grid(plan_grid(profile, texts), folder)
+    run_grid(plan_curves(profile, texts), folder, index="curve")
+    pack(folder)
+    for index, corpora in (
+        ("grid", {"real", "zero_shot", "few_shot"}),
+        ("curve", {"real 15", "zero_shot 15", "few_shot 15"}),
+    ):
+        (found,) = load_predictions(folder, index, items="annotated")
+        assert (found.task, found.ids.tolist(), found.truth.tolist()) == ("sms_spam", ["x-2", "x-1"], [-1, -1])
+        assert set(found.predicted) == set(found.n_train) == corpora
+        assert found.predicted[min(corpora)].shape == (2, 2)
+    tests = load_predictions(folder)
+    assert [one.task for one in tests] == ["sms_spam", "humor"]
+    assert not set(others["id"]) & set(tests[0].ids)
+    points = load_predictions(folder, "curve")[0].predicted
+    assert set(points) == {f"{corpus} {size}" for corpus in ("real", "zero_shot", "few_shot") for size in (5, 15)}
+
+
+def test_each_comparison_is_read_by_its_name(tmp_path):
+    comparisons = {"first": {"corpora": ["few_shot"]}, "second": {"corpora": ["real"], "reference": "zero_shot"}}
+    profile = load_profile("smoke", {"tasks": ["humor"], "comparisons": comparisons, "training.curve": None})
+    planned = plan_grid(profile, made_texts(profile))
+    run_grid(planned, tmp_path)
+    names = {
+        one: [list(found.predicted) for found in load_predictions(tmp_path, comparison=one)] for one in comparisons
+    }
+    assert names == {"first": [["real", "few_shot"]], "second": [["zero_shot", "real"]]}
+    assert list(load_predictions(tmp_path)[0].predicted) == ["real", "few_shot"]
+    assert len({run.name for run in planned}) == len(planned) * 3 // 4, "the real runs are shared"
+
+
+def test_runs_on_other_items_are_refused(planned, folder):
+    profile = load_profile("smoke", {"tasks": ["sms_spam"], "training.seeds": [0], "data.test_texts_per_label": 7})
+    fewer = plan_grid(profile, made_texts(profile))
+    run_grid([*planned[:6], *fewer[1:]], folder)
+    index = pd.read_csv(folder / "grid.csv").assign(classifier="c")
+    index.to_csv(folder / "grid.csv", index=False)
+    with pytest.raises(SynthgapError, match="predicted other items than the first run of task 'sms_spam'"):
+        load_predictions(folder)
+
+
+def test_an_index_without_runs_has_no_predictions(packed):
+    assert load_predictions(packed, "mixes") == []
+    assert isinstance(load_predictions(packed, "curve")[0], Predictions)

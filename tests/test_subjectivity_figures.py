@@ -1,0 +1,133 @@
+"""Figures of 04: drawn from saved tables alone, people apart from simulations, one colour for one thing."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from synthgap.core.errors import SynthgapError
+from synthgap.figures import Look
+from synthgap.subjectivity import figures
+from synthgap.subjectivity.accuracy_by_agreement import PredictedItems, agreement_models, curves_and_fits
+from synthgap.subjectivity.agreement_sources import ESTIMATED, Source, agreement_shares, item_table
+from synthgap.subjectivity.predicted_agreement import (
+    agreement_bands,
+    agreement_correlations,
+    paired_agreement,
+    recovered_lift,
+)
+from synthgap.subjectivity.ranking import pair_sources, rank_tasks, vote_table
+from synthgap.tables import write_csv
+from synthgap.tasks import load_profile
+
+PROFILE = load_profile("demo")
+LOOK = Look.of(PROFILE)
+HUMAN = ("human: the set's own annotators", "human: collected")
+PARTS = {
+    "accuracy_by_agreement": "human",
+    "agreement_effects": "human",
+    "predicted_agreement": "humor",
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The tables of 04 for one task with two groups of people and the LLM's estimates, as they are read from CSV."""
+    folder, random = tmp_path_factory.mktemp("tables"), np.random.default_rng(0)
+    ids = pd.Index([f"i{n:02d}" for n in range(60)])
+    sources, matched = [], []
+    for name in (*HUMAN, ESTIMATED):
+        items = pd.DataFrame({"agreement": random.choice([0.5, 0.7, 0.9, 1.0], 60), "gold": "a"}, index=ids)
+        items.loc[ids[:20], "gold"] = "b"
+        sources.append(Source("humor", name, True, items))
+        arrays = (ids.to_numpy(), items["agreement"].to_numpy(), items["gold"].to_numpy())
+        for classifier in ("probe", "finetune"):
+            right = {corpus: (random.random((2, 60)) < 0.7).astype(float) for corpus in LOOK.corpora}
+            matched.append(PredictedItems("humor", name, classifier, *arrays, right))
+    compared, pairs = pair_sources(PROFILE.tasks), paired_agreement(item_table(sources))
+    curves, fits = curves_and_fits(matched, 100)
+    made = {
+        "task_ranking": rank_tasks(compared, 50),
+        "task_pairs": vote_table(compared),
+        "agreement_shares": agreement_shares(item_table(sources)),
+        "threshold_curves": curves,
+        "threshold_fits": fits,
+        "agreement_models": agreement_models(matched),
+        "predicted_agreement": agreement_correlations(pairs),
+        "predicted_agreement_bands": agreement_bands(pairs),
+        "predicted_agreement_recovered": recovered_lift(pairs, matched, 20),
+    }
+    for name, table in made.items():
+        write_csv(folder / f"{name}.csv", table)
+    return lambda name: pd.read_csv(folder / f"{name}.csv")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("width", [None, 7.0, 3.3])
+@pytest.mark.parametrize("drawing", figures.DRAWINGS, ids=lambda drawing: drawing.name)
+def test_every_figure_is_drawn_at_every_width_with_nothing_cut_off(tables, drawing, width):
+    figure = drawing.drawn(tables, Look.of(PROFILE, width), "footer", PARTS.get(drawing.name, ""))
+    if width:
+        figure.set_size_inches(width, 2.5 if width < 5 else 1.3 * figure.get_figheight())
+    figure.canvas.draw()
+    for ax in figure.axes:
+        assert ax.get_window_extent().width > 20
+        assert ax.get_window_extent().height > 20
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 > -0.05
+    assert drawn.x1 < figure.get_figwidth() + 0.1
+
+
+def test_two_groups_of_people_who_judged_one_task_are_two_rows(tables):
+    models = figures.of_kind(tables("agreement_models"), "human", LOOK)
+    assert models["row"].nunique() == 2
+    _, ax = plt.subplots()
+    figures.plot_agreement_effects(models[models["classifier"] == "probe"], LOOK, ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == [
+        "Humor speech (the set's own annotators)",
+        "Humor speech (collected)",
+    ]
+    sources = [
+        Source("humor", name, True, pd.DataFrame({"agreement": values, "gold": "a"}))
+        for name, values in (("human: a", [1, 0.5]), ("human: b", [0.7]))
+    ]
+    _, ax = plt.subplots()
+    figures.plot_agreement(figures.of_kind(agreement_shares(item_table(sources)), "human", LOOK), ax)
+    widths = [[bar.get_width() for bar in container] for container in ax.containers]
+    assert np.array(widths).sum(axis=0).tolist() == [100, 100]
+    assert widths[0] == [50, 0]
+
+
+def test_bands_and_the_effect_of_agreement_have_no_corpus_colour(tables):
+    figure, _ = figures.draw_agreement(tables, LOOK, "")
+    bars = {to_hex(bar.get_facecolor()) for ax in figure.axes for bar in ax.patches}
+    assert not bars & set(LOOK.colours().values())
+    figure, _ = figures.draw_effects(tables, LOOK, "human")
+    keys = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
+    colours = {title: to_hex(key.get_facecolor()[0]) for title, key in keys.items()}
+    assert colours.pop("agreement") not in LOOK.colours().values()
+    assert colours == {f"more so: {LOOK.title(name)}": LOOK.corpora[name].colour for name in ("zero_shot", "few_shot")}
+
+
+def test_people_and_simulations_stand_in_panels_of_their_own(tables):
+    figure, _ = figures.draw_agreement(tables, LOOK, "")
+    titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+    assert titles == ["Agreement, people", "Agreement, simulated: shares an LLM estimated"]
+    _, note = figures.draw_accuracy(tables, LOOK, "human")
+    assert "simulated" not in note
+    with pytest.raises(SynthgapError, match="kind of source 'panel' is unknown; known: estimated, human"):
+        figures.draw_accuracy(tables, LOOK, "panel")
+
+
+def test_arrows_lead_from_objective_to_subjective(tables):
+    figure, note = figures.draw_task_levels(tables, LOOK, "")
+    assert "12 personas" in note
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("1") == 2
+    assert {"AG's News", "Relation classification"} <= set(texts)
