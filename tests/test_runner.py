@@ -270,7 +270,7 @@ def test_one_task_and_two_corpora_run_to_the_end(tmp_path):
     done = synthgap("run", "smoke", "--output", str(tmp_path), *sets, "--name", "two")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (
-        "no two tasks of this profile were compared"
+        "Nobody compared tasks of this profile with each other"
         in (tmp_path / "smoke-two/notebooks/04_subjectivity.ipynb").read_text()
     )
     assert len(pd.read_csv(tmp_path / "smoke-two/tables/task_ranking.csv")) == 0
@@ -349,6 +349,15 @@ def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(com
     assert manifest["profile"]["evaluation"]["resamples"] == 200
     again = command("run", "made", "01", "02", "03", "--set", "evaluation.resamples=200")
     assert again.stdout.count("done already") == 3
+
+
+def test_a_profile_of_ones_own_is_found_from_anywhere(command, made, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    shutil.copy(made / "configs" / "made.yaml", tmp_path / "mine" / "own.yaml")
+    monkeypatch.chdir(tmp_path / "mine")
+    done = command("run", "own.yaml", "01")
+    assert done.returncode == 0, done.stderr
+    assert "../mine/own.yaml" in (made / "outputs/made/notebooks/01_generation.ipynb").read_text()
 
 
 def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, made):

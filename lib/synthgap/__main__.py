@@ -155,12 +155,15 @@ def _reason(error: OSError) -> str:
 def _carry_out(given: argparse.Namespace) -> None:
     """Load the profile, which costs little and finds most errors, and only then what the command needs."""
     from synthgap.core.config import parse_overrides
+    from synthgap.core.paths import root
     from synthgap.tasks import load_profile
 
     overrides = parse_overrides(getattr(given, "sets", []))
     if variant := getattr(given, "variant", None):
         overrides["variant"] = variant
     profile = load_profile(given.profile, overrides)
+    if given.profile.endswith((".yaml", ".yml")):
+        given.profile = os.path.relpath(given.profile, root())  # as notebooks find it, which run there
     data, no_data = getattr(given, "data", None), getattr(given, "no_data", given.command == "verify")
     if data and no_data:
         raise SynthgapError("--data names the real texts, and --no-data does without them; leave one of them out")
