@@ -12,7 +12,7 @@ from typing import Any
 from synthgap.core.config import GenerationSettings
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.tasks import known_tasks, load_profile, load_task
 from synthgap.training.workers import cores, limit_threads
 

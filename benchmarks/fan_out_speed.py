@@ -13,7 +13,7 @@ from pathlib import Path
 from synthgap.core.config import Comparison, FinetuneSettings
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.tasks import load_profile, load_task
 from synthgap.training.accelerations import device_name
 from synthgap.training.grid import run_grid

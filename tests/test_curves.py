@@ -10,7 +10,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
 from synthgap.evaluation.learning_curves import at_middle_size, curve_tables, isotonic, real_texts, worth_in_words
 from synthgap.generation.corpora import from_recording
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.tasks import load_profile, load_task
 from synthgap.training.grid import run_grid
 from synthgap.training.predictions import Predictions, load_predictions, read_index

@@ -26,7 +26,7 @@ from synthgap.generation.corpora import (
 from synthgap.generation.display import hidden_corpora, samples
 from synthgap.generation.filtering import REASONS, filter_answers, rejects_by_reason, rejects_table
 from synthgap.generation.llms import compare_llms, compare_rejects, text_lengths
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message
 from synthgap.tasks import load_profile, load_task
 

@@ -5,7 +5,8 @@ import pytest
 from synthgap.core.config import RecordedSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
-from synthgap.llm import base, connect
+from synthgap.llm import base
+from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import known_tasks, load_task

@@ -14,7 +14,7 @@ from synthgap.core.config import GenerationSettings, LocalSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
 from synthgap.generation.live_generation import generate_live, refuse_failures
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.llm.response_log import ResponseLog
 from synthgap.llm.transformers import LocalLLM, drawing
 from synthgap.tasks import load_profile, load_task

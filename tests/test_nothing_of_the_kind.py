@@ -20,7 +20,7 @@ from synthgap.core.config import RecordedSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
 from synthgap.data.real import read_file
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.pipeline.publish import publish
 from synthgap.pipeline.validity import STAGES
 from synthgap.tables import NO_ROWS

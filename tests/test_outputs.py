@@ -43,7 +43,7 @@ def output_texts():
         elif path.suffix == ".parquet":
             frame = pd.read_parquet(path)
             columns = [column for column in frame.columns if frame[column].dtype.kind not in "iuf"]
-            yield path, "\n".join("\n".join(frame[column].astype(str)) for column in columns)
+            yield path, "\n".join("\n".join(frame[column].dropna().astype(str)) for column in columns)
         elif path.suffix in {".json", ".jsonl", ".csv", ".md", ".tex"}:
             yield path, path.read_text(encoding="utf-8")
         elif path.suffix == ".html":

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from synthgap.core.config import RecordedSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.budget import BudgetReached, Money
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording

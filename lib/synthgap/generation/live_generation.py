@@ -32,7 +32,7 @@ from synthgap.generation.corpora import (
     from_file,
     from_recording,
 )
-from synthgap.llm import connect
+from synthgap.llm.backends import connect
 from synthgap.llm.base import Conversation, Usage
 from synthgap.llm.budget import BudgetReached, Money
 from synthgap.llm.logged import LoggedLLM, RequestFailed

@@ -3,19 +3,16 @@
 base.py says what is asked and answered, and what every LLM can do; recorded.py replays recordings and makes them;
 logged.py is what LLMs that have to be asked share, openai.py and transformers.py are the two kinds of them.
 response_log.py keeps every answer, budget.py and rate_limits.py hold requests back, parsing.py turns an answer into
-texts. A new kind of LLM is a module beside openai.py, its settings in core/config.py, and a line in `connect`. The room
-may import data, tasks and core; how conversations go on is generation/'s.
+texts. A new kind of LLM is a module beside openai.py, its settings in core/config.py, and a line in backends.py.
+The room may import data, tasks and core; how conversations go on is generation/'s.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from synthgap.core.config import LLMSettings, LocalSettings, OpenAISettings, RecordedSettings
-from synthgap.llm.base import LLM as LLM
-from synthgap.llm.logged import LoggedLLM
+from synthgap.core.config import LLMSettings, LocalSettings, OpenAISettings
 from synthgap.llm.recorded import RecordedLLM, recording_folder
-from synthgap.llm.response_log import ResponseLog
 
 
 def model_of(settings: LLMSettings) -> str:
@@ -25,16 +22,3 @@ def model_of(settings: LLMSettings) -> str:
     if isinstance(settings, LocalSettings):
         return f"{Path(settings.model).name} in transformers"
     return RecordedLLM(recording_folder(settings)).model
-
-
-def connect(settings: LLMSettings, log: ResponseLog | None = None) -> RecordedLLM | LoggedLLM:
-    """The LLM that a profile names; it keeps its answers in the log, which one that is only checked does not need."""
-    if isinstance(settings, RecordedSettings):
-        return RecordedLLM(recording_folder(settings))
-    if isinstance(settings, OpenAISettings):
-        from synthgap.llm.openai import EndpointLLM
-
-        return EndpointLLM(settings, log)
-    from synthgap.llm.transformers import LocalLLM
-
-    return LocalLLM(settings, log)

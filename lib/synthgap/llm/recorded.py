@@ -86,9 +86,12 @@ class RecordedLLM(LLM):
         """Refuse a conversation of more turns than were recorded."""
         recorded = len(self._answers(Conversation(task, setting, label, ())))
         if turns > recorded:
+            way_out = "lower generation.texts_per_label or use a live LLM"
+            if not recorded:
+                way_out = "use a live LLM, or do without: leave the corpus out of `corpora` and `comparisons`"
             raise SynthgapError(
                 f"the recording of task '{task}', setting '{setting}', label '{label}' holds {recorded} turns, and "
-                f"turn {turns} was asked for; lower generation.texts_per_label or use a live LLM"
+                f"turn {turns} was asked for; {way_out}"
             )
 
     def answer(self, conversation: Conversation) -> Answer:

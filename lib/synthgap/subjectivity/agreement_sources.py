@@ -106,7 +106,9 @@ def _annotated(data: RealData, profile: Profile) -> Source | None:
     annotated, section = load_annotated(data.task, profile, data), data.task.annotated
     if annotated is None or section is None:
         return None
-    agreement = item_agreement(annotated.judgements, list(data.task.labels))
+    agreement = pd.DataFrame({"agreement": [], "majority": []}, index=pd.Index([], name="item_id"))
+    if annotated.judgements.duplicated("item_id").any():
+        agreement = item_agreement(annotated.judgements, list(data.task.labels))
     items = agreement[agreement["majority"] != ""].rename(columns={"majority": "gold"})[["agreement", "gold"]]
     left_out = {
         **annotated.left_out,
