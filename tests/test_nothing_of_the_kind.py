@@ -143,7 +143,7 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
     run.says(2, "This profile asks for no learning curves", "This profile asks for no mixes")
     run.says(3, "Too few tasks to correlate the gap with an order of subjectivity", "No learning curves", "No worth")
     run.says(4, "there is no figure of their agreement", "No run predicted an item", NO_ROWS)
-    run.says(5, "Too few tasks to correlate the gap with the diversity that is lost")
+    run.says(5, "Too few tasks to correlate the gap with diversity")
     run.says(6, "No mixes", "No growing amounts")
     judged = run.table("table_2")
     assert judged["source"].tolist() == ["human: MultiPICo replies", "human: collected with synthgap annotate"]
