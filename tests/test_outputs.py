@@ -51,7 +51,7 @@ def output_texts():
             figures = [
                 base64.b64decode(one).decode() for one in re.findall(r"data:image/svg\+xml;base64,([^\"]*)", page)
             ]
-            yield path, re.sub(r"<[^>]*>", "\n", "\n".join([page, *figures]))
+            yield path, html.unescape(re.sub(r"<[^>]*>", "\n", "\n".join([page, *figures])))
 
 
 @needs_real_data

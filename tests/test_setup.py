@@ -149,7 +149,9 @@ def test_make_refuses_an_old_python_with_the_way_out(tmp_path):
 
 
 def make(*arguments: str) -> str:
-    done = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # of the `make test` that this may be part of
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    done = subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout
 
 
