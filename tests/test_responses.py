@@ -21,7 +21,7 @@ from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.budget import BudgetReached, Money
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
-from synthgap.llm.response_log import Request, ResponseLog, fault_of
+from synthgap.llm.response_log import Request, ResponseLog, fault_of, log_file
 
 ASKED = Conversation("humor", "few_shot", "humorous", (Message("system", "context"), Message("user", "write 10")))
 REQUEST = Request(ASKED, 10, ("humor-1",), "http://localhost/v1", "a model", {"temperature": 1.0, "max_tokens": 100})
@@ -263,6 +263,23 @@ def test_of_several_models_in_one_log_one_is_exported(log, tmp_path):
     export_recording(log, tmp_path / "out", "another")
     assert RecordedLLM(tmp_path / "out").model == "another"
     assert len((tmp_path / "out" / "few_shot" / "humor.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_command_exports_one_of_several_llms(tmp_path, command):
+    with ResponseLog(log_file(tmp_path / "smoke")) as log:
+        two_turns(log)
+        log.store(with_changed(number=1), dataclasses.replace(GOOD, model="another"))
+    asked = ("responses", "export", "--profile", "smoke", "--output", str(tmp_path), "--to", str(tmp_path / "out"))
+    another = ("--set", "llms.other={backend: openai, model: another, base_url: http://127.0.0.1:9}")
+    done = command(*asked, *another)
+    assert done.returncode == 2
+    assert "holds answers of a model, another: name one" in done.stderr
+    done = command(*asked, *another, "--llm", "nobody")
+    assert done.returncode == 2
+    assert "LLM 'nobody' is unknown; known: claude, other" in done.stderr
+    done = command(*asked, *another, "--llm", "other")
+    assert done.returncode == 0, done.stderr
+    assert RecordedLLM(tmp_path / "out").model == "another"
 
 
 def test_each_model_of_a_shared_log_has_a_budget_and_costs_of_its_own(log):

@@ -109,6 +109,7 @@ def _add_responses(commands: Any) -> None:
     common = [profile, _places(), _changes()]
     export = steps.add_parser("export", parents=common, help="write the answers that were used as JSON Lines")
     export.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/recording/)")
+    export.add_argument("--llm", metavar="NAME", help="whose answers, where several LLMs of the profile share the log")
     read = steps.add_parser(
         "import", parents=common, help="read exported answers, so that they are not asked for again"
     )

@@ -119,7 +119,7 @@ class Look:
         return figure, list(axes.flat)
 
 
-Drawn = tuple[Figure, str]  # a figure, and what must be said below it
+Drawn = tuple[Figure, str]  # a figure, and the note below it
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ LINK = re.compile(r"\]\s*[(\[:]")
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
 
-# ------------------------------------------------------------------------------------------------------- what is said
+# -------------------------------------------------------------------------------------------------- notices and footers
 
 
 def footer(profile: Profile) -> str:

@@ -96,6 +96,6 @@ def _chosen(frame: pd.DataFrame, corpus: ImportedCorpus, task: str, file: str) -
 
 
 def _some(values: pd.Series) -> str:
-    """A few values of a column for a message: short ones, so that no text of the corpus is told."""
+    """A few values of a column for a message: short ones, so that it shows no text of the corpus."""
     short = [value for value in sorted(values.astype(str).unique()) if len(value) <= 30]
     return ", ".join(map(repr, short[:5])) or "no short values"

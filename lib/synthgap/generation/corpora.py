@@ -95,7 +95,7 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
 
 
 def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
-    """What is told of every corpus; `example_ids` are those of the real texts shown for each label."""
+    """What is stored about every corpus; `example_ids` are those of the real texts shown for each label."""
     examples: dict[str, set[str]] = {label: set() for label in task.labels}
     for turn in turns:
         examples[turn.conversation.label] |= set(turn.examples)

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 from synthgap.core.config import Profile
-from synthgap.core.errors import SynthgapError
+from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline import runner
@@ -102,5 +103,8 @@ def _responses(given: argparse.Namespace, profile: Profile) -> None:
             new, known = import_recording(log, [Path(name) for name in given.files])
             print(f"{new} new answers, {known} already known")
             return
-        for path in export_recording(log, Path(given.to) if given.to else folder / "recording"):
+        if given.llm and given.llm not in profile.llms:
+            raise unknown("LLM", given.llm, profile.llms)
+        model = connect(profile.llms[given.llm]).model if given.llm else None
+        for path in export_recording(log, Path(given.to) if given.to else folder / "recording", model):
             print(shown_path(path))

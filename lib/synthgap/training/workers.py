@@ -199,7 +199,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, threads: int, gpu: str | None) -> None:
-    """A worker process: train what comes until nobody sends any more."""
+    """A worker process: train each job that arrives through the pipe, until its other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that sent the work ends this one
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
