@@ -54,73 +54,116 @@ def results_of(*given) -> dict[str, RunResult]:
 # -------------------------------------------------------------------------------------------------------- processes
 
 
-def test_processes_train_what_one_process_trains(runs, undisturbed, tmp_path):
-    found = results_of(runs, tmp_path, TWO)
-    assert found == {run.name: RunResult(run.name, True) for run in runs}
-    same_predictions(tmp_path, undisturbed, runs)
-    about = find(tmp_path, runs[0].name).about
+@dataclasses.dataclass
+class Troubled:
+    """Twelve runs side by side in two processes with a GPU each; on some of them lies what `workers.py` makes of them.
+
+    Attributes:
+        results: in the order in which they came.
+        logs: folder of what the runs wrote down.
+    """
+
+    runs: list
+    results: list[RunResult]
+    folder: Path
+    logs: Path
+
+    def result(self, place: int) -> RunResult:
+        (found,) = (result for result in self.results if result.run == self.runs[place].name)
+        return found
+
+
+@pytest.fixture(scope="module")
+def troubled(runs, tmp_path_factory):
+    logs, folder = tmp_path_factory.mktemp("logs"), tmp_path_factory.mktemp("troubled")
+    troubles = [
+        workers.Asking(logs / "first_gpu"),
+        workers.Asking(logs / "second_gpu"),
+        workers.Deadly(logs / "deaths", times=2),
+        workers.Deadly(logs / "hopeless", times=99),
+        workers.Crowded(logs / "crowded", times=1),
+        workers.Crowded(logs / "too_large", times=99),
+        workers.Counting(logs / "threads"),
+        workers.Broken(),
+    ]
+    some = [with_settings(run, trouble) for run, trouble in zip(runs, troubles, strict=False)] + runs[len(troubles) :]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(accelerations, "visible_gpus", lambda: ["3", "5"])
+        patched.setattr(accelerations, "gpu_memory", lambda: 2**30)
+        return Troubled(some, list(fan_out(some, folder, Workers())), folder, logs)
+
+
+def test_processes_train_what_one_process_trains(runs, troubled, undisturbed):
+    assert len(troubled.results) == len(runs)
+    assert [troubled.result(place) for place in range(8, 12)] == [RunResult(run.name, True) for run in runs[8:]]
+    same_predictions(troubled.folder, undisturbed, runs[8:])
+    about = find(troubled.folder, runs[8].name).about
     assert (about["data_source"], len(about["data_fingerprint"])) == ("sms_spam.jsonl", 64)
-    assert not any(result.trained for result in fan_out(runs, tmp_path, TWO))
+    assert list(fan_out(runs[8:9], troubled.folder, TWO)) == [RunResult(runs[8].name, False)]
 
 
-def test_a_process_that_dies_loses_its_own_run_alone_and_that_is_trained_again(runs, undisturbed, tmp_path):
-    deadly = with_settings(runs[3], workers.Deadly(tmp_path / "deaths", times=2))
-    some = [*runs[:3], deadly, *runs[4:8]]
-    found = results_of(some, tmp_path / "runs", TWO)
-    assert len(found) == len(some)
-    assert all(result.trained and not result.error for result in found.values())
-    assert (tmp_path / "deaths").stat().st_size == 3
-    same_predictions(tmp_path / "runs", undisturbed, some)
+def test_a_process_that_dies_loses_its_own_run_alone_and_that_is_trained_again(runs, troubled, undisturbed):
+    assert troubled.result(2) == RunResult(runs[2].name, True)
+    assert (troubled.logs / "deaths").stat().st_size == 3
+    same_predictions(troubled.folder, undisturbed, [*runs[:3], *runs[8:]])
 
 
-def test_a_run_that_kills_every_process_is_given_up_and_the_others_are_finished(runs, undisturbed, tmp_path):
-    deadly = with_settings(runs[0], workers.Deadly(tmp_path / "deaths", times=99))
-    found = results_of([deadly, *runs[1:5]], tmp_path / "runs", TWO)
-    assert found[deadly.name].error == "its process died 3 times (killed, or out of memory)"
-    assert (tmp_path / "deaths").stat().st_size == 3
-    same_predictions(tmp_path / "runs", undisturbed, runs[1:5])
+def test_a_run_that_kills_every_process_is_given_up_and_the_others_are_finished(runs, troubled):
+    assert troubled.result(3).error == "its process died 3 times (killed, or out of memory)"
+    assert (troubled.logs / "hopeless").stat().st_size == 3
+    failed = [result.run for result in troubled.results if result.error]
+    assert sorted(failed) == sorted(runs[place].name for place in (3, 5, 7))
 
 
-def test_a_run_for_which_a_shared_gpu_was_full_is_trained_again_at_the_end(runs, undisturbed, tmp_path):
-    crowded = with_settings(runs[0], workers.Crowded(tmp_path / "tries", times=1))
-    some = [crowded, *runs[1:6]]
-    found = list(fan_out(some, tmp_path / "runs", TWO))
-    assert found[-1] == RunResult(crowded.name, True)
-    assert len(found) == len(some)
-    first, second = (tmp_path / "tries").read_text().split()
+def test_a_run_for_which_a_shared_gpu_was_full_is_trained_again_at_the_end(runs, troubled, undisturbed):
+    assert troubled.result(4) == RunResult(runs[4].name, True)
+    assert {result.run for result in troubled.results[-2:]} == {runs[4].name, runs[5].name}
+    first, second = (troubled.logs / "crowded").read_text().split()
     assert first != second
-    same_predictions(tmp_path / "runs", undisturbed, some)
+    same_predictions(troubled.folder, undisturbed, runs[4:5])
 
 
-def test_a_run_that_is_too_large_for_the_gpu_fails_with_its_reason(runs, tmp_path):
-    crowded = with_settings(runs[0], workers.Crowded(tmp_path / "tries", times=99))
-    found = results_of([crowded, runs[1]], tmp_path / "runs", TWO)
-    assert found[crowded.name].error == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-    assert len((tmp_path / "tries").read_text().split()) == 2
-    assert found[runs[1].name].trained
+def test_a_run_that_is_too_large_for_the_gpu_fails_with_its_reason(troubled):
+    assert troubled.result(5).error == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert len((troubled.logs / "too_large").read_text().split()) == 2
 
 
-def test_a_process_computes_with_its_share_of_the_threads(runs, tmp_path):
-    counting = [with_settings(run, workers.Counting(tmp_path / run.name)) for run in runs[:2]]
-    results_of(counting, tmp_path / "runs", TWO)
-    share = str(max(1, pool.cores() // 2))
-    for run in counting:
-        assert set((tmp_path / run.name).read_text().split()) == {share}
+def test_a_process_computes_with_its_share_of_the_threads(troubled):
+    assert set((troubled.logs / "threads").read_text().split()) == {str(max(1, pool.cores() // 2))}
 
 
-def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(tmp_path):
+def test_each_process_sees_one_gpu(troubled):
+    assert [(troubled.logs / name).read_text() for name in ("first_gpu", "second_gpu")] == ["3", "5"]
+
+
+def test_the_gpus_are_those_that_this_process_may_use(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-abc")
+    assert visible_gpus() == ["4", "GPU-abc"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGKILL, id="kill -9", marks=pytest.mark.slow)],
+)
+def test_the_processes_end_with_the_one_that_started_them_and_what_is_finished_is_kept(end, tmp_path):
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import workers; "
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{code}workers.side_by_side({str(tmp_path)!r}, '4')"], cwd=ROOT / "tests", stderr=-1
+        [sys.executable, "-c", f"{code}workers.side_by_side({str(tmp_path)!r}, '60')"], cwd=ROOT / "tests", stderr=-1
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("loose/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     assert len(children.stdout.split()) >= 2
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, stderr = process.communicate(timeout=20)
-    assert b"KeyboardInterrupt" in stderr
+    assert (b"KeyboardInterrupt" in stderr) == (end == signal.SIGINT)
     deadline = time.monotonic() + 20
     while any(alive(int(pid)) for pid in children.stdout.split()) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -154,7 +197,10 @@ def test_a_grid_with_a_broken_run_finishes_the_others_and_names_it(runs, undistu
     assert not (tmp_path / "grid.csv").exists()
     index = run_grid(runs[:5], tmp_path)
     assert index["trained_now"].tolist() == [False, True, False, False, False]
-    assert next(fan_out([broken], tmp_path / "away", TWO)).error.startswith("ZeroDivisionError")
+
+
+def test_a_broken_run_in_another_process_fails_with_its_reason(troubled):
+    assert troubled.result(7).error == "ZeroDivisionError: this run is broken"
 
 
 def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(tmp_path):
@@ -227,32 +273,6 @@ def test_without_a_gpu_no_more_processes_than_the_memory_allows(monkeypatch):
     assert processes_here(Workers(), 0, 0) == 4
     monkeypatch.setattr(pool, "free_memory", lambda: 2**20)
     assert processes_here(Workers(), 0, 0) == 1
-
-
-def test_each_process_sees_one_gpu(runs, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(accelerations, "visible_gpus", lambda: ["3", "5"])
-    monkeypatch.setattr(accelerations, "gpu_memory", lambda: 2**30)
-    original = pool.Worker.__init__
-
-    def remember(self, threads, gpu):
-        seen.append(gpu)
-        original(self, threads, gpu)
-
-    monkeypatch.setattr(pool.Worker, "__init__", remember)
-    asking = [with_settings(run, workers.Asking(tmp_path / run.name)) for run in runs[:3]]
-    assert all(result.trained for result in fan_out(asking, tmp_path, Workers()))
-    assert seen == ["3", "5"]
-    assert {(tmp_path / run.name).read_text() for run in asking} <= {"3", "5"}
-    import torch
-
-    monkeypatch.undo()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible_gpus() == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-abc")
-    assert visible_gpus() == ["4", "GPU-abc"]
 
 
 # --------------------------------------------------------------------------------------------------------------- Dask

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from distributed.scheduler import KilledWorker
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.training.store import loose_files
-from synthgap.training.workers import LIVES, Job, RunResult, Workers, limit_threads, one_line, train_job
+from synthgap.training.workers import Job, RunResult, Workers, limit_threads, one_line, train_job, work_off
 
 PATIENCE = "20s"  # until a scheduler that does not answer is given up
 
@@ -27,35 +26,21 @@ PATIENCE = "20s"  # until a scheduler that does not answer is given up
 def train_on_cluster(jobs: Sequence[Job], workers: Workers) -> Iterator[RunResult]:
     """Train runs on a cluster, and give each one's result when it is there.
 
-    Only so many jobs are under way as keep all workers busy: each holds the texts of its run.
-
     Raises:
         SynthgapError: the scheduler is out of reach.
     """
-    folder, waiting = jobs[0][1], list(reversed(jobs))
+    folder = jobs[0][1]
     token = write_text(folder / ".locks" / "shared_folder", str(time.time_ns())).read_text()
-    deaths: Counter[str] = Counter()
     with connect(str(workers.address)) as client:
-        running: dict[distributed.Future, Job] = {}
-        done = distributed.as_completed(loop=client.loop)
-        while waiting or running:
-            most = workers.number or 2 * max(1, sum(client.nthreads().values()))
-            while waiting and len(running) < most:
-                job = waiting.pop()
-                future = client.submit(train_anywhere, job, token, pure=False)
-                running[future] = job
-                done.add(future)
-            future = next(done)
-            job = running.pop(future)
-            try:
-                yield future.result()
-            except KilledWorker as error:
-                name = job[0].name
-                deaths[name] += 1
-                if deaths[name] < LIVES:
-                    waiting.append(job)
-                else:
-                    yield RunResult(name, False, f"the cluster's workers died over it ({one_line(error)})")
+        executor = client.get_executor(pure=False)
+        for _, result in work_off(
+            jobs,
+            submit=lambda job: executor.submit(train_anywhere, job, token),
+            most=lambda: workers.number or 2 * max(1, sum(client.nthreads().values())),
+            lost=KilledWorker,
+            reason="the cluster's workers died over it ({})",
+        ):
+            yield result
 
 
 def connect(address: str) -> distributed.Client:

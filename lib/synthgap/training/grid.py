@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import WriteFailed, atomic, write_text
-from synthgap.training.runs import PlannedRun, train_unless_busy
+from synthgap.training.runs import PlannedRun, train_once
 from synthgap.training.store import INDEX_COLUMNS, find, index_file, is_torn, lock
-from synthgap.training.workers import Job, RunResult, Workers, one_line, train_in_processes
+from synthgap.training.workers import RunResult, Workers, one_line, train_in_processes
 
 
 class GridFailed(SynthgapError):
@@ -69,9 +70,11 @@ def run_grid(
             f"{len(failed)} of {len(planned)} runs failed:\n  {listed}\nthe others are finished and kept; mend the "
             "cause and run the same command again"
         )
-    sizes = [(run.name, len(run.train), run.texts_per_label) for run in planned]
-    rows = [(run.comparison, run.task, run.classifier, run.corpus, run.seed) for run in planned]
-    table = pd.DataFrame([(*row, *size) for row, size in zip(rows, sizes, strict=True)], columns=INDEX_COLUMNS)
+    rows = [
+        (run.comparison, run.task, run.classifier, run.corpus, run.seed, run.name, len(run.train), run.texts_per_label)
+        for run in planned
+    ]
+    table = pd.DataFrame(rows, columns=INDEX_COLUMNS)
     write_text(index_file(folder, index), table.to_csv(index=False, lineterminator="\n"))
     return table.assign(trained_now=table["run"].isin(trained_now))
 
@@ -86,24 +89,21 @@ def _train_all(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Ge
 
 
 def _train_here(runs: Sequence[PlannedRun], folder: Path) -> Iterator[RunResult]:
-    waiting = list(runs)
+    waiting = deque(runs)
     while waiting:
-        busy = []
-        for run in waiting:
-            try:
-                trained = train_unless_busy(run, folder)
-            except WriteFailed:
-                raise
-            except Exception as error:
-                yield RunResult(run.name, False, one_line(error))
-                continue
-            if trained is None:
-                busy.append(run)
-            else:
-                yield RunResult(run.name, trained)
-        if len(busy) == len(waiting):
-            time.sleep(0.2)
-        waiting = busy
+        run = waiting.popleft()
+        try:
+            trained = train_once(run, folder, wait=False)
+        except WriteFailed:
+            raise
+        except Exception as error:
+            yield RunResult(run.name, False, one_line(error))
+            continue
+        if trained is None:  # another process is at it
+            waiting.append(run)
+            time.sleep(0.1)
+        else:
+            yield RunResult(run.name, trained)
 
 
 def fan_out(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Iterator[RunResult]:
@@ -112,19 +112,15 @@ def fan_out(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Itera
     Raises:
         SynthgapError: the Dask scheduler is out of reach.
     """
-    jobs = [(run, folder) for run in runs]
-    train = _on_cluster if workers.address else train_in_processes
-    for result in train(jobs, workers) if jobs else ():
+    train = train_in_processes
+    if workers.address:
+        try:
+            from synthgap.training.cluster import train_on_cluster as train  # which loads Dask
+        except ImportError as error:
+            raise SynthgapError("--address needs the package distributed: pip install 'synthgap[dask]'") from error
+    for result in train([(run, folder) for run in runs], workers) if runs else ():
         with lock(folder, result.run) if result.files else contextlib.nullcontext():
             for name, content in result.files.items():
                 with atomic(folder / "loose" / name) as temporary:
                     temporary.write_bytes(content)
         yield result
-
-
-def _on_cluster(jobs: Sequence[Job], workers: Workers) -> Iterator[RunResult]:
-    try:
-        from synthgap.training.cluster import train_on_cluster  # which loads Dask
-    except ImportError as error:
-        raise SynthgapError("--address needs the package distributed: pip install 'synthgap[dask]'") from error
-    return train_on_cluster(jobs, workers)

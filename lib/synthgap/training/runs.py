@@ -6,7 +6,6 @@ found again by any comparison and any profile, and is never trained twice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -208,20 +207,14 @@ def sizes_table(planned: Iterable[PlannedRun]) -> pd.DataFrame:
 # ------------------------------------------------------------------------------------------------------ training one
 
 
-def train_once(planned: PlannedRun, folder: Path) -> bool:
-    """Train a run unless it is finished, waiting while another process trains it; True where it was trained here."""
-    while (trained := train_unless_busy(planned, folder)) is None:
-        time.sleep(0.2)
-    return trained
+def train_once(planned: PlannedRun, folder: Path, wait: bool) -> bool | None:
+    """Train a run unless it is finished: True after training, False for a finished run.
 
-
-def train_unless_busy(planned: PlannedRun, folder: Path) -> bool | None:
-    """Train a run unless it is finished: True after training, False for a finished run, None for a locked one.
-
-    A run is locked while some process trains it.
+    Args:
+        wait: what to do while another process trains it; False: give None at once.
     """
     try:
-        with store.lock(folder, planned.name).acquire(timeout=0):
+        with store.lock(folder, planned.name).acquire(blocking=wait):
             if store.find(folder, planned.name):
                 return False
             store.save(folder, train(planned))

@@ -10,12 +10,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
 
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +29,7 @@ LIVES = 3  # workers that may die over one run before it counts as failed
 MEMORY = 2**31  # bytes that one process needs, so that a machine with many cores is not filled up
 GPU_MEMORY = 12 * 2**30  # of a GPU: BERT in batches of 64 took 7.6 GiB, and fourteen of them ran on one of 139 GiB
 OUT_OF_GPU_MEMORY = "OutOfMemoryError: "  # how the error of such a run begins
+DIED = f"its process died {LIVES} times (killed, or out of memory)"
 Job = tuple[PlannedRun, Path]  # a run, and the folder for it
 
 
@@ -81,7 +84,7 @@ def train_job(job: Job) -> RunResult:
     """Train one run on a worker; an error is a result, so that the other runs go on."""
     planned, folder = job
     try:
-        return RunResult(planned.name, train_once(planned, folder))
+        return RunResult(planned.name, bool(train_once(planned, folder, wait=True)))
     except Exception as error:
         return RunResult(planned.name, False, one_line(error))
 
@@ -98,118 +101,111 @@ def train_in_processes(jobs: Sequence[Job], workers: Workers) -> Iterator[RunRes
 
     gpus = visible_gpus()
     size = min(processes_here(workers, len(gpus), gpu_memory()), len(jobs))
-    pool = [Worker(max(1, cores() // size), gpus[number % len(gpus)] if gpus else None) for number in range(size)]
     out_of_memory = []
-    try:
-        for job, result in _run_jobs(pool, jobs):
+    with processes(size, gpus) as submit:
+        for job, result in work_off(jobs, submit, lambda: size, BrokenProcessPool, DIED):
             if size > 1 and result.error.startswith(OUT_OF_GPU_MEMORY):
                 out_of_memory.append(job)
             else:
                 yield result
-        for worker in pool[1:]:
-            worker.end()
-        yield from (result for _, result in _run_jobs(pool[:1], out_of_memory))
-    finally:
-        for worker in pool:
-            worker.end()
+    with processes(1, gpus) as submit:
+        for _, result in work_off(out_of_memory, submit, lambda: 1, BrokenProcessPool, DIED):
+            yield result
 
 
-def _run_jobs(pool: Sequence[Worker], jobs: Iterable[Job]) -> Iterator[tuple[Job, RunResult]]:
-    """Give each worker a job, and another one whenever it is done."""
-    waiting = deque(jobs)
-    for worker in pool[: len(waiting)]:
-        worker.give(waiting.popleft())
-    while busy := {worker.pipe: worker for worker in pool if worker.job}:
-        for pipe in wait(list(busy)):
-            worker = busy[pipe]
-            job, result = worker.job, worker.listen()
-            if result:
-                if waiting:
-                    worker.give(waiting.popleft())
-                yield job, result
-
-
-class Worker:
-    """One process that trains run after run; when it dies, a new one takes the run over.
+def work_off(
+    jobs: Iterable[Job],
+    submit: Callable[[Job], Future[RunResult]],
+    most: Callable[[], int],
+    lost: type[Exception],
+    reason: str,
+) -> Iterator[tuple[Job, RunResult]]:
+    """Give jobs to workers and each one's result when it is there; what a worker died over is tried `LIVES` times.
 
     Args:
-        threads: that the process computes with, so that all processes together use each core once.
-        gpu: the only one that it sees, or None.
-
-    Attributes:
-        job: what it is at; None: nothing.
-        pipe: where it says that it is ready (None), or a run's result.
+        submit: has a worker do a job.
+        most: how many jobs may be under way now, as each holds the texts of its run.
+        lost: what a job raises when its worker dies.
+        reason: why a run failed over which `LIVES` workers died.
     """
-
-    def __init__(self, threads: int, gpu: str | None) -> None:
-        self.threads, self.gpu = threads, gpu
-        self.job: Any = None
-        self.pipe: Any = None
-        self._process: Any = None
-        self._deaths = 0
-
-    def give(self, job: Job) -> None:
-        self.job, self._deaths = job, 0
-        if self.pipe is None:
-            self._start()  # it gets the job as soon as it says that it is ready
-        else:
-            self._send()
-
-    def listen(self) -> RunResult | None:
-        """What became of the job; None where the process has only just started, or a new one had to be."""
-        try:
-            result: RunResult | None = self.pipe.recv()
-        except (EOFError, OSError):
-            return self._after_a_death()
-        if result is None:
-            self._send()
-            return None
-        self.job = None
-        if result.error.startswith(OUT_OF_GPU_MEMORY):
-            self.end()  # it would keep what it took
-        return result
-
-    def end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self.pipe.close()
-        self._process = self.pipe = None
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        arguments = (theirs, self.threads, self.gpu)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True, name="synthgap worker")
-        self._process.start()
-        theirs.close()
-
-    def _send(self) -> None:
-        with contextlib.suppress(OSError):  # a process that has died is noticed by its pipe
-            self.pipe.send(self.job)
-
-    def _after_a_death(self) -> RunResult | None:
-        self.end()
-        self._deaths += 1
-        if self._deaths < LIVES:
-            self._start()
-            return None
-        run, self.job = self.job[0].name, None
-        return RunResult(run, False, f"its process died {LIVES} times (killed, or out of memory)")
+    waiting, running = deque(jobs), dict[Future[RunResult], Job]()
+    deaths: Counter[str] = Counter()
+    while waiting or running:
+        while waiting and len(running) < most():
+            job = waiting.popleft()
+            running[submit(job)] = job
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            job = running.pop(future)
+            name = job[0].name
+            try:
+                result = future.result()
+            except lost as error:
+                deaths[name] += 1
+                if deaths[name] < LIVES:
+                    waiting.appendleft(job)
+                    continue
+                result = RunResult(name, False, reason.format(one_line(error)))
+            yield job, result
 
 
-def _serve(pipe: Connection, threads: int, gpu: str | None) -> None:
-    """A worker process: train each job that arrives through the pipe, until its other end is closed."""
+@contextlib.contextmanager
+def processes(number: int, gpus: Sequence[str]) -> Iterator[Callable[[Job], Future[RunResult]]]:
+    """Processes that share the cores, each with one of the GPUs if there are some; at the end they are killed.
+
+    Gives the function that has one that is idle train a run. Each is a pool of its own, as a process that dies breaks
+    its pool; it is replaced then, and also when its GPU was full, as it would keep what it took.
+    """
+    context = multiprocessing.get_context("spawn")
+    threads, others = max(1, cores() // number), set(multiprocessing.active_children())
+    idle: SimpleQueue[tuple[ProcessPoolExecutor, str | None]] = SimpleQueue()
+
+    def new_process(gpu: str | None) -> None:
+        idle.put((ProcessPoolExecutor(1, context, prepare, (threads, gpu)), gpu))
+
+    def submit(job: Job) -> Future[RunResult]:
+        process, gpu = idle.get()
+
+        def when_done(future: Future[RunResult]) -> None:
+            if future.exception() or future.result().error.startswith(OUT_OF_GPU_MEMORY):
+                process.shutdown(wait=False)
+                new_process(gpu)
+            else:
+                idle.put((process, gpu))
+
+        future = process.submit(train_job, job)
+        future.add_done_callback(when_done)
+        return future
+
+    for place in range(number):
+        new_process(gpus[place % len(gpus)] if gpus else None)
+    try:
+        yield submit
+    finally:
+        for child in set(multiprocessing.active_children()) - others:
+            child.kill()
+
+
+def prepare(threads: int, gpu: str | None) -> None:
+    """Make this process a worker, which ends with the process that started it.
+
+    Args:
+        threads: that it computes with, so that all workers together use each core once.
+        gpu: the only one that it sees, or None.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that sent the work ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     limit_threads(threads)
-    with contextlib.suppress(EOFError, OSError):
-        pipe.send(None)
-        while True:
-            pipe.send(train_job(pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def limit_threads(threads: int) -> None:
