@@ -1,6 +1,7 @@
 import dataclasses
 import json
-import os
+import multiprocessing
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
-from workers import made_texts, small_grid
+from workers import forked, grid, made_texts, small_grid
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest
@@ -37,10 +38,6 @@ def undisturbed(planned, tmp_path_factory):
     return folder
 
 
-def grid_process(folder) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(ROOT / "tests" / "workers.py"), "grid", str(folder)], env=os.environ)
-
-
 def same_results(one, two, some) -> None:
     for run in some:
         found, expected = find(one, run.name), find(two, run.name)
@@ -62,8 +59,8 @@ def changed(**changes):
 
 
 def test_every_run_has_a_name_of_its_own(planned):
-    assert len(planned) == 54
-    assert len({run.name for run in planned}) == 54
+    assert len(planned) == 27
+    assert len({run.name for run in planned}) == 27
 
 
 def test_names_are_the_same_in_another_process(planned):
@@ -214,7 +211,7 @@ def test_a_finished_run_is_not_trained_again(planned, undisturbed, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("trained again"))
     index = run_grid(planned, undisturbed)
     assert not index["trained_now"].any()
-    assert len(read_index(undisturbed)) == 54
+    assert len(read_index(undisturbed)) == 27
 
 
 @pytest.mark.parametrize(
@@ -248,27 +245,29 @@ def test_a_torn_run_is_found_and_trained_again(planned, undisturbed, tmp_path, t
 
 
 def test_a_grid_killed_again_and_again_ends_like_an_undisturbed_one(planned, undisturbed, tmp_path):
-    for goal in (5, 23):
-        process = grid_process(tmp_path)
+    for goal in (5, 14):
+        process = forked(grid, tmp_path)
         deadline = time.time() + 120
         while time.time() < deadline and len(finished(tmp_path)) < goal:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=30)
+        process.kill()
+        process.join()
         names = finished(tmp_path)
-        assert goal <= len(names) < 54
+        assert goal <= len(names) < 27
         assert all(find(tmp_path, name) for name in names)
         assert not (tmp_path / "grid.csv").exists()
     times = {name: loose_files(tmp_path, name)[1].stat().st_mtime_ns for name in names}
     index = run_grid(planned, tmp_path)
-    assert index["trained_now"].sum() == 54 - len(names)
+    assert index["trained_now"].sum() == 27 - len(names)
     assert {name: loose_files(tmp_path, name)[1].stat().st_mtime_ns for name in names} == times
     same_results(tmp_path, undisturbed, planned)
 
 
 def test_two_processes_share_a_grid(planned, undisturbed, tmp_path):
-    processes = [grid_process(tmp_path) for _ in range(2)]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    processes = [forked(grid, tmp_path) for _ in range(2)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
     assert finished(tmp_path) == sorted(run.name for run in planned)
     same_results(tmp_path, undisturbed, planned)
     assert not list(tmp_path.rglob(".*.tmp"))
@@ -295,22 +294,23 @@ def test_a_run_that_another_process_trains_is_waited_for(planned, tmp_path, monk
     assert order == [free.name, busy.name]
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path):
+def grid_on_a_full_disk(folder, sentences) -> None:
     """The limit on a file's size stands for a full disk: the same failing write."""
-    code = (
-        "import resource, signal, sys; sys.path.insert(0, 'tests'); import workers\n"
-        "from synthgap.core.errors import SynthgapError\n"
-        "runs = workers.small_grid()[:2]\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "from pathlib import Path; from synthgap.training.grid import run_grid\n"
-        "try: run_grid(runs, Path(sys.argv[1]))\n"
-        "except SynthgapError as error: print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "cannot write" in done.stdout
-    assert "the disk is full; make room" in done.stdout
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    try:
+        grid(folder)
+    except SynthgapError as error:
+        sentences.put(str(error))
+    sentences.put("")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path):
+    sentences = multiprocessing.SimpleQueue()
+    forked(grid_on_a_full_disk, tmp_path, sentences).join()
+    sentence = sentences.get()
+    assert "cannot write" in sentence
+    assert "the disk is full; make room" in sentence
     assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", "loose"]
     assert not list((tmp_path / "loose").iterdir())
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.core.errors import SynthgapError
-from synthgap.training.store import FinishedRun, Items, find, index_file, index_rows, label_places
+from synthgap.training.store import FinishedRun, Items, find, index_file, index_rows
 
 
 @dataclass(frozen=True)
@@ -66,36 +66,35 @@ def load_predictions(
 
 
 def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str) -> Predictions | None:
-    keys: pd.DataFrame | None = None
-    labels: list[str] = []
+    first, labels = pd.DataFrame(), list[str]()
     predicted: dict[str, list[np.ndarray]] = {}
     n_train: dict[str, int] = {}
     for row in rows.itertuples():
         run = finished_run(folder, row)
-        of_kind, own = _of_kind(run.items, items)
+        own = _of_kind(run.items, items)
         if own.empty:
             continue  # smaller runs of a learning curve label no annotated texts
-        keys, labels = (own, run.labels) if keys is None else (keys, labels)
-        places = run.predicted[of_kind].astype(int)
-        if own is not keys:
-            order = pd.Index(own["id"]).get_indexer(keys["id"])
-            if len(own) != len(keys) or (order < 0).any():
+        if first.empty:
+            first, labels = own, run.labels
+        places = run.predicted[own.index].astype(int)
+        if own is not first:
+            order = pd.Index(own["id"]).get_indexer(first["id"])
+            if len(own) != len(first) or (order < 0).any():
                 raise SynthgapError(f"run {run.name}: it predicted other items than the first run of task '{task}'")
             places = places[order]
         predicted.setdefault(str(row.corpus), []).append(places)
         n_train.setdefault(str(row.corpus), int(row.n_train))
-    if keys is None:
+    if first.empty:
         return None
-    truth = label_places(keys["label"], labels).astype(int)
+    truth = pd.Index(labels).get_indexer(first["label"])
     stacked = {corpus: np.stack(runs) for corpus, runs in predicted.items()}
-    return Predictions(task, classifier, tuple(labels), keys["id"].to_numpy(), truth, stacked, n_train)
+    return Predictions(task, classifier, tuple(labels), first["id"].to_numpy(), truth, stacked, n_train)
 
 
 @lru_cache(maxsize=128)
-def _of_kind(items: Items, kind: str) -> tuple[np.ndarray, pd.DataFrame]:
-    """Which of the items are "test" or "annotated" ones, and their keys."""
-    of_kind = (items.keys["items"] == kind).to_numpy()
-    return of_kind, items.keys[of_kind]
+def _of_kind(items: Items, kind: str) -> pd.DataFrame:
+    """The keys of "test" or of "annotated" texts; the index says where among the items they are."""
+    return items.keys[items.keys["items"] == kind]
 
 
 def read_index(folder: Path, index: str = "grid") -> pd.DataFrame:

@@ -45,6 +45,10 @@ class Items:
     keys: pd.DataFrame
 
     @cached_property
+    def index(self) -> pd.MultiIndex:
+        return pd.MultiIndex.from_frame(self.keys)
+
+    @cached_property
     def order(self) -> np.ndarray:
         """Places of the texts, sorted by their keys."""
         return np.lexsort([self.keys[name].to_numpy(str) for name in reversed(KEY)])
@@ -175,23 +179,15 @@ class RunTable:
         Raises:
             KeyError: it is not in the table.
         """
-        labels, columns = about["identity"]["labels"], _columns(about)
-        places = label_places(self.table[name], labels)
-        rows = places >= 0
+        places = pd.Index(about["identity"]["labels"]).get_indexer(self.table[name])
+        rows, columns, values = places >= 0, _columns(about), None
         if (mask := rows.tobytes()) not in self._items:
             self._items[mask] = Items(self.table.loc[rows, KEY].reset_index(drop=True))
-        items, values = self._items[mask], None
+        items = self._items[mask]
         if probabilities is not None and set(columns) <= set(probabilities.columns):
             values = items.keys.merge(probabilities[[*KEY, *columns]], how="left")[columns].to_numpy()
         run = FinishedRun(about, items, places[rows], values)
         return run if run.is_sound(name) else None
-
-
-def label_places(column: pd.Series, labels: Sequence[str]) -> np.ndarray:
-    """Places of labels; -1 where there is none of them."""
-    coded = column.astype("category").cat
-    places = {label: place for place, label in enumerate(labels)}
-    return np.array([*(places.get(label, -1) for label in coded.categories), -1], dtype=np.int16)[coded.codes]
 
 
 def _columns(about: Mapping[str, Any]) -> list[str]:
@@ -280,7 +276,8 @@ def pack(folder: Path) -> list[Path]:
         named = {index: index_rows(folder, index)["run"].tolist() for index in INDEXES}
         loose = _whole_loose_runs(folder)
         names = list(dict.fromkeys(itertools.chain(*named.values(), loose)))
-        missing = [run for name in names if not _packed_run(folder, name) and (run := find(folder, name, True))]
+        unpacked = [name for name in names if not _packed_run(folder, name)]
+        missing = [run for name in unpacked if (run := loose.get(name) or find(folder, name, True))]
         lines = packed_lines(folder)
         for task in dict.fromkeys(run.about["task"] for run in missing):
             before = [name for name, about in lines.items() if about["task"] == task]
@@ -296,13 +293,13 @@ def pack(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
-def _whole_loose_runs(folder: Path) -> list[str]:
-    """The names of loose runs; what killed processes left of others is removed."""
-    whole = []
+def _whole_loose_runs(folder: Path) -> dict[str, FinishedRun]:
+    """{name: loose run}; what killed processes left of others is removed."""
+    whole = {}
     for name in sorted({path.name.strip(".").partition(".")[0] for path in (folder / "loose").glob("*")}):
         with contextlib.suppress(Timeout), lock(folder, name).acquire(timeout=0):  # else it is being trained
-            if _loose_run(folder, name):
-                whole.append(name)
+            if run := _loose_run(folder, name):
+                whole[name] = run
             else:
                 for path in [*(folder / "loose").glob(f"{name}.*"), *(folder / "loose").glob(f".{name}.*")]:
                     path.unlink()
@@ -310,7 +307,7 @@ def _whole_loose_runs(folder: Path) -> list[str]:
 
 
 def write_packed(
-    folder: Path, task: str, runs: Iterable[FinishedRun], probable: Container[str], first: Sequence[str]
+    folder: Path, task: str, runs: Sequence[FinishedRun], probable: Container[str], first: Sequence[str]
 ) -> None:
     """Write a task's packed files anew.
 
@@ -318,26 +315,19 @@ def write_packed(
         probable: names of the runs whose probabilities are written, where they have some.
         first: names of the runs whose texts come first, in the order in which they have them.
     """
-    places = {name: place for place, name in enumerate(first)}
-    texts: dict[str, pd.DataFrame] = {}
-    for run in sorted(runs, key=lambda run: places.get(run.name, len(places))):
-        texts.setdefault(run.items.digest, run.items.keys)
-    keys = pd.concat(texts.values()).drop_duplicates(ignore_index=True)
-    rows = pd.MultiIndex.from_frame(keys)
-    labels: dict[str, pd.Categorical] = {}
-    probabilities: dict[str, np.ndarray] = {}
+    rank = {name: place for place, name in enumerate(first)}
+    texts = [run.items.index for run in sorted(runs, key=lambda run: rank.get(run.name, len(rank)))]
+    rows = texts[0].append(texts[1:]).unique()
+    labels, probabilities = [], []
     for run in sorted(runs, key=lambda run: _order(run.about)):
-        own = rows.get_indexer(pd.MultiIndex.from_frame(run.items.keys))
-        codes = np.full(len(keys), -1)
-        codes[own] = run.predicted
-        labels[run.name] = pd.Categorical.from_codes(codes, run.labels)
+        predicted = pd.Categorical.from_codes(run.predicted, run.labels)
+        labels.append(pd.Series(predicted, run.items.index, name=run.name).reindex(rows))
         if run.probabilities is not None and run.name in probable:
-            values = np.full((len(keys), len(run.labels)), np.nan, dtype=np.float32)
-            values[own] = thousandths(run.probabilities) / 1000
-            probabilities |= dict(zip(_columns(run.about), values.T, strict=True))
-    for path, columns in zip(packed_files(folder, task)[::-1], (probabilities, labels), strict=True):
+            decimals = (thousandths(run.probabilities) / 1000).astype(np.float32)
+            probabilities.append(pd.DataFrame(decimals, run.items.index, _columns(run.about)).reindex(rows))
+    for path, columns in zip(packed_files(folder, task), (labels, probabilities), strict=True):
         if columns:
-            write_parquet(path, pd.concat([keys, pd.DataFrame(columns)], axis=1))
+            write_parquet(path, pd.concat(columns, axis=1).reset_index())
 
 
 def write_lines(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
