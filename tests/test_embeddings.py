@@ -8,7 +8,9 @@ import time
 
 import numpy as np
 import pytest
+import workers
 from conftest import ROOT
+from workers import forked
 
 from synthgap.core.errors import SynthgapError
 from synthgap.training import embeddings as encoders
@@ -32,10 +34,6 @@ TEXTS = ["short", "a somewhat longer text", "x" * 300, "short", "", "emoji 😊"
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHGAP_CACHE", str(tmp_path))
     return tmp_path
-
-
-def worker(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, str(ROOT / "tests" / "workers.py"), *arguments], env=os.environ)
 
 
 def stored(encoder: str = "minilm") -> int:
@@ -133,9 +131,12 @@ def test_a_cache_that_cannot_be_used_is_one_sentence(own_cache, monkeypatch):
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_two_writers_share_a_cache():
-    writers = [worker("embed", "0", "400"), worker("embed", "200", "600")]
-    assert [writer.wait(timeout=300) for writer in writers] == [0, 0]
+def test_two_writers_share_a_cache(monkeypatch):
+    monkeypatch.setattr(encoders, "encode", lambda texts, encoder: np.ones((len(texts), 384), dtype=np.float32))
+    writers = [forked(workers.embed, 0, 400), forked(workers.embed, 200, 600)]
+    for writer in writers:
+        writer.join(timeout=300)
+    assert [writer.exitcode for writer in writers] == [0, 0]
     assert stored() == 600
 
 
@@ -165,7 +166,8 @@ def test_a_new_cache_may_be_opened_by_many_at_once(tmp_path):
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_killed_writer_leaves_a_whole_cache():
-    writer = worker("embed", "0", "3000")
+    command = [sys.executable, str(ROOT / "tests" / "workers.py"), "embed", "0", "3000"]
+    writer = subprocess.Popen(command, env=os.environ)
     deadline = time.time() + 120
     while time.time() < deadline and stored() == 0:
         time.sleep(0.05)

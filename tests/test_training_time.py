@@ -1,7 +1,6 @@
 """What training will take: exact sums from a known pace, and the runs that it is summed over."""
 
 import pytest
-from conftest import synthgap
 from small_encoder import GOOD, TEST
 
 from synthgap.core.errors import SynthgapError
@@ -17,6 +16,7 @@ from synthgap.training.mixes import plan_mixes
 from synthgap.training.runs import plan_curves, plan_grid
 from synthgap.training.texts import load_texts
 from synthgap.training.training_time import Pace, expected_seconds, measure_pace, plan_training
+from synthgap.training.workers import Workers
 
 PACE = Pace(load=2.0, train=0.01, predict=0.001)
 
@@ -109,9 +109,9 @@ def test_finished_runs_are_not_planned(planned):
     profile, synthetic, runs = planned
     profile = profile.changed({"tasks": ["humor"]})
     write_texts(profile, synthetic)
-    run_grid(tuned_runs(profile, synthetic)[:3], runs)
+    run_grid(tuned_runs(profile, synthetic)[:3], runs, Workers(1))
     assert "3 fine-tunings are missing" in plan_training(profile, synthetic, runs)
-    run_grid(grid_of(profile, synthetic), runs)
+    run_grid(grid_of(profile, synthetic), runs, Workers(1))
     assert plan_training(profile, synthetic, runs) == "training: no fine-tuning is missing"
 
 
@@ -173,8 +173,8 @@ def test_an_encoder_that_cannot_be_had_is_one_sentence(planned, monkeypatch):
         plan_training(missing, *folders)
 
 
-def test_the_command_plans_generation_and_training(tmp_path):
-    done = synthgap("plan", "smoke", "--output", str(tmp_path))
+def test_the_command_plans_generation_and_training(command, tmp_path):
+    done = command("plan", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "nothing will be asked" in done.stdout
     assert "training: no fine-tuning is missing; 88 runs of other classifiers are missing" in done.stdout

@@ -162,11 +162,12 @@ class Slow(Settings):
         return 10.0
 
 
-def embed(start: str, stop: str) -> None:
-    """Embed texts number `start` to `stop` through the cache."""
-    from synthgap.training.embeddings import embed as embed_texts
+def embed(start: int | str, stop: int | str) -> None:
+    """Embed texts number `start` to `stop` through the cache, few at a time."""
+    from synthgap.training import embeddings
 
-    embed_texts([f"text number {n} " + "word " * (n % 7) for n in range(int(start), int(stop))])
+    embeddings.CHUNK = 16
+    embeddings.embed([f"text number {n} " + "word " * (n % 7) for n in range(int(start), int(stop))])
 
 
 if __name__ == "__main__":
