@@ -239,8 +239,8 @@ def test_workers_are_as_the_environment_says(monkeypatch):
     assert Workers.from_environment() == Workers(3, "tcp://x:1")
 
 
-def test_a_faulty_number_of_workers_is_refused_on_the_command_line_before_anything_runs(tmp_path):
-    done = synthgap("run", "smoke", "--workers", "two", "--output", str(tmp_path))
+def test_a_faulty_number_of_workers_is_refused_on_the_command_line_before_anything_runs(command, tmp_path):
+    done = command("run", "smoke", "--workers", "two", "--output", str(tmp_path))
     assert (done.returncode, "must be a number" in done.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
