@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from synthgap.core.files import digest
-from synthgap.training.embeddings import VectorCache, text_key, tokenizer_fingerprint
+from synthgap.training.embeddings import VectorCache, tokenizer_fingerprint
 
 Row = list[int]  # the tokens of one text
 AT_ONCE_ON_CPU = 2048  # tokens that a pass takes, padding included: what fits into the caches of a processor
@@ -58,16 +58,12 @@ def bfloat16() -> bool:
 def tokenised(tokenizer: PreTrainedTokenizerBase, encoder: str, texts: Sequence[str], max_tokens: int) -> list[Row]:
     """Tokens of every text, cut to `max_tokens` and not padded; saves tokenising a text again for each of its runs."""
     limit = min(max_tokens, tokenizer.model_max_length)
-    keys = [text_key(text) for text in texts]
+
+    def tokens(some: list[str]) -> list[np.ndarray]:
+        return [np.array(row) for row in tokenizer(some, truncation=True, max_length=limit)["input_ids"]]
+
     with VectorCache("tokens", digest([tokenizer_fingerprint(encoder), limit]), "<i4") as cache:
-        known = cache.get(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            rows = tokenizer(list(missing.values()), truncation=True, max_length=limit)["input_ids"]
-            new = dict(zip(missing, map(np.array, rows), strict=True))
-            cache.put(list(new), list(new.values()))
-            known |= new
-    return [known[key].tolist() for key in keys]
+        return [row.tolist() for row in cache.of(texts, tokens)]
 
 
 @contextlib.contextmanager

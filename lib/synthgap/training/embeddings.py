@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import util
 from importlib.metadata import version
 from pathlib import Path
@@ -103,19 +103,8 @@ def embed(texts: Sequence[str], encoder: str = MINILM, progress: bool = True) ->
     that a batch pads to texts of its own length, and stored as they come.
     """
     with embedding_cache(encoder) as cache:
-        keys = [text_key(text) for text in texts]
-        known = cache.get(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        order = sorted(missing, key=lambda key: (-len(missing[key]), key))
-        show = progress and len(order) > CHUNK
-        with tqdm(total=len(order), desc="embedding", unit="text", mininterval=2, leave=False, disable=not show) as bar:
-            for start in range(0, len(order), CHUNK):
-                chunk = order[start : start + CHUNK]
-                vectors = encode([missing[key] for key in chunk], encoder)
-                cache.put(chunk, vectors)
-                known.update(zip(chunk, vectors, strict=True))
-                bar.update(len(chunk))
-    return np.stack([known[key] for key in keys]) if keys else np.empty((0, 0), dtype=np.float32)
+        vectors = cache.of(texts, lambda some: encode(some, encoder), progress)
+    return np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
 
 
 def encode(texts: Sequence[str], encoder: str = MINILM) -> np.ndarray:
@@ -167,21 +156,34 @@ class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The arrays of those keys that are stored."""
-        unique = list(dict.fromkeys(keys))
-        stored = {}
-        with self._explained():
-            for start in range(0, len(unique), CHUNK):
-                part = unique[start : start + CHUNK]
-                marks = ",".join("?" * len(part))
-                rows = self._connection.execute(f"SELECT key, vector FROM {self.kind} WHERE key IN ({marks})", part)  # noqa: S608
-                stored.update({key: np.frombuffer(vector, dtype=self.dtype) for key, vector in rows})
-        return stored
+    def of(
+        self, texts: Sequence[str], compute: Callable[[list[str]], Iterable[np.ndarray]], progress: bool = False
+    ) -> list[np.ndarray]:
+        """The array of each text: from the cache, or computed, longest texts first, and stored as they come."""
+        keys = [text_key(text) for text in texts]
+        known = self.get(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        order = sorted(missing, key=lambda key: (-len(missing[key]), key))
+        show = progress and len(order) > CHUNK
+        with tqdm(total=len(order), desc=self.kind, unit="text", mininterval=2, leave=False, disable=not show) as bar:
+            for start in range(0, len(order), CHUNK):
+                chunk = order[start : start + CHUNK]
+                arrays = list(compute([missing[key] for key in chunk]))
+                self.put(chunk, arrays)
+                known.update(zip(chunk, arrays, strict=True))
+                bar.update(len(chunk))
+        return [known[key] for key in keys]
 
-    def put(self, keys: Sequence[bytes], vectors: Iterable[np.ndarray]) -> None:
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, np.ndarray]:
+        """The arrays of those keys that are stored."""
+        select = f"SELECT vector FROM {self.kind} WHERE key = ?"  # noqa: S608
+        with self._explained():
+            rows = {key: self._connection.execute(select, [key]).fetchone() for key in dict.fromkeys(keys)}
+        return {key: np.frombuffer(row[0], dtype=self.dtype) for key, row in rows.items() if row}
+
+    def put(self, keys: Sequence[bytes], arrays: Iterable[np.ndarray]) -> None:
         """Store arrays in one transaction: all of them or none."""
-        rows = [(key, vector.astype(self.dtype).tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+        rows = [(key, array.astype(self.dtype).tobytes()) for key, array in zip(keys, arrays, strict=True)]
         with self._explained(), self._connection:  # which commits, or rolls back where something fails
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(f"INSERT OR IGNORE INTO {self.kind} VALUES (?, ?)", rows)  # noqa: S608

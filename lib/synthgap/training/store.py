@@ -26,12 +26,12 @@ import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from synthgap.core.files import digest, read_json, write_json, write_parquet, write_text
+from synthgap.core.files import digest, write_json, write_parquet, write_text
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
 INDEXES = ("grid", "curve", "mixes")
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "seed", "run", "n_train", "texts_per_label"]
-UNREADABLE = (OSError, pa.ArrowException, KeyError, TypeError, ValueError)
+UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,26 +205,21 @@ def packed_files(folder: Path, task: str) -> tuple[Path, Path]:
 
 
 def _loose_run(folder: Path, name: str) -> FinishedRun | None:
-    predictions, about_file = loose_files(folder, name)
-    if not (about := read_json(about_file)):
-        return None
-    try:
+    predictions, about = loose_files(folder, name)
+    with contextlib.suppress(*UNREADABLE):
+        says = json.loads(about.read_text(encoding="utf-8"))
         runs = RunTable(predictions)
-        return runs.run(name, about, runs.table)
-    except UNREADABLE:
-        return None
+        return runs.run(name, says, runs.table)
+    return None
 
 
 def _packed_run(folder: Path, name: str, probabilities: bool = False) -> FinishedRun | None:
-    about = packed_lines(folder).get(name)
-    if about is None:
-        return None
-    try:
+    with contextlib.suppress(*UNREADABLE):
+        about = packed_lines(folder)[name]
         labels, kept = packed_files(folder, about["task"])
         table = _unless_changed(pd.read_parquet, kept) if probabilities and kept.is_file() else None
         return _unless_changed(RunTable, labels).run(name, about, table)
-    except UNREADABLE:
-        return None
+    return None
 
 
 def packed_lines(folder: Path) -> dict[str, dict[str, Any]]:
