@@ -1,11 +1,13 @@
 """Runs side by side: in processes, on a Dask cluster, with workers that die and runs that break."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,6 +173,26 @@ def test_the_processes_end_with_the_one_that_started_them_and_what_is_finished_i
     names = [path.name.removesuffix(".json") for path in tmp_path.glob("loose/*.json")]
     assert 1 <= len(names) < 6
     assert all(find(tmp_path, name) for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0, 1])
+def test_a_process_that_dies_while_it_is_idle_is_replaced(runs, tmp_path, pause):
+    def train(run):
+        return list(pool.work_off([(run, tmp_path)], submit, lambda: 1, BrokenProcessPool, pool.DIED))
+
+    others = set(multiprocessing.active_children())
+    with pool.processes(1, []) as submit:
+        assert train(runs[0])[0][1].trained
+        (child,) = set(multiprocessing.active_children()) - others
+        child.kill()
+        child.join()
+        time.sleep(pause)
+        assert train(runs[1])[0][1].trained
+    deadline = time.monotonic() + 20
+    while set(multiprocessing.active_children()) - others and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not set(multiprocessing.active_children()) - others
 
 
 def alive(pid: int) -> bool:

@@ -126,7 +126,7 @@ def work_off(
         submit: has a worker do a job.
         most: how many jobs may be under way now, as each holds the texts of its run.
         lost: what a job raises when its worker dies.
-        reason: why a run failed over which `LIVES` workers died.
+        reason: why a run failed over which `LIVES` workers died; `{}` stands for the last one's error.
     """
     waiting, running = deque(jobs), dict[Future[RunResult], Job]()
     deaths: Counter[str] = Counter()
@@ -172,7 +172,11 @@ def processes(number: int, gpus: Sequence[str]) -> Iterator[Callable[[Job], Futu
             else:
                 idle.put((process, gpu))
 
-        future = process.submit(train_job, job)
+        try:
+            future = process.submit(train_job, job)
+        except BrokenProcessPool:  # it died while it was idle
+            new_process(gpu)
+            return submit(job)
         future.add_done_callback(when_done)
         return future
 
@@ -196,9 +200,9 @@ def prepare(threads: int, gpu: str | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for torch, which is not loaded yet
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    limit_threads(threads)
+    threadpool_limits(threads)
 
 
 def _end_with_parent() -> None:
