@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from synthgap.core.config import ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.core.errors import SynthgapError
@@ -51,16 +53,13 @@ def classifier_identity(settings: ClassifierSettings) -> dict[str, Any]:
 def _fit_logistic(settings: TfidfSettings | ProbeSettings, train: Texts, test: Sequence[str], n_labels: int) -> Fitted:
     started = time.perf_counter()
     if isinstance(settings, ProbeSettings):
-        train_features = embed(train.texts, settings.encoder)
+        features = FunctionTransformer(embed, kw_args={"encoder": settings.encoder})
     else:
         words = r"(?u)\b\w+\b"
-        vectoriser = TfidfVectorizer(
-            sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words
-        )
-        train_features = vectoriser.fit_transform(train.texts)
-    model = logistic_regression(settings.inverse_regularisation).fit(train_features, train.labels)
+        features = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words)
+    model = make_pipeline(features, logistic_regression(settings.inverse_regularisation))
+    model.fit(train.texts, train.labels)
     trained = time.perf_counter()
-    test_features = embed(test, settings.encoder) if isinstance(settings, ProbeSettings) else vectoriser.transform(test)
     probabilities = np.zeros((len(test), n_labels), dtype=np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(test_features)
+    probabilities[:, model.classes_] = model.predict_proba(test)
     return Fitted(probabilities, trained - started, time.perf_counter() - trained, len(train.texts))
