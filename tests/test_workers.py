@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import workers
-from conftest import ROOT, synthgap
+from conftest import ROOT
 
 from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations, cluster
@@ -225,11 +225,12 @@ def test_a_broken_run_in_another_process_fails_with_its_reason(troubled):
     assert troubled.result(7).error == "ZeroDivisionError: this run is broken"
 
 
-def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(tmp_path):
+@pytest.mark.parametrize("number", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(command, tmp_path, number):
     classifiers = "{tfidf: {kind: tfidf}, bad: {kind: finetune, encoder: no/such-encoder}}"
     sets = ("--set", f"training.classifiers={classifiers}", "--set", "tasks=[humor]", "--set", "training.curve=null")
     sets += ("--set", "training.augmentation=null", "--set", "variant=bad", "--output", str(tmp_path))
-    done = synthgap("run", "smoke", "01", "02", *sets)
+    done = command("run", "smoke", "01", "02", "--workers", number, *sets)
     assert done.returncode == 1
     assert "6 of 12 runs failed" in done.stderr
     assert "humor / few_shot / bad / seed 0: encoder 'no/such-encoder' cannot be loaded" in done.stderr
