@@ -118,7 +118,7 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
-LARGER = {"outputs/recorded/report.html": 6 * 2**20}  # one page that holds every figure and table of the profile
+LARGER = {"outputs/recorded/report.html": 3 * 2**20}  # one page that holds every figure and table of the profile
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")

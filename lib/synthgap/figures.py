@@ -193,7 +193,8 @@ def as_bytes(figure: Figure, form: str) -> bytes:
         "svg": {"Date": None, "Creator": None},
     }[form]
     written = io.BytesIO()
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "synthgap"}):
+    fonts = ["DejaVu Sans", "Verdana"]  # which an SVG names at each of its texts
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "synthgap", "font.sans-serif": fonts}):
         figure.savefig(written, format=form, dpi=160, metadata=metadata, bbox_inches="tight")
     return smaller_png(written.getvalue()) if form == "png" else written.getvalue()
 

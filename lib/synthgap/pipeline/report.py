@@ -6,13 +6,13 @@ the saved tables and embedded as they are; on a dark page they lie on a light ca
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib.pyplot as plt
 import mistune
@@ -57,16 +57,17 @@ SECTIONS = {
         "without and with synthetic ones.",
     ),
 }
+UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure for the page; `source` is a data URL of its SVG."""
+    """A figure for the page; `source` is a data URL of its SVG, for an attribute in single quotes."""
 
     name: str
     alt: str
-    source: str
+    source: Markup
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def _section(profile: Profile, stage: str) -> Section:
 
 def _figure(name: str, profile: Profile) -> ReportFigure:
     figure = draw(name, profile)
-    drawn = base64.b64encode(as_bytes(figure, "svg")).decode()
+    source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
     plt.close(figure)
     drawing, part = drawing_of(name)
-    return ReportFigure(name, drawing.alt + (f" ({part})" if part else ""), f"data:image/svg+xml;base64,{drawn}")
+    return ReportFigure(name, drawing.alt + (f" ({part})" if part else ""), Markup(source))  # noqa: S704  quoted
 
 
 def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
@@ -139,6 +140,7 @@ def from_markdown(path: Path) -> ReportTable:
     """A table for the page from its Markdown file; what looks like markup in a text stays a text."""
     markdown = html.unescape(path.read_text(encoding="utf-8"))  # escaped there for readers that know HTML
     text = str(mistune.create_markdown(escape=True, plugins=["table"])(markdown))
+    text = re.sub(r' style="text-align:\w+"', "", text)  # the page says it once for all tables
     caption = CAPTION.search(text)
     title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else path.stem
     return ReportTable(path.stem, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
