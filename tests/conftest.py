@@ -70,6 +70,14 @@ def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., subpro
         yield run
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks are executed in this process, which saves their kernels' starts and imports; see in_process.py."""
+    from in_process import execute
+
+    monkeypatch.setattr("synthgap.pipeline.notebooks.execute", execute)
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of an encoder that trains in a second; see small_encoder.py."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, synthgap
 from matplotlib.text import Text
 
 from synthgap.core.config import RecordedSettings
@@ -24,9 +24,8 @@ from synthgap.llm.backends import connect
 from synthgap.pipeline.publish import publish
 from synthgap.pipeline.validity import STAGES
 from synthgap.tables import NO_ROWS
-from synthgap.tasks import load_profile
+from synthgap.tasks import load_profile, registry
 
-PACKAGE = ROOT / "lib" / "synthgap"
 CLAUDE = {"claude": {"backend": "recorded", "recording": "claude"}}
 PLAIN = {"llm": "claude", "setting": "zero_shot", "title": "Plain"}
 SHOWN = {"llm": "claude", "setting": "few_shot", "title": "Shown"}
@@ -49,24 +48,30 @@ def own_texts(folder: Path, task: str, name: str | None = None) -> None:
     texts.to_csv(folder / f"{name or task}.csv", index=False)
 
 
-def package_with_own_task(folder: Path) -> Path:
-    """A copy of the library that knows the task `texting`, which is none of the paper's and was never recorded."""
-    shutil.copytree(PACKAGE, folder / "synthgap", ignore=shutil.ignore_patterns("__pycache__"))
-    task = yaml.safe_load((PACKAGE / "tasks" / "sms_spam.yaml").read_text(encoding="utf-8"))
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """The library knows one more task, `texting`, which is none of the paper's and was never recorded."""
+    for path in registry.task_file("sms_spam").parent.glob("*.yaml"):
+        shutil.copy(path, tmp_path)
+    task = yaml.safe_load((tmp_path / "sms_spam.yaml").read_text(encoding="utf-8"))
     del task["paper_order"], task["hub"]
     task |= {"name": "texting", "title": "Texting"}
-    (folder / "synthgap" / "tasks" / "texting.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
-    return folder
+    (tmp_path / "texting.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
+    names = (*registry.known_tasks(), "texting")
+    monkeypatch.setattr(registry, "known_tasks", lambda: names)
+    monkeypatch.setattr(registry, "task_file", lambda name: tmp_path / f"{name}.yaml")
+    yield
+    registry.load_task.cache_clear()
 
 
 class Run:
     """A finished run of all stages of a profile, and what its executed notebooks say."""
 
-    def __init__(self, folder: Path, profile: dict[str, Any], *arguments: str, **environment: str) -> None:
+    def __init__(self, command: Callable[..., Any], folder: Path, profile: dict[str, Any], *arguments: str) -> None:
         self.results = folder / "outputs" / profile["name"]
         path = folder / f"{profile['name']}.yaml"
         path.write_text(yaml.safe_dump(SMALL | profile), encoding="utf-8")
-        done = synthgap("run", str(path), "--output", str(folder / "outputs"), *arguments, **environment)
+        done = command("run", str(path), "--output", str(folder / "outputs"), *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
         for stage in STAGES:
             assert (self.results / "stages" / f"{stage}.json").is_file(), stage
@@ -96,12 +101,11 @@ class Run:
         return {path.stem for path in (self.results / "figures").glob("*.png")}
 
 
-def test_one_task_of_ones_own_and_real_texts_alone(tmp_path):
+def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task, tmp_path):
     """No synthetic text, no judgement, no place in the paper, no recording; one task, classifier and seed."""
     own_texts(tmp_path / "data", "sms_spam", "texting")
     profile = {"name": "alone", "tasks": ["texting"], "llms": {}, "corpora": {}}
-    package = package_with_own_task(tmp_path / "lib")
-    run = Run(tmp_path, profile, "--data", str(tmp_path / "data"), PYTHONPATH=str(package))
+    run = Run(command, tmp_path, profile, "--data", str(tmp_path / "data"))
     run.says(1, "No LLM is asked for texts", "No corpus of this profile is few-shot", "have one writer", "No costs")
     run.says(2, "No task of this profile has annotated texts", "asks for no learning curves", "asks for no mixes")
     run.says(3, "No gap, and no figure of it", "place in the paper's order", "Too few tasks", "No learning curves")
@@ -123,7 +127,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(tmp_path):
     assert NO_ROWS in run.report
 
 
-def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
+def test_two_tasks_zero_shot_alone_and_one_person_who_judged(command, in_process, tmp_path):
     """Labels that differ in number, one seed, no few-shot; one annotator, so no agreement; pairs of other tasks."""
     for task in ("tweet_irony", "ag_news"):
         own_texts(tmp_path / "data", task)
@@ -139,7 +143,7 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
     collected.with_name("pairs.csv").write_text("judge,task_a,task_b,more_objective\nann,imdb,relation,relation\n")
 
     profile = {"name": "pair", "tasks": ["tweet_irony", "ag_news"], "data": {"source": "folder"}}
-    run = Run(tmp_path, profile, "--data", str(tmp_path / "data"))
+    run = Run(command, tmp_path, profile, "--data", str(tmp_path / "data"))
     run.says(2, "This profile asks for no learning curves", "This profile asks for no mixes")
     run.says(3, "Too few tasks to correlate the gap with an order of subjectivity", "No learning curves", "No worth")
     run.says(4, "there is no figure of their agreement", "No run predicted an item", NO_ROWS)
@@ -156,7 +160,7 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(tmp_path):
 
 
 @pytest.mark.slow
-def test_no_real_texts_to_train_on_and_sizes_that_nobody_has(tmp_path):
+def test_no_real_texts_to_train_on_and_sizes_that_nobody_has(command, in_process, tmp_path):
     """Synthetic corpora alone, one of them the reference, two classifiers, and curves of one point."""
     classifiers = {"tfidf": {"kind": "tfidf"}, "other": {"kind": "tfidf", "inverse_regularisation": 1}}
     training = {
@@ -170,7 +174,7 @@ def test_no_real_texts_to_train_on_and_sizes_that_nobody_has(tmp_path):
         **{"corpora": {"plain": PLAIN, "shown": SHOWN}},
         **{"comparisons": {"made_up": {"corpora": ["shown"], "reference": "plain"}}},
     }
-    run = Run(tmp_path, profile)
+    run = Run(command, tmp_path, profile)
     run.says(3, "Too few tasks", "No further comparison")
     run.says(5, "Too few tasks")
     run.says(6, "No growing amounts")

@@ -1,0 +1,69 @@
+"""Notebooks executed in this process, as the runner does it in kernels, whose starts and imports take most of its time."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import IPython.display
+import matplotlib as mpl
+import nbformat
+from IPython.core.formatters import format_display_data
+
+from synthgap.core.paths import root
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook and write its executed copy; stands for the runner's own function of this name."""
+    copy = nbformat.read(notebook, as_version=4)
+    names: dict[str, Any] = {}
+    shown: list[Any] = []
+    with (
+        contextlib.chdir(root()),
+        mpl.rc_context({"backend": "agg"}),
+        mock.patch.object(IPython.display, "display", lambda *values: shown.extend(values)),
+    ):
+        for number, cell in enumerate((cell for cell in copy.cells if cell.cell_type == "code"), start=1):
+            shown.clear()
+            with _printed() as printed:
+                _run_cell(cell.source, names)
+            text = "".join(printed)
+            cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=text)] if text else []
+            cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in shown]
+            cell.execution_count = number
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= parameters
+    mpl.pyplot.close("all")
+    nbformat.write(copy, output)
+
+
+def _run_cell(source: str, names: dict[str, Any]) -> None:
+    """Execute a cell, and show its last line where that is an expression."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), names)  # noqa: S102  a notebook of ours
+    if last and (value := eval(compile(ast.Expression(last.value), "cell", "eval"), names)) is not None:  # noqa: S307
+        IPython.display.display(value)
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[list[str]]:
+    """What is printed and warned of within the block, when it has ended."""
+    printed, texts = io.StringIO(), []
+    with (
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        warnings.resetwarnings()
+        warnings.simplefilter("default")
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)  # as in a kernel
+        yield texts
+    texts += [printed.getvalue(), *(f"{one.category.__name__}: {one.message}\n" for one in warned)]
