@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -53,21 +55,26 @@ def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command line in this process, which saves the time that its start takes; see `synthgap`."""
     from synthgap.__main__ import main
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        capsys.readouterr()
-        try:
-            status = main(arguments)
-        except SystemExit as error:  # of argparse
-            status = int(error.code or 0)
-        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+        printed, told = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ),
+            mock.patch.object(sys, "unraisablehook"),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(told),
+        ):
+            try:
+                status = main(arguments)
+            except SystemExit as error:  # of argparse
+                status = int(error.code or 0)
+        return subprocess.CompletedProcess(arguments, status, printed.getvalue(), told.getvalue())
 
-    with mock.patch.dict(os.environ), mock.patch.object(sys, "unraisablehook"):
-        yield run
+    return run
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Notebooks executed in this process, as the runner does it in kernels, whose starts and imports take most of its time."""
+"""Notebooks executed in this process; the runner does it in kernels, whose starts and imports take most of its time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ from synthgap.core.paths import root
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
     """Execute a notebook and write its executed copy; stands for the runner's own function of this name."""
     copy = nbformat.read(notebook, as_version=4)
+    for number, (cell, printed, shown) in enumerate(executed(copy, parameters), start=1):
+        cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=printed)] if printed else []
+        cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in shown]
+        cell.execution_count = number
+    nbformat.write(copy, output)
+
+
+def executed(notebook: Any, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, str, list[Any]]]:
+    """Execute a notebook's code cells; gives each with what it printed or warned of, and the values that it showed."""
     names: dict[str, Any] = {}
     shown: list[Any] = []
     with (
@@ -29,18 +38,13 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None
         mpl.rc_context({"backend": "agg"}),
         mock.patch.object(IPython.display, "display", lambda *values: shown.extend(values)),
     ):
-        for number, cell in enumerate((cell for cell in copy.cells if cell.cell_type == "code"), start=1):
-            shown.clear()
+        for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             with _printed() as printed:
                 _run_cell(cell.source, names)
-            text = "".join(printed)
-            cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=text)] if text else []
-            cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in shown]
-            cell.execution_count = number
             if "parameters" in cell.metadata.get("tags", []):
                 names |= parameters
+            yield cell, "".join(printed), [shown.pop(0) for _ in list(shown)]
     mpl.pyplot.close("all")
-    nbformat.write(copy, output)
 
 
 def _run_cell(source: str, names: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from statsmodels.stats.multitest import multipletests
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
@@ -12,6 +14,7 @@ from synthgap.evaluation.gaps import (
     evaluate,
     gap_by_subjectivity,
     gaps_to_reference,
+    holm_corrected,
     paired_p_values,
     power_note,
     rank_correlation,
@@ -151,6 +154,16 @@ def test_holm_by_hand():
     assert gaps.loc["imdb", "p_holm"] == pytest.approx(max(2 * small, large))
 
 
+def test_holm_is_statsmodels():
+    random = np.random.default_rng(0)
+    p = random.choice([0.001, 0.01, 0.04, 0.2, 0.9, np.nan], 60)
+    tests = pd.DataFrame({"corpus": random.integers(0, 3, 60), "p": p})
+    corrected = holm_corrected(tests, ["corpus"])
+    assert corrected["p_holm"].isna().equals(tests["p"].isna())
+    for _, rows in corrected.dropna().groupby("corpus"):
+        np.testing.assert_allclose(rows["p_holm"], multipletests(rows["p"], method="holm")[1], rtol=1e-12)
+
+
 # ------------------------------------------------------------------------------------------------------ tables
 
 
@@ -245,7 +258,7 @@ def test_the_gap_is_correlated_by_classifier_and_corpus():
     ]
     gaps = evaluate(several, 100, 100).gaps
     found = gap_by_subjectivity(gaps, names)
-    assert found[["classifier", "corpus", "n"]].values.tolist() == [["probe", "zero_shot", 5]]
+    assert found[["classifier", "corpus", "n"]].to_numpy().tolist() == [["probe", "zero_shot", 5]]
     assert found["rho"].iloc[0] == pytest.approx(-1)
     assert "5 tasks can tell" in power_note(found)
     few = gap_by_subjectivity(gaps, names[:3])

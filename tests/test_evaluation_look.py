@@ -154,7 +154,7 @@ def test_gains_by_amount_have_looks_that_no_corpus_has(read):
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
     assert keys == ["10 real texts per label", "50 real texts per label"]
     colours = {mpl.colors.to_hex(one) for marks in figure.axes[0].collections for one in marks.get_edgecolor()}
-    assert not colours & set(look.colours().values())
+    assert not colours & {one.colour for one in look.corpora.values()}
     assert not set("*hpd8") & {*MARKERS, "s"}
 
 

@@ -1,14 +1,11 @@
 """Notebooks 03 and 06 on made predictions: whatever a profile lacks ends in a sentence and a finished stage."""
 
-import ast
-
-import IPython.display
-import matplotlib as mpl
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from in_process import executed
 from IPython.display import HTML
 
 from synthgap.core.config import Profile
@@ -17,7 +14,6 @@ from synthgap.training import predictions
 from synthgap.training.mixes import AS_MANY, EXAMPLES, both
 from synthgap.training.store import INDEX_COLUMNS
 
-mpl.use("Agg")
 ITEMS = 60
 
 
@@ -66,22 +62,11 @@ class MadeRuns:
         return pd.DataFrame(rows, columns=INDEX_COLUMNS)
 
 
-def execute(notebook: str, overrides: dict) -> list:
+def execute(stage: str, overrides: dict) -> list:
     """Run a notebook's cells in this process and give what they show."""
-    shown: list = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(IPython.display, "display", shown.append)
-        names = {"profile": "smoke", "overrides": overrides, "show_real_texts": None}
-        for cell in nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells:
-            if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
-                *body, last = ast.parse(cell.source).body
-                exec(compile(ast.Module(body, []), notebook, "exec"), names)  # noqa: S102
-                if isinstance(last, ast.Expr):
-                    shown.append(eval(compile(ast.Expression(last.value), notebook, "eval"), names))  # noqa: S307
-                else:
-                    exec(compile(ast.Module([last], []), notebook, "exec"), names)  # noqa: S102
-    mpl.pyplot.close("all")
-    return shown
+    notebook = nbformat.read(ROOT / "notebooks" / f"{stage}.ipynb", as_version=4)
+    parameters = {"profile": "smoke", "overrides": overrides, "show_real_texts": None}
+    return [value for _, _, shown in executed(notebook, parameters) for value in shown]
 
 
 GPT4 = {"llm": "claude", "setting": "zero_shot", "title": "GPT-4"}

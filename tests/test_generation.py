@@ -16,9 +16,9 @@ from synthgap.data.real import checked, load_real
 from synthgap.generation.conversations import Turn, begin_conversation, next_request, run_conversation
 from synthgap.generation.corpora import (
     CorpusTexts,
+    corpora_of_task,
     from_file,
     from_recording,
-    load_corpora,
     load_corpus,
     provenance,
     save_corpora,
@@ -357,7 +357,9 @@ def test_imported_texts_are_read_again_and_never_copied(tmp_path):
     profile = with_file(tmp_path)
     theirs, outputs = imported(profile), tmp_path / "outputs"
     save(outputs, profile, theirs, made("zero_shot"), made("few_shot"))
-    assert list(load_corpora(outputs, profile, "sms_spam")) == ["zero_shot", "few_shot", "theirs"]
+    assert corpora_of_task(profile, "sms_spam") == ["zero_shot", "few_shot", "theirs"]
+    for corpus in corpora_of_task(profile, "sms_spam"):
+        assert len(load_corpus(outputs, profile, corpus, "sms_spam"))
     assert load_corpus(outputs, profile, "theirs", "sms_spam").equals(theirs.texts)
     kept = pd.read_parquet(outputs / "theirs.parquet")
     assert kept.columns.tolist() == ["id", "task", "label", "sha256"]

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from synthgap import tables
-from synthgap.figures import Drawing, Look, find_drawing, plot_intervals, save_figure
+from synthgap.core.errors import SynthgapError
+from synthgap.figures import Drawing, Look, plot_intervals, save_figure
+from synthgap.pipeline.drawings import drawing_of
 from synthgap.pipeline.stages import open_stage
 from synthgap.tasks import load_profile
 
@@ -231,12 +233,14 @@ def test_a_figure_is_drawn_from_tables_with_its_note_and_footer(tmp_path):
     assert [path.suffix for path in written] == [".pdf", ".png"]
 
 
-def test_a_figures_name_leads_to_its_drawing_and_part():
+def test_a_figures_name_leads_to_its_drawing_and_part(monkeypatch):
     drawings = [drawing("gap"), drawing("gap_by_task"), drawing("maps")]
-    assert find_drawing(drawings, "gap_by_task_probe") == (drawings[1], "probe")
-    assert find_drawing(drawings, "gap_by_other") == (drawings[0], "by_other")
-    assert find_drawing(drawings, "maps") == (drawings[2], "")
-    assert find_drawing(drawings, "mapsy") is None
+    monkeypatch.setattr("synthgap.pipeline.drawings.DRAWINGS", drawings)
+    assert drawing_of("gap_by_task_probe") == (drawings[1], "probe")
+    assert drawing_of("gap_by_other") == (drawings[0], "by_other")
+    assert drawing_of("maps") == (drawings[2], "")
+    with pytest.raises(SynthgapError, match="nothing here draws a figure 'mapsy'"):
+        drawing_of("mapsy")
 
 
 def test_panels_are_as_many_in_a_line_as_fit():

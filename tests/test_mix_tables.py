@@ -48,7 +48,7 @@ def test_only_what_is_a_corpus_looks_like_one():
     assert (series[SYNTHETIC].colour, series[SYNTHETIC].marker) == (look.corpora[SYNTHETIC].colour, "D")
     assert series[AS_MANY].colour == look.corpora["real"].colour
     for mix in (EXAMPLES, BOTH):
-        assert series[mix].colour not in look.colours().values()
+        assert series[mix].colour not in {one.colour for one in look.corpora.values()}
         assert series[mix].marker not in (*MARKERS, "s")
     assert len({one.marker for one in series.values()}) == 4
     assert list(mix_series(["real 10", "real 10 + zero_shot"], look)) == []

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 import yaml
-from conftest import synthgap
 from datasets import load_dataset
 
 from synthgap.core.errors import SynthgapError
@@ -14,9 +13,9 @@ PROFILE = load_profile("smoke")
 
 
 @pytest.fixture(scope="module")
-def published(smoke, tmp_path_factory):
+def published(command, smoke, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / "dataset"
-    done = synthgap("publish", "smoke", "--output", str(smoke.parent), "--to", str(folder), "--licence", "cc-by-4.0")
+    done = command("publish", "smoke", "--output", str(smoke.parent), "--to", str(folder), "--licence", "cc-by-4.0")
     assert done.returncode == 0, done.stderr
     assert "README.md" in done.stdout
     return folder

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import in_process
 import nbformat
 import pandas as pd
 import pytest
@@ -96,9 +97,9 @@ def test_the_command_line_explains_itself():
     assert synthgap("walk").returncode == 2
 
 
-def test_bad_data_stops_the_run_before_the_first_notebook(tmp_path, texts):
+def test_bad_data_stops_the_run_before_the_first_notebook(command, tmp_path, texts):
     texts.assign(label="eggs").to_csv(tmp_path / "sms_spam.csv", index=False)
-    done = synthgap(
+    done = command(
         "run",
         "smoke",
         "--data",
@@ -113,39 +114,39 @@ def test_bad_data_stops_the_run_before_the_first_notebook(tmp_path, texts):
     assert not (tmp_path / "out").exists()
 
 
-def test_too_few_texts_for_the_pool_stop_the_run_before_the_first_notebook(tmp_path, texts):
+def test_too_few_texts_for_the_pool_stop_the_run_before_the_first_notebook(command, tmp_path, texts):
     few = texts[~texts["id"].str.match(r"train-ham-\d\d?") | texts["id"].str.endswith("1")]
     few.to_csv(tmp_path / "sms_spam.csv", index=False)
-    done = synthgap("run", "smoke", "--data", str(tmp_path), *ONE_TASK, "--set", "data.source=folder")
+    done = command("run", "smoke", "--data", str(tmp_path), *ONE_TASK, "--set", "data.source=folder")
     one_sentence(done, "label 'ham' has 2 train texts, too few", "few-shot")
 
 
-def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(tmp_path):
-    done = synthgap("run", "smoke", "--output", str(tmp_path), *ONE_TASK, "--set", "generation.texts_per_label=500")
+def test_more_turns_than_recorded_stop_the_run_before_the_first_notebook(command, tmp_path):
+    done = command("run", "smoke", "--output", str(tmp_path), *ONE_TASK, "--set", "generation.texts_per_label=500")
     one_sentence(done, "holds 20 turns, and turn 50 was asked for", "generation.texts_per_label")
-    one_sentence(synthgap("run", "paper", "--output", str(tmp_path)), "and turn 300 was asked for")
+    one_sentence(command("run", "paper", "--output", str(tmp_path)), "and turn 300 was asked for")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_users_error_within_a_notebook_is_one_sentence_too(home, tmp_path):
+def test_a_users_error_within_a_notebook_is_one_sentence_too(command, made):
     reads = "from pathlib import Path\nfrom synthgap.data import real\nreal.read_file(Path('no_such.csv'))"
-    edited(home, "01_generation", reads, 5)
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
+    edited(made, "01_generation", reads, 3)
+    done = command("run", "made", *FIRST)
     one_sentence(done, "01_generation failed in cell", "data file 'no_such.csv' cannot be read", code=1)
-    failed = (tmp_path / "out/smoke-one/notebooks/01_generation.failed.ipynb").read_text()
+    failed = (made / "outputs/made/notebooks/01_generation.failed.ipynb").read_text()
     assert "synthgap: data file 'no_such.csv' cannot be read" in failed
     assert "Traceback" not in failed
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_is_one_sentence(command, in_process, tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
-    command = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} {' '.join(ONE_TASK)}"
-    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    limited = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} {' '.join(ONE_TASK)}"
+    done = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK).returncode == 0
+    assert command("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -158,14 +159,14 @@ def test_stages_go_by_number_by_name_or_by_both(name, stage):
 # --------------------------------------------------------------------------------------- failing notebooks
 
 
-def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
-    edited(home, "02_training", "1 / 0  # the culprit", 6)
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
+def test_a_failing_cell_stops_the_run_with_its_error(command, made):
+    edited(made, "02_training", "1 / 0  # the culprit", 3)
+    done = command("run", "made", *FIRST)
     assert done.returncode == 1
     assert "02_training failed in cell" in done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert "the culprit" in done.stderr
-    out = tmp_path / "out" / "smoke-one"
+    out = made / "outputs" / "made"
     assert (out / "notebooks" / "01_generation.ipynb").is_file()
     assert (out / "notebooks" / "02_training.failed.ipynb").is_file()
     assert not (out / "notebooks" / "02_training.ipynb").exists()
@@ -175,19 +176,20 @@ def test_a_failing_cell_stops_the_run_with_its_error(home, tmp_path):
         "01_generation": True,
         "02_training": False,
     }
-    state = synthgap("status", "smoke", "--output", str(tmp_path / "out"), *ONE_TASK).stdout
+    state = command("status", "made").stdout
     assert "01_generation    done" in state
     assert "02_training      to run: not finished" in state
 
 
-def test_the_run_goes_on_where_it_failed(home, tmp_path):
+def test_the_run_goes_on_where_it_failed(command, home, tmp_path, monkeypatch):
     original = (home / "notebooks" / "02_training.ipynb").read_text()
     edited(home, "02_training", "raise RuntimeError('later')", -1)
-    assert synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
+    assert command("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
     trained = runs_in(tmp_path / "out/smoke-one/runs")
     assert len(trained) >= 12  # six of the grid, six of the learning curve, and mixes
     (home / "notebooks" / "02_training.ipynb").write_text(original)
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
+    monkeypatch.setattr("synthgap.pipeline.notebooks.execute", in_process.execute)
+    done = command("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert runs_in(tmp_path / "out/smoke-one/runs") == trained
@@ -199,29 +201,29 @@ def test_the_run_goes_on_where_it_failed(home, tmp_path):
     ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "import os; os._exit(0)"],
     ids=["killed", "exited"],
 )
-def test_a_dying_kernel_is_a_failure(home, tmp_path, last_words):
-    edited(home, "01_generation", last_words, 5)
-    done = synthgap("run", "smoke", "01", "--output", str(tmp_path / "out"), *ONE_TASK)
+def test_a_dying_kernel_is_a_failure(command, made, last_words):
+    edited(made, "01_generation", last_words, 3)
+    done = command("run", "made", "01")
     assert done.returncode == 1
     assert "its kernel died" in done.stderr
     assert "Traceback" not in done.stderr
-    assert read_json(tmp_path / "out/smoke-one/manifest.json")["notebooks"]["01_generation"]["success"] is False
+    assert read_json(made / "outputs/made/manifest.json")["notebooks"]["01_generation"]["success"] is False
 
 
-def test_a_notebook_that_does_not_write_its_marker_is_a_failure(home, tmp_path):
-    path = home / "notebooks" / "01_generation.ipynb"
+def test_a_notebook_that_does_not_write_its_marker_is_a_failure(command, made):
+    path = made / "notebooks" / "01_generation.ipynb"
     notebook = nbformat.read(path, as_version=4)
     del notebook.cells[-1]
     nbformat.write(notebook, path)
-    done = synthgap("run", "smoke", "01", "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = command("run", "made", "01")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("synthgap: 01_generation ended without its success marker")
 
 
-def test_unknown_notebook_parameters_are_refused_before_the_start(home, tmp_path):
+def test_unknown_notebook_parameters_are_refused_before_the_start(command, home, tmp_path):
     path = home / "notebooks" / "03_evaluation.ipynb"
     path.write_text(path.read_text().replace("overrides: dict", "overides: dict"))
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path / "out"))
+    done = command("run", "smoke", *FIRST, "--output", str(tmp_path / "out"))
     one_sentence(done, "parameter of 03_evaluation.ipynb 'overrides' is unknown (did you mean 'overides'?)")
     assert not (tmp_path / "out").exists()
 
@@ -229,29 +231,29 @@ def test_unknown_notebook_parameters_are_refused_before_the_start(home, tmp_path
 # -------------------------------------------------------------------------------------- changes, interrupts
 
 
-def test_what_changed_is_run_again_and_only_what_follows_from_it(smoke, tmp_path):
+def test_what_changed_is_run_again_and_only_what_follows_from_it(command, in_process, smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     (tmp_path / "smoke/tables/gaps.csv").unlink()
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
+    done = command("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done already") == 2
     assert "03_evaluation: running ('tables/gaps.csv' is missing)" in done.stdout
     assert (tmp_path / "smoke/tables/gaps.csv").read_bytes() == (smoke / "tables/gaps.csv").read_bytes()
     (tmp_path / "smoke/tables/table_1.csv").write_text("changed by hand")
-    state = synthgap("status", "smoke", "--output", str(tmp_path)).stdout
+    state = command("status", "smoke", "--output", str(tmp_path)).stdout
     assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
-    state = synthgap("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
+    state = command("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
     assert state.count("changed since it ran: profile") == 4
     assert len(re.findall("0[12]_.*done", state)) == 2
 
 
 @pytest.mark.slow
-def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
+def test_what_follows_a_changed_stage_is_run_again(command, in_process, smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     lines = tmp_path / "smoke/runs/runs.jsonl"
     lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
     left = runs_in(tmp_path / "smoke/runs")
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path))
+    done = command("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert "02_training: running ('runs/runs.jsonl' is not as it was written)" in done.stdout
@@ -262,12 +264,12 @@ def test_what_follows_a_changed_stage_is_run_again(smoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_task_and_two_corpora_run_to_the_end(tmp_path):
+def test_one_task_and_two_corpora_run_to_the_end(command, in_process, tmp_path):
     """Nothing to compare tasks with, no few-shot texts: every notebook still runs."""
     corpus = "corpora={zero_shot: {llm: claude, setting: zero_shot}}"
     changes = ("tasks=[humor]", corpus, "comparisons={}", "training.augmentation.corpus=zero_shot")
     sets = [word for change in changes for word in ("--set", change)]
-    done = synthgap("run", "smoke", "--output", str(tmp_path), *sets, "--name", "two")
+    done = command("run", "smoke", "--output", str(tmp_path), *sets, "--name", "two")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (
         "Nobody compared tasks of this profile with each other"
@@ -282,7 +284,9 @@ def test_one_task_and_two_corpora_run_to_the_end(tmp_path):
 
 
 @pytest.mark.slow
-def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_one(smoke, tmp_path):
+def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_one(
+    command, in_process, smoke, tmp_path
+):
     shutil.copytree(smoke, tmp_path / "smoke")
     answers = tmp_path / "answers.csv"
     task = "sms_spam"
@@ -290,9 +294,9 @@ def test_collected_answers_make_the_subjectivity_stage_run_again_and_no_earlier_
     label = next(iter(load_task(task).labels))
     rows = [(item, task, who, label) for item in items for who in ("ann", "bob")]
     pd.DataFrame(rows, columns=["item_id", "task", "annotator", "label"]).to_csv(answers, index=False)
-    done = synthgap("annotate", "import", str(answers), "--profile", "smoke", "--output", str(tmp_path))
+    done = command("annotate", "import", str(answers), "--profile", "smoke", "--output", str(tmp_path))
     assert "16 new annotations" in done.stdout, done.stderr
-    done = synthgap("run", "smoke", "01", "02", "03", "04", "--output", str(tmp_path))
+    done = command("run", "smoke", "01", "02", "03", "04", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("done already") == 3
     table = pd.read_csv(tmp_path / "smoke/tables/table_2.csv")
@@ -317,10 +321,10 @@ def test_two_runs_of_one_profile_do_not_harm_each_other(tmp_path):
     assert not list((tmp_path / "smoke-one/notebooks").glob("*.failed.ipynb"))
 
 
-def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):
+def test_force_executes_again_but_trains_nothing_again(command, in_process, smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     before = runs_in(tmp_path / "smoke/runs")
-    done = synthgap("run", "smoke", "02", "--force", "--output", str(tmp_path))
+    done = command("run", "smoke", "02", "--force", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "02_training: running (forced)" in done.stdout
     assert runs_in(tmp_path / "smoke/runs") == before
@@ -329,7 +333,7 @@ def test_force_executes_again_but_trains_nothing_again(smoke, tmp_path):
 # ------------------------------------------------------------------------- variants, no data, verify: made-up notebooks
 
 
-def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(command, made):
+def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(command, in_process, made):
     """Of the made-up project all but 03 is finished here, without the runner."""
     for stage in STAGES:
         execute(stage)
@@ -360,7 +364,7 @@ def test_a_profile_of_ones_own_is_found_from_anywhere(command, made, tmp_path, m
     assert "../mine/own.yaml" in (made / "outputs/made/notebooks/01_generation.ipynb").read_text()
 
 
-def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, made):
+def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, in_process, made):
     for stage in STAGES:
         execute(stage)
     edit_notebook("04_subjectivity", "[3, 5]", "1 / 0")
@@ -374,7 +378,9 @@ def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, made):
     )
 
 
-def test_where_the_data_folder_is_missing_later_stages_run_by_themselves_and_earlier_ones_do_not(command, made, texts):
+def test_where_the_data_folder_is_missing_later_stages_run_by_themselves_and_earlier_ones_do_not(
+    command, in_process, made, texts
+):
     config = made / "configs" / "made.yaml"
     config.write_text(config.read_text().replace("bundled", "folder"))
     (made / "data").mkdir()
@@ -395,7 +401,7 @@ def test_where_the_data_folder_is_missing_later_stages_run_by_themselves_and_ear
     ], "04 was shown without its data"
 
 
-def test_verify_says_whether_the_tables_come_out_again(command, made):
+def test_verify_says_whether_the_tables_come_out_again(command, in_process, made):
     for stage in STAGES:
         execute(stage)
     (made / "outputs/made/report.html").write_text("the committed one")
@@ -436,7 +442,7 @@ def test_ctrl_c_within_a_callback_is_not_lost():
 
 
 @pytest.mark.parametrize("pause", [1.5, *(pytest.param(pause, marks=pytest.mark.slow) for pause in (4, 7))])
-def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
+def test_ctrl_c_is_one_sentence_and_loses_nothing(command, in_process, tmp_path, pause):
     process = subprocess.Popen(
         [sys.executable, "-m", "synthgap", "run", "smoke", "--output", str(tmp_path), *ONE_TASK],
         cwd=ROOT,
@@ -454,5 +460,5 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(tmp_path, pause):
     assert "Traceback" not in stderr
     for path in tmp_path.rglob("*.json"):
         assert read_json(path) is not None
-    done = synthgap("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK)
+    done = command("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
-from conftest import synthgap
 
 from synthgap.figures import as_bytes
 from synthgap.generation.corpora import load_corpus, provenance
@@ -199,13 +198,13 @@ def test_every_run_names_its_data(smoke):
         assert name == run["run"]
 
 
-def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(smoke, tmp_path):
+def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, in_process, smoke, tmp_path):
     """All that follows 02 comes out again without the real texts, and its tables are the same."""
     shutil.copytree(smoke, tmp_path / "smoke")
-    done = synthgap("verify", "smoke", "--output", str(tmp_path))
+    done = command("verify", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert re.search(r"all \d\d tables of 03_.*, 06_augmentation equal the committed ones", done.stdout)
-    done = synthgap("run", "smoke", "--no-data", "--output", str(tmp_path))
+    done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
     assert done.stdout.count("done already") == 4
@@ -224,16 +223,16 @@ def test_the_manifest_says_what_was_run_where(smoke):
         assert entry["start"] <= entry["end"]
 
 
-def test_a_second_run_does_nothing(smoke):
+def test_a_second_run_does_nothing(command, smoke):
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file()}
-    done = synthgap("run", "smoke", "--output", str(smoke.parent))
+    done = command("run", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
     assert done.stdout.count("done already, nothing changed") == len(STAGES)
     assert {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file()} == before
 
 
-def test_status_says_that_all_is_done(smoke):
-    done = synthgap("status", "smoke", "--output", str(smoke.parent))
+def test_status_says_that_all_is_done(command, smoke):
+    done = command("status", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
     on_disk = len(packed_lines(smoke / "runs"))
     assert f"runs: 24 in the grid, {on_disk} on disk" in done.stdout

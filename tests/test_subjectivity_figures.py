@@ -107,11 +107,11 @@ def test_two_groups_of_people_who_judged_one_task_are_two_rows(tables):
 def test_bands_and_the_effect_of_agreement_have_no_corpus_colour(tables):
     figure, _ = figures.draw_agreement(tables, LOOK, "")
     bars = {to_hex(bar.get_facecolor()) for ax in figure.axes for bar in ax.patches}
-    assert not bars & set(LOOK.colours().values())
+    assert not bars & {one.colour for one in LOOK.corpora.values()}
     figure, _ = figures.draw_effects(tables, LOOK, "human")
     keys = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     colours = {title: to_hex(key.get_facecolor()[0]) for title, key in keys.items()}
-    assert colours.pop("agreement") not in LOOK.colours().values()
+    assert colours.pop("agreement") not in {one.colour for one in LOOK.corpora.values()}
     assert colours == {f"more so: {LOOK.title(name)}": LOOK.corpora[name].colour for name in ("zero_shot", "few_shot")}
 
 

@@ -5,7 +5,7 @@ from small_encoder import GOOD, TEST
 
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
-from synthgap.generation.corpora import from_recording, load_corpora, provenance, save_corpora
+from synthgap.generation.corpora import corpora_of_task, from_recording, provenance, save_corpora
 from synthgap.llm.recorded import RecordedLLM, recording_folder
 from synthgap.tables import format_hours
 from synthgap.tasks import load_profile, load_task
@@ -126,7 +126,7 @@ def test_the_runs_are_those_of_the_grid_the_curves_and_the_mixes(planned, tiny_b
     write_texts(profile, synthetic)
     texts = load_texts(profile, synthetic)
     for name, one in texts.items():
-        assert list(one.corpora) == list(load_corpora(synthetic, profile, name))
+        assert list(one.corpora) == corpora_of_task(profile, name)
         assert one.examples["few_shot"] == provenance(synthetic, "few_shot", name)["example_ids"]
     all_runs = {run.name: run for plan in (plan_grid, plan_curves, plan_mixes) for run in plan(profile, texts)}
     assert set(all_runs) - {run.name for run in plan_grid(profile, texts)}

@@ -12,7 +12,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import read_json
 from synthgap.core.paths import PACKAGE, bundled
 from synthgap.pipeline import code_digest, validity
-from synthgap.pipeline.code_digest import imported_modules, meaning
+from synthgap.pipeline.code_digest import imported_modules, read_code
 from synthgap.pipeline.stages import open_stage, saved_table
 from synthgap.pipeline.validity import STAGES, cannot_run, notebook_file, stage_name, stage_state
 from synthgap.tasks import load_profile, load_task
@@ -121,7 +121,7 @@ def test_modules_are_found_over_any_number_of_imports(made):
     ],
 )
 def test_meaning(one, other, same):
-    assert (meaning(one) == meaning(other)) == same
+    assert (read_code(one).meaning == read_code(other).meaning) == same
 
 
 def test_words_and_comments_of_a_notebook_do_not_matter_and_its_code_does(finished):

@@ -34,6 +34,7 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3
 MARKERS = ("o", "D", "^", "P", "v", "X", "<", ">")
 WIDTH, WIDE = 8.0, 12.0  # inches of a figure with one panel in a line and of one with four
 NARROW = 5.0  # narrower ones say less
+FORMS = {"pdf": ["CreationDate"], "png": ["Software"], "svg": ["Date", "Creator"]}  # without what differs by the day
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,6 @@ class Look:
 
     def title(self, corpus: str) -> str:
         return self.corpora[corpus].title
-
-    def colours(self) -> dict[str, str]:
-        """{corpus: colour}, as seaborn's `palette` takes it."""
-        return {name: series.colour for name, series in self.corpora.items()}
 
     def present(self, table: pd.DataFrame) -> list[str]:
         """The corpora of a table's column, in the order in which they are shown."""
@@ -149,13 +146,6 @@ class Drawing:
         return figure
 
 
-def find_drawing(drawings: Sequence[Drawing], name: str) -> tuple[Drawing, str] | None:
-    """The drawing whose name a figure's name begins with (the longest that does), and the rest: its part."""
-    fitting = [one for one in drawings if name == one.name or name.startswith(f"{one.name}_")]
-    best = max(fitting, key=lambda one: len(one.name), default=None)
-    return (best, name[len(best.name) + 1 :]) if best else None
-
-
 @contextmanager
 def style(width: float | None = None) -> Iterator[None]:
     """The look of all figures within the block: white, quiet grid; small and light where a width is asked for."""
@@ -185,18 +175,18 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def as_bytes(figure: Figure, form: str) -> bytes:
-    """The figure as PDF, PNG or SVG; the same figure gives the same bytes."""
-    metadata: dict[str, Any] = {
-        "pdf": {"CreationDate": None},
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-    }[form]
+def as_bytes(figure: Figure, form: str, exact: bool = False) -> bytes:
+    """The figure in one of FORMS; the same figure gives the same bytes.
+
+    Args:
+        exact: of the figure's own size and in all its colours, for print.
+    """
+    options: dict[str, Any] = {"dpi": 300} if exact else {"dpi": 160, "bbox_inches": "tight"}
     written = io.BytesIO()
     fonts = ["DejaVu Sans", "Verdana"]  # which an SVG names at each of its texts
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "synthgap", "font.sans-serif": fonts}):
-        figure.savefig(written, format=form, dpi=160, metadata=metadata, bbox_inches="tight")
-    return smaller_png(written.getvalue()) if form == "png" else written.getvalue()
+        figure.savefig(written, format=form, metadata=dict.fromkeys(FORMS[form]), **options)
+    return smaller_png(written.getvalue()) if form == "png" and not exact else written.getvalue()
 
 
 def smaller_png(picture: bytes) -> bytes:

@@ -10,7 +10,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, zscore
-from statsmodels.stats.multitest import multipletests
 from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
@@ -136,7 +135,8 @@ def holm_corrected(
     """Add p_holm (Holm 1979): corrected over the rows that agree in the columns of `family`; none where p has none."""
     corrected = tests.assign(p_holm=np.nan)
     for _, rows in tests[tests["p"].notna()].groupby(list(family), sort=False):
-        corrected.loc[rows.index, "p_holm"] = multipletests(rows["p"].to_numpy(float), method="holm")[1]
+        p = rows["p"].astype(float).sort_values()  # statsmodels' function collects all garbage at each call: 0.2 s
+        corrected.loc[p.index, "p_holm"] = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
     return corrected
 
 

@@ -173,11 +173,6 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
     return texts
 
 
-def load_corpora(folder: Path, profile: Profile, task: str) -> dict[str, pd.DataFrame]:
-    """{corpus: texts of a task}: every corpus that the profile needs for the task, in its order; without `real`."""
-    return {name: load_corpus(folder, profile, name, task) for name in corpora_of_task(profile, task)}
-
-
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:
     """Where a task's texts in a corpus come from.
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.figures import FORMS
 from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline import runner
-from synthgap.pipeline.drawings import FORMS, write_figure
+from synthgap.pipeline.drawings import write_figure
 from synthgap.pipeline.plan import plan
 from synthgap.pipeline.publish import publish, push
 from synthgap.pipeline.report import write_report

@@ -12,18 +12,13 @@ from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import atomic
 from synthgap.diversity.figures import DRAWINGS as DIVERSITY
 from synthgap.evaluation.figures import DRAWINGS as EVALUATION
-from synthgap.figures import Drawing, Look, as_bytes, find_drawing, style
+from synthgap.figures import Drawing, Look, as_bytes, style
 from synthgap.generation.figures import DRAWINGS as GENERATION
 from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
 from synthgap.tables import footer
 
-FORMS: dict[str, dict[str, None]] = {  # and what is left out of their files, so that equal figures are equal bytes
-    "pdf": {"CreationDate": None},
-    "png": {"Software": None},
-    "svg": {"Date": None},
-}
 DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY)
 
 
@@ -50,15 +45,16 @@ def draw(name: str, profile: Profile, width: float | None = None) -> Figure:
 
 
 def drawing_of(name: str) -> tuple[Drawing, str]:
-    """The drawing that a figure's name belongs to, and for which classifier or source it is made.
+    """The drawing whose name a figure's name begins with (the longest that does), and the rest: its part.
 
     Raises:
         SynthgapError: there is none; the figure was made by other code.
     """
-    known = find_drawing(DRAWINGS, name)
-    if known is None:
+    fitting = [one for one in DRAWINGS if name == one.name or name.startswith(f"{one.name}_")]
+    if not fitting:
         raise SynthgapError(f"nothing here draws a figure '{name}'; run its stage again")
-    return known
+    best = max(fitting, key=lambda one: len(one.name))
+    return best, name[len(best.name) + 1 :]
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -72,12 +68,11 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
         form: one of FORMS.
         size: width and height in inches, kept exactly; None: as in notebooks.
     """
-    figure = draw(name, profile, size[0] if size else None)
-    with style(size[0] if size else None), atomic(target) as temporary:
+    width = size[0] if size else None
+    figure = draw(name, profile, width)
+    with style(width), atomic(target) as temporary:
         if size:
             figure.set_size_inches(size)
-            figure.savefig(temporary, format=form, dpi=300, metadata=FORMS[form])
-        else:
-            temporary.write_bytes(as_bytes(figure, form))
+        temporary.write_bytes(as_bytes(figure, form, exact=size is not None))
     plt.close(figure)
     return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthgap.core.config import Profile
 from synthgap.core.paths import base_folder
-from synthgap.data.real import RealData, load_real
+from synthgap.data.real import load_real
 from synthgap.generation.generation_cost import Estimate, estimate_costs, estimates_table
 from synthgap.generation.live_generation import connected
 from synthgap.llm.logged import LoggedLLM
@@ -22,23 +22,19 @@ def is_live(profile: Profile) -> bool:
 
 def plan_generation(profile: Profile) -> str:
     """What is missing of the LLMs' answers; live LLMs are asked for a few of them."""
-    return _sentences(_estimates(profile, _real(profile)))
+    return _sentences(_estimates(profile))
 
 
 def plan(profile: Profile) -> str:
     """What generation will take for each task and corpus, and what training will take here."""
-    real = _real(profile)
-    estimates = _estimates(profile, real)
+    estimates = _estimates(profile)
     synthetic, runs = (finished_in(stage, profile) for stage in ("01_generation", "02_training"))
     training = plan_training(profile, synthetic / "synthetic", runs / "runs")
     return "\n".join([rounded(estimates_table(estimates), 4).to_string(index=False), _sentences(estimates), training])
 
 
-def _real(profile: Profile) -> dict[str, RealData]:
-    return {name: load_real(load_task(name), profile) for name in profile.tasks}
-
-
-def _estimates(profile: Profile, real: dict[str, RealData]) -> list[Estimate]:
+def _estimates(profile: Profile) -> list[Estimate]:
+    real = {name: load_real(load_task(name), profile) for name in profile.tasks}
     return estimate_costs(profile, real, log_file(base_folder(profile)))
 
 

@@ -29,7 +29,7 @@ from synthgap.pipeline.drawings import draw, drawing_of, figure_names
 from synthgap.pipeline.manifest import read_manifest
 from synthgap.pipeline.stages import setting_text
 from synthgap.pipeline.validity import STAGES, finished_in, products_of, stage_state
-from synthgap.tables import caveats, footer, rounded
+from synthgap.tables import caveats, escape_markdown, footer, rounded, to_markdown
 
 LONG = 24  # rows from which a table is folded
 MOST = 1000  # rows from which it is only named
@@ -62,29 +62,11 @@ CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class ReportFigure:
-    """A figure for the page; `source` is a data URL of its SVG, for an attribute in single quotes."""
-
-    name: str
-    alt: str
-    source: Markup
-
-
-@dataclass(frozen=True)
 class ReportTable:
     name: str
     title: str
     rows: int
     html: Markup
-
-
-@dataclass(frozen=True)
-class Section:
-    stage: str
-    title: str
-    lead: str
-    figures: list[ReportFigure]
-    tables: list[ReportTable]
 
 
 def write_report(profile: Profile) -> Path:
@@ -109,52 +91,51 @@ def write_report(profile: Profile) -> Path:
     return write_text(outputs_folder(profile) / "report.html", text)
 
 
-def _section(profile: Profile, stage: str) -> Section:
+def _section(profile: Profile, stage: str) -> dict[str, Any]:
+    title, lead = SECTIONS[stage]
     folder = finished_in(stage, profile)
-    products = [folder / name for name in products_of(stage, profile) if (folder / name).is_file()]
+    paths = sorted(path for name in products_of(stage, profile) if (path := folder / name).is_file())
     figures = [_figure(name, profile) for name in figure_names(profile, stage)]
-    return Section(stage, *SECTIONS[stage], figures, list(_tables(products)))
+    return {"stage": stage, "title": title, "lead": lead, "figures": figures, "tables": list(_tables(paths))}
 
 
-def _figure(name: str, profile: Profile) -> ReportFigure:
+def _figure(name: str, profile: Profile) -> dict[str, str]:
+    """A figure for the page; `source` is a data URL of its SVG, for an attribute in single quotes."""
     figure = draw(name, profile)
     source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
     plt.close(figure)
     drawing, part = drawing_of(name)
-    return ReportFigure(name, drawing.alt + (f" ({part})" if part else ""), Markup(source))  # noqa: S704  quoted
+    alt = f"{drawing.alt} ({part})" if part else drawing.alt
+    return {"name": name, "alt": alt, "source": Markup(source)}  # noqa: S704  quoted
 
 
 def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
     """Tables as people read them; tidy ones where there is no such form (runs/ is no table of results)."""
-    paths = sorted(path for path in products if path.parent.name == "tables")
+    paths = [path for path in products if path.parent.name == "tables"]
     shown = [path for path in paths if path.suffix == ".md"]
     for path in shown:
-        yield from_markdown(path)
+        yield from_markdown(path.stem, path.read_text(encoding="utf-8"))
     for path in paths:
         read_otherwise = any(other.stem == path.stem or other.stem.startswith(f"{path.stem}_") for other in shown)
         if path.suffix == ".csv" and not read_otherwise:
-            yield _from_csv(path)
+            yield from_markdown(path.stem, _as_markdown(path))
 
 
-def from_markdown(path: Path) -> ReportTable:
-    """A table for the page from its Markdown file; what looks like markup in a text stays a text."""
-    markdown = html.unescape(path.read_text(encoding="utf-8"))  # escaped there for readers that know HTML
+def _as_markdown(path: Path) -> str:
+    rows, title = pd.read_csv(path), path.stem.replace("_", " ")
+    if len(rows) > MOST:
+        return f"**{title}**\n\n{len(rows)} rows, in tables/{escape_markdown(path.name)}\n"
+    return to_markdown(rounded(rows), title, [])
+
+
+def from_markdown(name: str, markdown: str) -> ReportTable:
+    """A table for the page, as `to_markdown` writes it; what looks like markup in a text stays a text."""
+    markdown = html.unescape(markdown)  # escaped there for readers that know HTML
     text = str(mistune.create_markdown(escape=True, plugins=["table"])(markdown))
     text = re.sub(r' style="text-align:\w+"', "", text)  # the page says it once for all tables
     caption = CAPTION.search(text)
-    title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else path.stem
-    return ReportTable(path.stem, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
-
-
-def _from_csv(path: Path) -> ReportTable:
-    rows = pd.read_csv(path)
-    title = path.stem.replace("_", " ")
-    if len(rows) > MOST:
-        body = f"<p>{len(rows)} rows, in tables/{html.escape(path.name)}</p>"
-    else:
-        body = re.sub(r">\s+<", "><", rounded(rows).to_html(index=False, border=0, escape=True))
-    caption = f"<p><strong>{html.escape(title)}</strong></p>"
-    return ReportTable(path.stem, title, len(rows), Markup(caption + body))  # noqa: S704  pandas escapes
+    title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else name
+    return ReportTable(name, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
 
 
 def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
