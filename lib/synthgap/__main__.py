@@ -126,10 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"synthgap: {error}", file=sys.stderr)
         return error.status
     except OSError as error:
-        from synthgap.core.files import OUT_OF_SPACE
-
-        reason = "the disk is full" if error.errno in OUT_OF_SPACE else error.strerror or error
-        print(f"synthgap: {error.filename or 'a file'}: {reason}; {KEPT}", file=sys.stderr)
+        print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
@@ -148,6 +145,12 @@ def keep_ctrl_c() -> None:
             original(unraisable)
 
     sys.unraisablehook = hook
+
+
+def _reason(error: OSError) -> str:
+    from synthgap.core.files import OUT_OF_SPACE
+
+    return "the disk is full" if error.errno in OUT_OF_SPACE else str(error.strerror or error)
 
 
 def _carry_out(given: argparse.Namespace) -> None:

@@ -109,12 +109,6 @@ class Look:
             ax.set_axis_off()
         return figure, list(axes.flat[:count])
 
-    def stacked(self, count: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
-        """A figure with `count` panels below each other, each `height` inches high."""
-        size = (self.width or WIDTH, height * count)
-        figure, axes = plt.subplots(count, figsize=size, squeeze=False, layout="constrained", **options)
-        return figure, list(axes.flat)
-
 
 Drawn = tuple[Figure, str]  # a figure, and the note below it
 

@@ -48,7 +48,7 @@ def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
     shown = nx.transitive_reduction(graph) if nx.is_directed_acyclic_graph(graph) else graph
     across = ranking.groupby("level").cumcount() + 0.3 * (level % 2)
     points = dict(zip(task, zip(across, -level, strict=True), strict=True))
-    figure, (ax,) = look.stacked(1, 1.2 + 0.6 * level.max())
+    figure, (ax,) = look.panels(1, 0.2 + 0.6 * level.max())
     size = 2.7 * plt.rcParams["font.size"] ** 2
     nx.draw_networkx_edges(graph, points, shown.edges, ax=ax, edge_color="#999999", node_size=size)
     nx.draw_networkx_nodes(graph, points, ax=ax, node_size=size, node_color="white", edgecolors=INK, linewidths=1.5)
@@ -64,7 +64,7 @@ def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
 def draw_task_scores(read: ReadTable, look: Look, _: str) -> Drawn:
     ranking = main_ranking(read("task_ranking"))
     source, highest = ranking["source"].iloc[0], ranking["level"].max()
-    figure, (ax,) = look.stacked(1, 1.4 + 0.4 * len(ranking))
+    figure, (ax,) = look.panels(1, 0.4 + 0.4 * len(ranking))
     titles = [f"{short_title(row.task)}  {stars(row.level, highest)}" for row in ranking.itertuples()]
     series = {source: Series(source, INK, "o")}
     plot_intervals(ranking, ax, series, rows=ranking["task"], titles=titles, value="bradley_terry", by="source")
@@ -100,7 +100,8 @@ def draw_agreement(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("agreement_shares")
     panels = {kind: of_kind(table, kind, look) for kind in kinds_in(table)[: 1 if look.narrow else None]}
     heights = [rows["row"].nunique() + 1.5 for rows in panels.values()]
-    figure, axes = look.stacked(len(panels), (1.5 + 0.36 * sum(heights)) / len(panels), height_ratios=heights)
+    height = (0.5 + 0.36 * sum(heights)) / len(panels)
+    figure, axes = look.panels(len(panels), height, columns=1, height_ratios=heights)
     for ax, (kind, rows) in zip(axes, panels.items(), strict=True):
         plot_agreement(rows, ax).set_title(f"Agreement, {KINDS[kind]}")
     axes[-1].set_xlabel("share of items, percent")
@@ -169,7 +170,7 @@ def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
     models = read("agreement_models")
     fitted = models.groupby(["task", "source"])["odds_ratio"].transform("count") > 0
     models = of_kind(models[fitted], kind, look)
-    figure, axes = look.stacked(models["classifier"].nunique(), 1.4 + 0.5 * models["row"].nunique())
+    figure, axes = look.panels(models["classifier"].nunique(), 0.9 + 0.5 * models["row"].nunique(), columns=1)
     for ax, (classifier, rows) in zip(axes, models.groupby("classifier", sort=False), strict=True):
         plot_agreement_effects(rows, look, ax)
         ax.set(title=f"Being right, {classifier}", xlabel="odds ratio for 0.1 more agreement")
