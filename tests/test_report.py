@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from made_project import FIGURES, edit_notebook, execute
+from made_project import FIGURES, edit_notebook, execute, make_project
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json
@@ -85,16 +85,25 @@ def smoke_profile(smoke, monkeypatch):
     return PROFILE
 
 
-@pytest.fixture
-def finished(made, monkeypatch):
-    """A made-up project all of whose stages are finished, and its profile."""
-    edit_notebook("03_evaluation", "# figures", FIGURES)
-    for stage in STAGES:
-        execute(stage)
-    profile = load_profile("made")
+@pytest.fixture(scope="module")
+def finished_project(tmp_path_factory):
+    """A made-up project all of whose stages are finished; not to be changed."""
+    folder = make_project(tmp_path_factory.mktemp("finished") / "made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHGAP_HOME", str(folder))
+        edit_notebook("03_evaluation", "# figures", FIGURES)
+        for stage in STAGES:
+            execute(stage)
     empty = {key: {} for key in ("notebooks", "profile", "data_fingerprints", "versions", "machine")}
-    write_json(made / "outputs" / "made" / "manifest.json", {**empty, "real_texts": "none"})
-    return profile
+    write_json(folder / "outputs" / "made" / "manifest.json", {**empty, "real_texts": "none"})
+    return folder
+
+
+@pytest.fixture
+def finished(finished_project, made):
+    """The profile of a copy of the finished project, in the place of the unfinished one."""
+    shutil.copytree(finished_project, made, dirs_exist_ok=True)
+    return load_profile("made")
 
 
 # ----------------------------------------------------------------------------------------------- a whole run's report
