@@ -10,7 +10,6 @@ other devices are kept.
 
 import multiprocessing
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,7 @@ def worker(place: int, batch_size: int, shape: dict[str, int], numbers: list[int
     settings = FinetuneSettings(kind="finetune", batch_size=batch_size, epochs=1)
 
     def train(some: list[dict[str, Any]]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            new_trainer(model, training_arguments(settings, 0, folder), some, pad).train()
+        new_trainer(model, training_arguments(settings, 0), some, pad).train()
         if ON_GPU:
             torch.cuda.synchronize()
 

@@ -17,16 +17,18 @@ import nbformat
 from IPython.core.formatters import format_display_data
 
 from synthgap.core.paths import root
+from synthgap.pipeline.notebooks import COPIES
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook and write its executed copy; stands for the runner's own function of this name."""
+def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook; stands for the runner's own function of this name, which finds the copy in the same place."""
+    COPIES.clear()
     copy = nbformat.read(notebook, as_version=4)
     for number, (cell, printed, shown) in enumerate(executed(copy, parameters), start=1):
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=printed)] if printed else []
         cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in shown]
         cell.execution_count = number
-    nbformat.write(copy, output)
+    COPIES[notebook.name] = nbformat.writes(copy)
 
 
 def executed(notebook: Any, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, str, list[Any]]]:

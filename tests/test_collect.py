@@ -10,6 +10,7 @@ import pytest
 from conftest import synthgap
 from hypothesis import given
 from hypothesis import strategies as st
+from test_data import save
 
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
@@ -23,6 +24,7 @@ from synthgap.tasks import load_profile, load_task
 PROFILE = load_profile("smoke")
 TASK = load_task("humor")
 LABELS = list(TASK.labels)
+SIZES = {"train": 12, "validation": 2, "test": 4}  # texts of a label
 
 
 def rows_of(path):
@@ -89,14 +91,24 @@ def test_a_text_that_a_spreadsheet_would_compute_comes_back_as_it_was(tmp_path):
 # ------------------------------------------------------------------------------------------------------------- import
 
 
+def choice(question: str, *answers: str) -> dict:
+    return {"from_name": question, "to_name": "text", "type": "choices", "value": {"choices": answers or (LABELS[0],)}}
+
+
+def studio(annotation: dict, **data) -> str:
+    """An export of one item of Label Studio (JSON), sound but for what is given."""
+    sound = {"completed_by": "ann", "result": [choice("answer")]}
+    return json.dumps([{"data": {"item_id": "i1", "task": "humor"} | data, "annotations": [sound | annotation]}])
+
+
 def test_csv_there_and_back(tmp_path):
     table = collect.export("humor", PROFILE, tmp_path, 5)[0]
     assert "nothing" not in collect.import_file(
-        filled(table, {"annotator": "ann", "label": LABELS[0]}, tmp_path / "ann.csv"), tmp_path
+        filled(table, {"annotator": "ann", "label": LABELS[0]}, tmp_path / "ann.csv"), PROFILE, tmp_path
     )
     stored = collect.stored_answers(collect.answers_file(tmp_path, "annotations"))
     assert {row["label"] for row in stored} == {LABELS[0]}
-    again = collect.import_file(tmp_path / "ann.csv", tmp_path)
+    again = collect.import_file(tmp_path / "ann.csv", PROFILE, tmp_path)
     assert "0 new annotations, 5 already known, 0 left out" in again
     assert collect.stored_answers(collect.answers_file(tmp_path, "annotations")) == stored
 
@@ -128,7 +140,7 @@ def test_label_studio_there_and_back(tmp_path, person, name):
     tasks = json.loads(collect.export("humor", PROFILE, tmp_path, 5)[1].read_text())
     path = tmp_path / "project.json"
     path.write_text(json.dumps(label_studio(tasks, LABELS[1], person)))
-    collect.import_file(path, tmp_path)
+    collect.import_file(path, PROFILE, tmp_path)
     stored = collect.stored_answers(collect.answers_file(tmp_path, "annotations"))
     assert [row["item_id"] for row in stored] == [task["data"]["item_id"] for task in tasks]
     assert {(row["annotator"], row["label"], row["task"]) for row in stored} == {(name, LABELS[1], "humor")}
@@ -138,7 +150,7 @@ def test_pairs_from_label_studio_become_comparisons(tmp_path):
     tasks = json.loads(collect.export("pairs", PROFILE, tmp_path)[1].read_text())
     path = tmp_path / "project.json"
     path.write_text(json.dumps(label_studio(tasks, "the second")))
-    assert "6 new pairs" in collect.import_file(path, tmp_path)
+    assert "6 new pairs" in collect.import_file(path, PROFILE, tmp_path)
     pairs = collect.collected_pairs(tmp_path)
     assert pairs is not None
     assert (pairs["more_objective"] == pairs["task_b"]).all()
@@ -155,7 +167,7 @@ def test_every_malformed_row_is_named_and_nothing_is_stored(tmp_path):
         + f"i1,humor,ann,{LABELS[1]}\ni5,humor\ni6,humor,bob,\n"
     )
     with pytest.raises(SynthgapError) as error:
-        collect.import_file(path, tmp_path)
+        collect.import_file(path, PROFILE, tmp_path)
     text = str(error.value)
     assert "7 malformed rows, and nothing was stored" in text
     for part in (
@@ -169,7 +181,7 @@ def test_every_malformed_row_is_named_and_nothing_is_stored(tmp_path):
     ):
         assert part in text
     assert not collect.answers_file(tmp_path, "annotations").exists()
-    done = collect.import_file(path, tmp_path, skip_malformed=True)
+    done = collect.import_file(path, PROFILE, tmp_path, skip_malformed=True)
     assert "1 new annotations, 0 already known, 7 left out" in done
     assert len(collect.stored_answers(collect.answers_file(tmp_path, "annotations"))) == 1
 
@@ -178,7 +190,7 @@ def test_an_answer_that_contradicts_a_stored_one_is_left_out_and_said(tmp_path):
     path = tmp_path / "a.csv"
     for label in LABELS:
         path.write_text(f"item_id,task,annotator,label\ni1,humor,ann,{label}\n")
-        done = collect.import_file(path, tmp_path)
+        done = collect.import_file(path, PROFILE, tmp_path)
     assert "0 new annotations, 0 already known, 1 left out" in done
     assert f"'ann' answered '{LABELS[1]}' here and '{LABELS[0]}' before" in done
 
@@ -198,7 +210,7 @@ def test_faulty_pairs_are_named(tmp_path, rows, fault):
     path = tmp_path / "pairs.csv"
     path.write_text(rows)
     with pytest.raises(SynthgapError, match=fault):
-        collect.import_file(path, tmp_path)
+        collect.import_file(path, PROFILE, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -214,13 +226,100 @@ def test_faulty_pairs_are_named(tmp_path, rows, fault):
         ('[{"data": {}, "annotations": [{"result": []}]}]', "row 1: an annotation without 'completed_by' or 'choices'"),
         ('[{"data": {}, "annotations": [{"completed_by": 1, "result": []}]}]', "row 1: it has 0 choices, not one"),
         ('[{"data": {}, "annotations": ["x"]}]', "row 1: an annotation without"),
+        ("[" * 100_000, "torn or no JSON"),
+        (studio({"completed_by": None}), "row 1: nobody is named in 'completed_by'"),
+        (studio({"completed_by": {"id": None}}), "row 1: nobody is named in 'completed_by'"),
+        (studio({}, item_id=None), "row 1: 'item_id' is empty"),
+        (studio({}, item_id="a\ud83d"), "row 1: 'item_id' holds half a character"),
+        (studio({"completed_by": "ann\udc00"}), "row 1: 'annotator' holds half a character"),
+        (studio({"result": [choice("topic"), choice("tone")]}), "row 1: it answers several questions"),
+        (studio({"result": [choice("topic", LABELS[0], LABELS[1])]}), "row 1: it has 2 choices, not one"),
+        (f"item_id,task,annotator,label\ni1,humor,ann,{LABELS[0]}\n".encode("utf-16-le"), "UTF-16 without its mark"),
+        (f"item_id,task,annotator,label\ni1,humor,änn,{LABELS[0]}\n".encode("cp1252"), "cp1252 perhaps"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, text, message):
     path = tmp_path / "export"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SynthgapError, match=message):
-        collect.import_file(path, tmp_path)
+        collect.import_file(path, PROFILE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"item_id;task;annotator;label\ni1;humor;ann;{LABELS[0]}\n",
+        f"item_id\ttask\tannotator\tlabel\ni1\thumor\tann\t{LABELS[0]}\n",
+        f"item_id,task,annotator,label,text\ni1,humor,ann,{LABELS[0]},{'long ' * 40_000}\n",
+        f"\ufeffitem_id,task,annotator,label\r\ni1,humor,ann,{LABELS[0]}\r\n",
+        f"item_id,task,annotator,label\ni1,humor,ann,{LABELS[0]}\n".encode("utf-16"),
+        studio({"result": [choice("topic", "politics"), choice("answer")]}),
+        studio({"result": [choice("mine")]}),
+        studio({}, note=None, nested={"a": [1, {"b": 2}]}),
+    ],
+)
+def test_what_tools_write_is_read(tmp_path, content):
+    path = tmp_path / "answers"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    kind, rows, faults = collect.read_answers(path)
+    assert (kind, faults) == ("annotations", [])
+    assert rows == [{"item_id": "i1", "task": "humor", "annotator": "ann", "label": LABELS[0]}]
+
+
+# ---------------------------------------------------------------------------------------------------- what they are for
+
+
+def test_an_import_says_how_many_judgements_table_2_will_use(tmp_path):
+    items = [item["item_id"] for item in collect.items_for(TASK, PROFILE, 3)]
+    path = tmp_path / "answers.csv"
+
+    def imported(person, item_ids, profile=PROFILE):
+        rows = [{"item_id": item, "task": "humor", "annotator": person, "label": LABELS[0]} for item in item_ids]
+        pd.DataFrame(rows).to_csv(path, index=False)
+        return collect.import_file(path, profile, tmp_path).splitlines()[-1]
+
+    use = "table_2 of 04_subjectivity will use {} of {} judgements of humor"
+    first = imported("ann", ["999"])
+    assert first.strip().startswith(use.format(0, 1) + " (no item is in the test split as profile 'smoke' reads it")
+    alone = imported("ann", items)
+    assert alone.strip().startswith(use.format(0, 4))
+    assert "items that are not in the test split: 1; items with one annotation: 3" in alone
+    assert imported("bob", items[:2]).strip().startswith(use.format(4, 6))
+    other = PROFILE.changed({"tasks": ["imdb"]})
+    assert imported("bob", items[:2], other).strip() == use.format(0, 6) + " (profile 'smoke' has no such task)"
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_integer_ids_come_back_as_the_items_that_they_are(tmp_path, monkeypatch, suffix):
+    places = [(split, label, n) for split, size in SIZES.items() for label in LABELS for n in range(size)]
+    rows = [
+        {"id": n, "text": f"text {n}", "label": label, "split": split} for n, (split, label, _) in enumerate(places)
+    ]
+    save(pd.DataFrame(rows), tmp_path / f"humor{suffix}")
+    monkeypatch.setenv("SYNTHGAP_DATA", str(tmp_path))
+    profile = PROFILE.changed({"data.source": "folder", "tasks": ["humor"], "data.test_texts_per_label": None})
+    table, tasks, _ = collect.export("humor", profile, tmp_path / "out", 4)
+    for person in ("ann", "bob"):
+        pd.read_csv(table).assign(annotator=person, label=LABELS[0]).to_csv(tmp_path / "answers.csv", index=False)
+        done = collect.import_file(tmp_path / "answers.csv", profile, tmp_path)
+    assert "will use 8 of 8 judgements of humor" in done
+    exported = json.loads(tasks.read_text())
+    for task in exported:
+        task["data"]["item_id"] = int(task["data"]["item_id"])
+    (tmp_path / "project.json").write_text(json.dumps(label_studio(exported, LABELS[0], 7)))
+    assert "will use 12 of 12 judgements of humor" in collect.import_file(tmp_path / "project.json", profile, tmp_path)
+
+
+def test_an_import_of_pairs_says_how_many_the_ranking_will_use(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("judge,task_a,task_b,more_objective\nj,humor,imdb,imdb\nj,humor,ag_news,humor\n")
+    done = collect.import_file(path, PROFILE.changed({"tasks": ["humor", "ag_news"]}), tmp_path)
+    assert "task_ranking of 04_subjectivity will use 1 of 2 judgements of pairs of tasks" in done
+
+
+def test_exported_texts_are_their_owners_alone(tmp_path):
+    for path in collect.export("humor", PROFILE, tmp_path, 3)[:2]:
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_cancelled_annotations_are_passed_over(tmp_path):
@@ -229,7 +328,7 @@ def test_cancelled_annotations_are_passed_over(tmp_path):
     exported[0]["annotations"][0] = {"completed_by": 7, "was_cancelled": True, "result": []}
     path = tmp_path / "project.json"
     path.write_text(json.dumps(exported))
-    assert "1 new annotations" in collect.import_file(path, tmp_path)
+    assert "1 new annotations" in collect.import_file(path, PROFILE, tmp_path)
 
 
 @given(st.text(max_size=300))

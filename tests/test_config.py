@@ -1,6 +1,9 @@
-import pytest
+from itertools import pairwise
 
-from synthgap.core.config import REAL, ImportedCorpus, parse_overrides
+import pytest
+import yaml
+
+from synthgap.core.config import REAL, ImportedCorpus, load_yaml, parse_overrides, read_yaml
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, known_profiles, outputs_folder
 from synthgap.tasks import load_profile
@@ -130,3 +133,71 @@ def test_a_variant_has_a_folder_of_its_own_beside_its_base(monkeypatch, tmp_path
     assert outputs_folder(named) == tmp_path / "demo-seed-7"
     with pytest.raises(SynthgapError, match="'variant'"):
         load_profile("demo", {"variant": "../elsewhere"})
+
+
+# --------------------------------------------------------------------------------------------- files that mean no good
+
+LEVELS = "abcdefghi"
+
+
+def bomb(line: str) -> str:
+    """Each of nine lines holds the one before nine times."""
+    lines = [f"{b}: &{b} {line.format(', '.join([f'*{a}'] * 9))}" for a, b in pairwise(LEVELS)]
+    return "\n".join(["a: &a {x: 1}", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb("[{}]"), "its aliases .* more than 100000 values"),
+        (bomb("{{<<: [{}]}}"), "its aliases .* more than 100000 values"),
+        ("a: &a [*a]", "its aliases"),
+        ("a: &a {b: {c: *a}}", "its aliases"),
+        ("[" * 3000, "nested too deeply"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("a: 1\n---\nb: 2", "expected a single document"),
+        ("a: 2026-99-99", "month must be in 1..12"),
+        ("a: \x00", "special characters are not allowed"),
+        ("- a", "must hold keys and values, not list"),
+        ("\xff", "must hold keys and values, not str"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_one_sentence(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SynthgapError, match=message):
+        read_yaml(path)
+    with pytest.raises(SynthgapError, match=r"mine\.yaml"):
+        load_profile(str(path))
+
+
+def test_aliases_of_a_usual_size_are_read():
+    text = "a: &a {b: [1, 2]}\nc: *a\nd: {<<: *a, e: 3}\nf: [*a, *a]"
+    assert load_yaml(text) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"base_url": "https://ann:s3cr3t@gateway.test/v1"}, ["https://gateway.test names a user or a password"]),
+        ({"base_url": "htps://gateway.test/s3cr3t"}, ["'llms.mine.base_url'", "pattern"]),
+        ({"base_url": "https://gateway.test/s3cr3t", "modell": "m"}, ["key 'llms.mine.modell' is unknown"]),
+        ({"base_url": "https://gateway.test/s3cr3t", "backend": "opnai"}, ["llms.mine", "'opnai'"]),
+        ({"key_variable": "sk-s3cr3t"}, ["'llms.mine.key_variable'", "pattern"]),
+        ({"key_variable": "gsk_s3cr3t"}, ["key_variable is the name of an environment variable, and not the key"]),
+    ],
+)
+def test_what_may_be_a_secret_is_refused_without_being_told(changes, names):
+    with pytest.raises(SynthgapError) as error:
+        load_profile("demo", {"llms.mine": {"backend": "openai", "model": "m"} | changes})
+    for name in names:
+        assert name in str(error.value)
+    assert "s3cr3t" not in str(error.value)
+
+
+def test_a_profile_is_shown_without_the_rest_of_an_address():
+    url = "https://gateway.test:8443/s3cr3t/v1?code=hunter2"
+    profile = load_profile("demo", {"llms.mine": {"backend": "openai", "model": "m", "base_url": url}})
+    assert profile.shown()["llms"]["mine"]["base_url"] == "https://gateway.test:8443"
+    assert profile.changed({}).llms["mine"].endpoint == url
+    assert load_profile("demo").shown() == load_profile("demo").model_dump(mode="json")

@@ -1,11 +1,15 @@
+import json
+
 import pandas as pd
 import pytest
 from conftest import REAL_DATA, needs_real_data
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthgap.core.config import ImportedCorpus
 from synthgap.core.errors import SynthgapError
 from synthgap.data.draws import draw, draw_equal, equal_sizes, fingerprint
+from synthgap.data.imported import read_imported
 from synthgap.data.real import SUFFIXES, checked, data_file, load_real, read_file
 from synthgap.tasks import known_tasks, load_profile, load_task
 
@@ -113,6 +117,88 @@ def test_bad_data_is_refused_with_its_place_and_the_way_out(texts, spoil, messag
     assert message in str(error.value)
     assert "sms_spam" in str(error.value)
     assert "sms.csv" in str(error.value)
+
+
+ROWS = "id{0}text{0}label{0}split\n007{0}ä text{0}ham{0}test\n"
+LINE = '{"id": 7, "text": "ä text", "label": "ham", "split": "test"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key"),
+    [
+        ("a.csv", ROWS.format(",").encode(), "007"),
+        ("a.csv", ROWS.format(",").encode("utf-8-sig"), "007"),
+        ("a.csv", ROWS.format(",").encode("utf-16"), "007"),
+        ("a.csv", ROWS.format(";").encode(), "007"),
+        ("a.csv", ROWS.format("\t").encode("utf-8-sig"), "007"),
+        ("a.csv", ROWS.format(",").replace("\n", "\r\n").encode(), "007"),
+        ("a.jsonl", LINE.encode(), "7"),
+        ("a.jsonl", LINE.encode("utf-8-sig"), "7"),
+        ("a.jsonl", LINE.encode("utf-16"), "7"),
+        ("a.jsonl", (LINE + LINE.replace("ä", "\\ud83d")).replace("\n", "\r\n").encode(), "7"),
+    ],
+)
+def test_what_tools_write_is_read_as_it_is(tmp_path, name, content, key):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert read_file(path).to_dict("records") == [{"id": key, "text": "ä text", "label": "ham", "split": "test"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", ROWS.format(",").encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
+        ("a.jsonl", LINE.encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
+        ("a.csv", ROWS.format(",").encode("utf-16-le"), r"UTF-16 without its mark.*save it as UTF-8"),
+        ("a.csv", ROWS.format(",").encode("utf-16")[:-1], r"no UTF-16 text"),
+        ("a.jsonl", b"[" * 100_000, "cannot be read: maximum recursion depth"),
+        ("a.jsonl", b"[1]\n", "line 1 is no JSON object; a line holds one row"),
+        ("a.jsonl", LINE.encode() + b"\n{\n", "line 3 is no JSON"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SynthgapError, match=message):
+        read_file(path)
+
+
+def test_ids_are_text_in_every_format(tmp_path, texts):
+    for suffix in SUFFIXES:
+        path = save(texts.assign(id=range(len(texts)), annotator=1), tmp_path / f"a{suffix}")
+        frame = read_file(path)
+        assert frame["id"].tolist() == [str(n) for n in range(len(texts))]
+        assert set(frame["annotator"]) == {"1"}
+    missing = save(texts.assign(id=[None, *texts["id"][1:]]), tmp_path / "missing.parquet")
+    with pytest.raises(SynthgapError, match="every row needs an id of its own"):
+        checked(SMS, read_file(missing), "x")
+
+
+@pytest.mark.parametrize("column", ["split", "label", "text", "id"])
+def test_a_column_of_categories_is_read_as_its_values(tmp_path, texts, column):
+    texts.loc[texts["id"] == "train-ham-0", "text"] = "test text 0 of ham"
+    plain = checked(SMS, texts, "x")
+    path = save(
+        texts.assign(**{column: pd.Categorical(texts[column], sorted(set(texts[column])))}), tmp_path / "a.parquet"
+    )
+    data = checked(SMS, read_file(path), "x")
+    assert data.fingerprint == plain.fingerprint
+    assert "test-ham-0" in set(data.frame["id"])
+    assert "train-ham-0" not in set(data.frame["id"])
+    assert dict(data.dropped) == {"stands in another split": 1}
+
+
+def test_texts_with_half_a_character_are_left_out_and_counted(tmp_path, texts, monkeypatch):
+    lines = [json.dumps(row) for row in texts.to_dict("records")]
+    lines += [lines[0].replace("train-ham-0", f"more-{n}").replace("text 0", f"\\udc00 {n}") for n in range(3)]
+    (tmp_path / "sms_spam.jsonl").write_text("\n".join(lines))
+    data = from_folder(tmp_path, monkeypatch=monkeypatch)
+    assert data.fingerprint == checked(SMS, texts, "x").fingerprint
+    assert dict(data.dropped) == {"holds half a character (a lone surrogate)": 3}
+    corpus = ImportedCorpus(file=str(tmp_path / "sms_spam.jsonl"))
+    _, dropped = read_imported(corpus, SMS, "theirs")
+    assert dropped["half_character"] == 3
 
 
 def test_too_few_texts_for_the_few_shot_pool(texts):

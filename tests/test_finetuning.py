@@ -1,3 +1,5 @@
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from synthgap.training import accelerations, finetuning
 from synthgap.training.accelerations import batches, only_used_tokens, padded, tokenised
 from synthgap.training.base import Texts
 from synthgap.training.classifiers import classifier_identity, fit_predict
+from synthgap.training.embeddings import cache_folder
 from synthgap.training.finetuning import (
     KeepBest,
     load_classifier,
@@ -136,7 +139,7 @@ def test_predictions_are_those_of_each_text_alone(encoder):
     np.testing.assert_allclose(found, alone, atol=2e-2)
 
 
-def plain_training(encoder: str, items, pad: int, tmp_path, narrow: bool, dropout: float = 0.0):
+def plain_training(encoder: str, items, pad: int, narrow: bool, dropout: float = 0.0):
     """Weights after three epochs, with all tokens or with those that occur."""
     torch.manual_seed(0)
     _, model = load_classifier(encoder, 2, dropout)
@@ -145,7 +148,7 @@ def plain_training(encoder: str, items, pad: int, tmp_path, narrow: bool, dropou
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     settings = FINETUNE.model_copy(update={"weight_decay": 0.5, "learning_rate": 1e-2})
-    arguments = training_arguments(settings, 0, tmp_path)
+    arguments = training_arguments(settings, 0)
     never = KeepBest(99, lambda model: 0.0)
     if narrow:
         with only_used_tokens(model, [item["input_ids"] for item in items], pad) as renumbered:
@@ -164,10 +167,19 @@ def items(encoder):
     return [{"input_ids": row, "labels": n // 3} for n, row in enumerate(rows)], tokenizer.pad_token_id
 
 
-def test_tokens_that_do_not_occur_end_as_if_they_had_been_trained(encoder, items, tmp_path, monkeypatch):
+def test_training_makes_no_temporary_folder_that_a_kill_would_leave_behind(tiny_bert, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a temporary folder")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    fit_predict(FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 1}), TRAIN, Texts([], []), TEST, 2, seed=0)
+    assert list((cache_folder() / "trainer").iterdir()) == []
+
+
+def test_tokens_that_do_not_occur_end_as_if_they_had_been_trained(encoder, items, monkeypatch):
     monkeypatch.setattr(accelerations, "bfloat16", lambda: False)
-    whole = plain_training(encoder, *items, tmp_path, narrow=False)
-    narrow = plain_training(encoder, *items, tmp_path, narrow=True)
+    whole = plain_training(encoder, *items, narrow=False)
+    narrow = plain_training(encoder, *items, narrow=True)
     _, before = load_classifier(encoder, 2)
     (name,) = [name for name in whole if name.endswith("word_embeddings.weight")]
     occurring = {token for item in items[0] for token in item["input_ids"]}
@@ -179,11 +191,11 @@ def test_tokens_that_do_not_occur_end_as_if_they_had_been_trained(encoder, items
         torch.testing.assert_close(narrow[key], value, atol=1e-5, rtol=1e-4)
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(encoder, items, tmp_path, monkeypatch):
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(encoder, items, monkeypatch):
     monkeypatch.setattr(accelerations, "bfloat16", lambda: False)
-    whole = plain_training(encoder, *items, tmp_path, narrow=False)
+    whole = plain_training(encoder, *items, narrow=False)
     monkeypatch.setattr(accelerations, "AT_ONCE_ON_CPU", 20)
-    parts = plain_training(encoder, *items, tmp_path, narrow=False)
+    parts = plain_training(encoder, *items, narrow=False)
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, atol=1e-4, rtol=1e-3)
 

@@ -117,7 +117,7 @@ def test_nothing_says_that_an_llm_wrote_what_another_did():
     }
     profile = load_profile("demo", {"llms": llms, "corpora": corpora, "comparisons": {}, "training.augmentation": None})
     footer = tables.footer(profile)
-    assert "plain: mine-7b at http://localhost:1/v1" in footer
+    assert "plain: mine-7b at http://localhost:1;" in footer
     assert "theirs: GPT-4" in footer
     assert "unknown: imported from 'y.csv', which does not say who wrote them" in footer
     assert "Claude" not in footer

@@ -25,6 +25,7 @@ from synthgap.llm.response_log import Request, ResponseLog, fault_of, log_file
 
 ASKED = Conversation("humor", "few_shot", "humorous", (Message("system", "context"), Message("user", "write 10")))
 REQUEST = Request(ASKED, 10, ("humor-1",), "http://localhost/v1", "a model", {"temperature": 1.0, "max_tokens": 100})
+LOG_FILES = ("responses.lock", "responses.sqlite-shm", "responses.sqlite-wal")
 GOOD = Answer("1. one\n2. two", "stop", Usage(10, 20), "a model")
 
 
@@ -251,6 +252,37 @@ def test_nothing_to_export_and_two_answers_for_one_place_are_refused(log, tmp_pa
     with pytest.raises(SynthgapError, match="two answers for humor / few_shot / humorous, turn 0"):
         export_recording(log, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+SOUND = {"task": "humor", "setting": "zero_shot", "label": "humorous", "turn": 0, "response": "1. a", "key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("crafted", "message"),
+    [
+        ({"task": "../../out"}, "task '../../out' is unknown"),
+        ({"task": "/tmp/out"}, "task '/tmp/out' is unknown"),  # noqa: S108
+        ({"task": ""}, "task '' is unknown"),
+        ({"setting": "../few_shot"}, "setting '../few_shot' is unknown.*did you mean 'few_shot'"),
+        ({"turn": 2**70}, "no recorded answer .turn: "),
+        ({"turn": -1}, "no recorded answer .turn: "),
+        ({"conversation": -1}, "no recorded answer .conversation: "),
+        ({"usage": [2**70, 1]}, "no recorded answer .usage: 0: "),
+        ({"usage": [1, -5]}, "no recorded answer .usage: 1: "),
+        ({"response": ["a"]}, "no recorded answer .response: "),
+    ],
+)
+def test_what_a_crafted_file_names_becomes_no_path(crafted, message, log, tmp_path):
+    path = tmp_path / "crafted.jsonl"
+    path.write_text(json.dumps(SOUND) + "\n" + json.dumps(SOUND | crafted) + "\n")
+    with pytest.raises(SynthgapError, match=rf"'crafted.jsonl', line 2: {message}"):
+        import_recording(log, [path])
+    assert len(log) == 0
+    if {"task", "setting"} & set(crafted):  # a log may come from elsewhere, too
+        log.store(with_changed(**crafted), GOOD)
+        with pytest.raises(SynthgapError, match=f"^{message}"):
+            export_recording(log, tmp_path / "a" / "b" / "out")
+        assert {file.name for file in tmp_path.iterdir()} == {"crafted.jsonl", "responses.sqlite", *LOG_FILES}
 
 
 def test_of_several_models_in_one_log_one_is_exported(log, tmp_path):

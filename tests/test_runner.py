@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,10 +14,12 @@ import in_process
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT, synthgap
 from made_project import edit_notebook, execute
 
 from synthgap.core.files import read_json
+from synthgap.pipeline import commands
 from synthgap.pipeline.validity import STAGES, stage_name
 from synthgap.tasks import load_profile, load_task
 
@@ -87,6 +90,35 @@ def edited(home, stage: str, source: str, place: int) -> None:
 def test_a_users_error_is_one_sentence(command, tmp_path, arguments, words):
     one_sentence(command(*arguments, "--output", str(tmp_path)), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_enough_ends_it_quietly():
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "synthgap", "status", "demo"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, cwd=ROOT, env=environment)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_nothing_from_outside_steers_the_terminal_or_repeats_the_key(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "gsk_0123456789abcdef")
+    path = tmp_path / "mine.yaml"
+    sets = ("--set", "llms.mine={backend: openai, model: m, base_url: 'https://gateway.test/s3cr3t/v1'}")
+    profile = yaml.safe_load((ROOT / "configs" / "smoke.yaml").read_text())
+    path.write_text(yaml.safe_dump(profile | {"title": "\x1b]0;x\x07\x1b[31mred gsk_0123456789abcdef \x9b2J"}))
+    done = command("status", str(path), *sets)
+    assert done.returncode == 0, done.stderr
+    assert "red [hidden] " in done.stdout
+    done = command("responses", "import", "a\x1b[2J gsk_0123456789abcdef", "--profile", str(path), *sets)
+    assert "'a [hidden]' cannot be read" in done.stderr
+    monkeypatch.setattr(commands, "carry_out", lambda *_: int("gsk_0123456789abcdef at https://gateway.test/s3cr3t/v1"))
+    done = command("status", str(path), *sets)
+    assert done.returncode == 1
+    assert "ValueError: invalid literal for int() with base 10: '[hidden] at https://gateway.test'" in done.stderr
+    for text in (done.stdout, done.stderr):
+        assert not {"\x1b", "\x9b", "\x07"} & set(text)
 
 
 def test_the_command_line_explains_itself():
@@ -358,10 +390,47 @@ def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(com
 def test_a_profile_of_ones_own_is_found_from_anywhere(command, made, tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     shutil.copy(made / "configs" / "made.yaml", tmp_path / "mine" / "own.yaml")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "home").symlink_to(made)
     monkeypatch.chdir(tmp_path / "mine")
+    monkeypatch.setenv("SYNTHGAP_HOME", "../links/home")
     done = command("run", "own.yaml", "01")
     assert done.returncode == 0, done.stderr
     assert "../mine/own.yaml" in (made / "outputs/made/notebooks/01_generation.ipynb").read_text()
+
+
+GIVEN = ("../my profiles/own.yaml", "--output", "out of here", "--name", "few", "--set", "training.seeds=[0, 1]")
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        (["status"], ["run"]),
+        (["report"], ["run"]),
+        (["publish"], ["run", "01"]),
+        (["run", "03"], ["run", "01_generation", "02_training", "03_evaluation"]),
+    ],
+)
+def test_what_is_hinted_at_can_be_pasted_as_it_is(command, made, tmp_path, monkeypatch, asked, hint):
+    for name in ("my profiles", "here"):
+        (tmp_path / name).mkdir()
+    shutil.copy(made / "configs" / "made.yaml", tmp_path / "my profiles" / "own.yaml")
+    monkeypatch.chdir(tmp_path / "here")
+    done = command(asked[0], GIVEN[0], *asked[1:], *GIVEN[1:])
+    found = re.search(r"(?:next|run|try): synthgap (.*)", done.stdout + done.stderr)
+    assert shlex.split(found[1]) == [hint[0], GIVEN[0], *hint[1:], *GIVEN[1:]]
+    again = command("status", GIVEN[0], *shlex.split(found[1])[1 + len(hint) :])
+    assert again.stdout.startswith("made-few: ")
+
+
+def test_a_hint_names_the_data_folder_where_it_is_known(command, made, tmp_path, texts):
+    config = made / "configs" / "made.yaml"
+    config.write_text(config.read_text().replace("bundled", "folder"))
+    assert "  next: synthgap run made --data DIR\n" in command("status", "made").stdout
+    assert (
+        f"  next: synthgap run made --data '{tmp_path}/d e'"
+        in command("status", "made", "--data", f"{tmp_path}/d e").stdout
+    )
 
 
 def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, in_process, made):
@@ -462,3 +531,68 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(command, in_process, tmp_path,
         assert read_json(path) is not None
     done = command("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK)
     assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------------- nothing is trusted
+
+TELLING = """import os
+from pathlib import Path
+from synthgap.core.paths import root
+(root() / "temporary").write_text(str(os.listdir(os.environ["TMPDIR"])))
+print(os.environ["TEST_KEY"], stage.profile.llms["mine"].base_url)
+raise ValueError(f"{os.environ['TEST_KEY']}! {stage.profile.llms['mine'].base_url}")"""
+
+
+def test_a_run_keeps_keys_out_of_its_notebook_starts_this_python_and_leaves_nothing_behind(
+    command, made, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TEST_KEY", "gsk_0123456789abcdef")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    (tmp_path / "tmp").mkdir()
+    foreign = {"argv": ["touch", str(tmp_path / "foreign")], "display_name": "x", "language": "python"}
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(foreign))
+    edit_notebook("01_generation", "from synthgap.generation import conversations", TELLING)
+    url = "https://gateway.test/s3cr3t/v1?code=hunter2hunter2"
+    mine = f"llms.mine={{backend: openai, model: m, base_url: '{url}', key_variable: TEST_KEY}}"
+    done = command("run", "made", "01", "--set", mine, "--name", "told")
+    assert done.returncode == 1
+    assert "ValueError: [hidden]! https://gateway.test" in done.stderr
+    assert not (tmp_path / "foreign").exists()
+    assert (made / "temporary").read_text() == "[]"
+    assert list((tmp_path / "tmp").iterdir()) == []
+    folder = made / "outputs" / "made-told"
+    assert "[hidden] https://gateway.test" in (folder / "notebooks" / "01_generation.failed.ipynb").read_text()
+    told = [done.stdout, done.stderr, *(path.read_text() for path in folder.rglob("*") if path.is_file())]
+    for text in told:
+        assert not any(secret in text for secret in ("gsk_0123456789abcdef", "s3cr3t", "hunter2hunter2"))
+    assert '"base_url": "https://gateway.test"' in (folder / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], ["all of it"]),
+        ({"profile": "made"}, ["(profile)"]),
+        ({"notebooks": {"01_generation": "finished"}}, ["(notebooks.01_generation)"]),
+        ({"notebooks": {"01_generation": {"success": True, "start": [], "seconds": 1}}}, ["01_generation.start)"]),
+        ({"machine": []}, ["(machine)"]),
+    ],
+)
+def test_a_manifest_that_was_edited_is_one_sentence_before_anything_runs(command, made, content, words):
+    sound = {
+        "profile": {},
+        "data_fingerprints": {},
+        "real_texts": "x",
+        "versions": {},
+        "machine": {},
+        "notebooks": {},
+    }
+    path = made / "outputs" / "made" / "manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(sound | content if isinstance(content, dict) else content))
+    for asked in (("run", "made", "01"), ("report", "made")):
+        one_sentence(command(*asked), "'made/manifest.json' is not as it was written", "remove it", *words)
+    assert [path.name for path in path.parent.iterdir()] == ["manifest.json"]

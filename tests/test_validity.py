@@ -14,7 +14,15 @@ from synthgap.core.paths import PACKAGE, bundled
 from synthgap.pipeline import code_digest, validity
 from synthgap.pipeline.code_digest import imported_modules, read_code
 from synthgap.pipeline.stages import open_stage, saved_table
-from synthgap.pipeline.validity import STAGES, cannot_run, notebook_file, stage_name, stage_state
+from synthgap.pipeline.validity import (
+    STAGES,
+    cannot_run,
+    is_marker,
+    marker_file,
+    notebook_file,
+    stage_name,
+    stage_state,
+)
 from synthgap.tasks import load_profile, load_task
 
 DONE = dict.fromkeys(STAGES, "done")
@@ -395,3 +403,32 @@ def test_a_stage_ends_with_all_of_its_products(finished):
 
 def test_the_made_up_notebooks_are_those_of_all_stages():
     assert list(CODE) == list(STAGES)
+
+
+SOUND = {"determined_by": {"code": "x"}, "products": {"tables/a.csv": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("marker", "sound"),
+    [
+        (SOUND, True),
+        ([SOUND], False),
+        (None, False),
+        ({}, False),
+        (SOUND | {"products": ["a"]}, False),
+        (SOUND | {"determined_by": {"code": 1}}, False),
+        (SOUND | {"products": {"tables/a.csv": ["x"]}}, False),
+        (SOUND | {"products": {"../../secret": "x"}}, False),
+        (SOUND | {"products": {"tables/../../a.csv": "x"}}, False),
+        (SOUND | {"products": {"/etc/hostname": "x"}}, False),
+    ],
+)
+def test_a_marker_names_digests_of_files_below_its_folder(marker, sound):
+    assert is_marker(marker) == sound
+
+
+def test_a_marker_that_was_edited_is_none_and_its_stage_runs_again(finished):
+    edit(marker_file(load_profile("made"), "03_evaluation"), '"tables/gaps.csv"', '"../tables/gaps.csv"')
+    assert states()["03_evaluation"] == "not finished"
+    with pytest.raises(SynthgapError, match="no finished stage"):
+        saved_table("gaps", load_profile("made"))

@@ -364,3 +364,100 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(runs, tmp_path, monkeypat
     nowhere = Workers(address="tcp://127.0.0.1:9")
     with pytest.raises(SynthgapError, match=r"scheduler at 'tcp://127\.0\.0\.1:9' cannot be reached"):
         list(fan_out(runs[:2], tmp_path, nowhere))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate that is its own authority, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    made = [str(folder / name) for name in ("key.pem", "cert.pem")]
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    command = ["openssl", *new, "-subj", "/CN=synthgap test", "-keyout", made[0], "-out", made[1]]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not on this machine")
+    return {"tls_ca_file": made[1], "tls_client_cert": made[1], "tls_client_key": made[0]}
+
+
+def test_one_worker_with_one_thread_behind_tls(certificate, runs, undisturbed, tmp_path, monkeypatch):
+    from distributed import LocalCluster, Security
+
+    node = {
+        name.replace("client", kind): path for name, path in certificate.items() for kind in ("scheduler", "worker")
+    }
+    security = Security(**(node | certificate), require_encryption=True)
+    one = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "host": "tls://127.0.0.1"}
+    monkeypatch.setattr(cluster, "PATIENCE", "1s")
+    with LocalCluster(**one, security=security, dashboard_address=":0") as found:
+        address = found.scheduler_address
+        with pytest.raises(SynthgapError, match="cannot be reached"):
+            list(fan_out(runs[:1], tmp_path, Workers(address=address.replace("tls:", "tcp:"))))
+        monkeypatch.undo()
+        monkeypatch.setattr(cluster, "limit_threads", lambda threads: None)  # the worker is in this process
+        results = results_of(runs[:4], tmp_path, Workers(address=address, tls=certificate))
+    assert [result.error for result in results.values()] == [""] * 4
+    same_predictions(tmp_path, undisturbed, runs[:4])
+
+
+def test_tls_is_as_the_environment_says_and_whole(certificate, monkeypatch):
+    for name, path in certificate.items():
+        monkeypatch.setenv(pool.TLS[name], path)
+    monkeypatch.setenv("SYNTHGAP_ADDRESS", "tls://x:1")
+    assert Workers.from_environment() == Workers(None, "tls://x:1", certificate)
+    for name, value, message in (
+        ("SYNTHGAP_ADDRESS", "tcp://x:1", "--address that begins with tls://"),
+        ("SYNTHGAP_ADDRESS", "", "--address that begins with tls://"),
+        ("SYNTHGAP_TLS_CA", "", "TLS takes --tls-ca, --tls-cert, --tls-key"),
+        ("SYNTHGAP_TLS_KEY", "/nowhere/key.pem", "'/nowhere/key.pem' is not there"),
+    ):
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            with pytest.raises(SynthgapError, match=message):
+                Workers.from_environment()
+
+
+def test_a_scheduler_that_is_killed_is_one_sentence_and_what_is_finished_is_kept(runs, tmp_path, monkeypatch):
+    command = [sys.executable, "workers.py", "serve_cluster"]
+    process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True, cwd=ROOT / "tests")
+    monkeypatch.setattr(cluster, "PATIENCE", "4s")
+    address = process.stdout.readline().strip()
+    slow = [*runs[:2], *(with_settings(run, workers.Slow(60)) for run in runs[2:4])]
+    results = fan_out(slow, tmp_path, Workers(address=address))
+    finished = [next(results).run, next(results).run]
+    process.kill()
+    process.wait()
+    with pytest.raises(SynthgapError, match=f"scheduler at '{address}' was lost .*what is finished is kept"):
+        next(results)
+    assert all(find(tmp_path, name) for name in finished)
+
+
+HERE = {"python": "3.12.1.final.0", "distributed": "2026.1", "numpy": "2.4", "synthgap": "0.2.0", "torch": "2.13"}
+BARE = {"python": "3.12.1.final.0", "distributed": "2026.1", "numpy": "2.4"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "differing"),
+    [
+        ({"the scheduler": HERE, "tcp://a": HERE}, []),
+        ({"the scheduler": BARE, "tcp://a": HERE}, []),
+        (
+            {"the scheduler": HERE, "tcp://a": BARE},
+            ["synthgap None on tcp://a, 0.2.0 here", "torch None on tcp://a, 2.13 here"],
+        ),
+        ({"the scheduler": HERE, "tcp://a": HERE | {"torch": "2.12"}}, ["torch 2.12 on tcp://a, 2.13 here"]),
+        ({"the scheduler": HERE | {"distributed": "2025"}}, ["distributed 2025 on the scheduler, 2026.1 here"]),
+    ],
+)
+def test_other_versions_of_a_cluster_are_named(nodes, differing):
+    assert [how for _, how in cluster.version_differences(HERE, nodes)] == differing
+
+
+def test_a_cluster_with_other_code_is_refused_before_work_begins(dask, runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "version_differences", lambda *_: [("torch", "torch 2.12 on x, 2.13 here")])
+    assert results_of(runs[:1], tmp_path, dask)[runs[0].name].trained
+    assert "the Dask cluster has other versions: torch 2.12 on x, 2.13 here\n" in capsys.readouterr().out
+    monkeypatch.setattr(cluster, "version_differences", lambda *_: [("synthgap", "synthgap 0.1 on x, 0.2 here")])
+    with pytest.raises(SynthgapError, match=r"has other versions: synthgap 0\.1 on x, 0\.2 here; install the same"):
+        list(fan_out(runs[1:2], tmp_path, dask))
+    assert find(tmp_path, runs[1].name) is None

@@ -162,6 +162,16 @@ class Slow(Settings):
         return 10.0
 
 
+def serve_cluster() -> None:
+    """Be a Dask cluster of one worker with one thread, in this process; its address is printed."""
+    from distributed import LocalCluster
+
+    one = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    with LocalCluster(**one, host="tcp://127.0.0.1", dashboard_address=":0") as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+
+
 def embed(start: int | str, stop: int | str) -> None:
     """Embed texts number `start` to `stop` through the cache, few at a time."""
     from synthgap.training import embeddings

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import os
+import shlex
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from synthgap.core.errors import SynthgapError
+from synthgap.core.terminal import Terminal
 
 STOPPED = 130  # the status after a Ctrl-C
+TLS = ("tls_ca", "tls_cert", "tls_key")
+NOBODY_READS = 141  # the status after a pipe was closed, as of `synthgap status | head`
 KEPT = "what is finished is kept: run the same command again to go on"
 
 
@@ -32,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--address", metavar="URL", help="train on a Dask cluster; its scheduler, e.g. tcp://10.0.0.1:8786"
     )
+    for name, what in {"ca": "the authority's certificate", "cert": "your certificate", "key": "its key"}.items():
+        run.add_argument(f"--tls-{name}", metavar="FILE", help=f"of a cluster with TLS: {what}")
     commands.add_parser("plan", parents=common, help="estimate what a live LLM and fine-tuning will take, by a pilot")
     commands.add_parser("status", parents=common, help="say what of a profile is done and what is missing")
     commands.add_parser("report", parents=common, help="write outputs/<profile>/report.html anew from what was run")
@@ -119,19 +128,31 @@ def _add_responses(commands: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, 130 for Ctrl-C."""
     keep_ctrl_c()
-    try:
-        _carry_out(parser().parse_args(arguments))
-        return 0
-    except SynthgapError as error:
-        print(f"synthgap: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
-        print(f"\nsynthgap: stopped; {KEPT}", file=sys.stderr)
-        return STOPPED
+    streams = Terminal(sys.stdout), Terminal(sys.stderr)
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            try:
+                _carry_out(parser().parse_args(arguments), streams)
+            finally:
+                sys.stdout.flush()  # here, where a closed pipe is no error
+            return 0
+        except SynthgapError as error:
+            print(f"synthgap: {error}", file=sys.stderr)
+            return error.status
+        except BrokenPipeError:
+            with contextlib.suppress(OSError):  # what is still to be written goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return NOBODY_READS
+        except OSError as error:
+            print(f"synthgap: {error.filename or 'a file'}: {_reason(error)}; {KEPT}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped
+            print(f"\nsynthgap: stopped; {KEPT}", file=sys.stderr)
+            return STOPPED
+        except Exception:  # printed here, where keys are hidden
+            traceback.print_exc()
+            return 1
 
 
 def keep_ctrl_c() -> None:
@@ -153,18 +174,30 @@ def _reason(error: OSError) -> str:
     return "the disk is full" if error.errno in OUT_OF_SPACE else str(error.strerror or error)
 
 
-def _carry_out(given: argparse.Namespace) -> None:
-    """Load the profile, which costs little and finds most errors, and only then what the command needs."""
+def _carry_out(given: argparse.Namespace, streams: Sequence[Terminal]) -> None:
+    """Load the profile, which costs little and finds most errors, and only then what the command needs.
+
+    Args:
+        streams: where it prints, from now on without the profile's keys.
+    """
     from synthgap.core.config import parse_overrides
     from synthgap.core.paths import root
+    from synthgap.llm.keys import hide_keys
     from synthgap.tasks import load_profile
 
     overrides = parse_overrides(getattr(given, "sets", []))
-    if variant := getattr(given, "variant", None):
+    variant = getattr(given, "variant", None)
+    if variant:
         overrides["variant"] = variant
     profile = load_profile(given.profile, overrides)
+    for stream in streams:
+        stream.hide = functools.partial(hide_keys, llms=tuple(profile.llms.values()))
+    options = [("--output", given.output), ("--data", getattr(given, "data", None)), ("--name", variant)]
+    options += [("--set", pair) for pair in getattr(given, "sets", [])]
+    os.environ["SYNTHGAP_GIVEN"] = shlex.join([given.profile, *(word for one in options if one[1] for word in one)])
+    os.environ["SYNTHGAP_HOME"] = str(root())  # for notebooks, which run there
     if given.profile.endswith((".yaml", ".yml")):
-        given.profile = os.path.relpath(given.profile, root())  # as notebooks find it, which run there
+        given.profile = os.path.relpath(os.path.realpath(given.profile), os.path.realpath(root()))
     data, no_data = getattr(given, "data", None), getattr(given, "no_data", given.command == "verify")
     if data and no_data:
         raise SynthgapError("--data names the real texts, and --no-data does without them; leave one of them out")
@@ -175,6 +208,7 @@ def _carry_out(given: argparse.Namespace) -> None:
         )
     folders = {"DATA": data and Path(data).absolute(), "OUTPUTS": given.output and Path(given.output).absolute()}
     asked = {name.upper(): getattr(given, name, None) for name in ("workers", "address")}
+    asked |= {name.upper(): (file := getattr(given, name, None)) and Path(file).absolute() for name in TLS}
     for name, value in {**folders, **asked, "NO_DATA": "1" if no_data else None}.items():
         if value:
             os.environ[f"SYNTHGAP_{name}"] = str(value)  # notebooks and workers read it there

@@ -93,13 +93,13 @@ def facts(title: str, values: Mapping[str, Any]) -> str:
 # ----------------------------------------------------------------------------------------------------------- writing
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> Path:
+def write_csv(path: Path, frame: pd.DataFrame, private: bool = False) -> Path:
     """Tidy CSV: numbers to six significant places, nothing for what is undefined, texts safe for spreadsheets."""
     safe = frame.copy()
     for column in safe.columns:
         if not is_numeric_dtype(safe[column]):
             safe[column] = safe[column].map(escape_csv)
-    return write_text(path, safe.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    return write_text(path, safe.to_csv(index=False, lineterminator="\n", float_format="%.6g"), private)
 
 
 def read_csv(folder: Path, name: str) -> pd.DataFrame:

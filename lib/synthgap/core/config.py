@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from synthgap.core.errors import SynthgapError, unknown
 
 REAL = "real"  # the corpus that every profile has: the train split of each task
+MOST_VALUES = 100_000  # in a YAML file
 Setting = Literal["zero_shot", "few_shot"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
@@ -29,6 +41,12 @@ SeedsOrByTask = Annotated[
     Annotated[Seeds, Tag("seeds")] | Annotated[dict[Name, Seeds], Tag("by task")],
     Discriminator(lambda value: "by task" if isinstance(value, dict) else "seeds"),
 ]
+
+
+def shown_endpoint(url: str) -> str:
+    """Scheme, host and port of an address; the rest may be a secret, and is told and stored nowhere."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 class Settings(BaseModel):
@@ -78,6 +96,23 @@ class OpenAISettings(Settings):
     budget: float | None = Field(
         None, ge=0, description="of this model, for all runs of one response log; needs both prices"
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _nobody_is_named_in_it(cls, url: str | None) -> str | None:
+        if url and "@" in urlsplit(url).netloc:
+            raise SynthgapError(
+                f"the base_url of an LLM at {shown_endpoint(url)} names a user or a password before the @; leave them "
+                "out: what an endpoint wants to know is sent as its key, from the environment (key_variable)"
+            )
+        return url
+
+    @field_validator("key_variable")
+    @classmethod
+    def _it_is_no_key(cls, name: str) -> str:
+        if name.startswith(("sk_", "gsk_")):
+            raise SynthgapError("an LLM's key_variable is the name of an environment variable, and not the key itself")
+        return name
 
     @model_validator(mode="after")
     def _budget_has_prices(self) -> OpenAISettings:
@@ -395,16 +430,58 @@ class Profile(Settings):
         """Whether the "real" texts are the bundled stand-in, whose figures are evidence of nothing."""
         return self.data.source == "bundled"
 
+    def shown(self) -> dict[str, Any]:
+        """The profile as results show it: of an endpoint's address, `shown_endpoint` alone."""
+        values = self.model_dump(mode="json")
+        for llm in values["llms"].values():
+            if llm.get("base_url"):
+                llm["base_url"] = shown_endpoint(llm["base_url"])
+        return values
+
     def changed(self, overrides: dict[str, Any]) -> Profile:
         """This profile with some keys set anew, for example {"training.seeds": [0]}."""
         return build_profile(self.model_dump(mode="json"), overrides)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file, by the safe loader."""
+class _YamlLoader(yaml.SafeLoader):
+    """The safe loader, which refuses a file that would grow beyond MOST_VALUES by its aliases."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[int, int] = {}  # {node: values in it, those of aliases counted each time}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if not is_alias:
+            values = node.value if isinstance(node, yaml.CollectionNode) else ()
+            children = [child for value in values for child in (value if isinstance(value, tuple) else (value,))]
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in children)
+        if self._sizes.get(id(node), MOST_VALUES + 1) > MOST_VALUES:  # an alias within what it names has no size yet
+            raise yaml.YAMLError(f"its aliases (*) make it more than {MOST_VALUES} values")
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a YAML text, by the safe loader.
+
+    Raises:
+        yaml.YAMLError: it is none, or too large or too deep to be a setting.
+    """
+    loader = _YamlLoader(text)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return loader.get_single_data()
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    finally:
+        loader.dispose()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file, see `load_yaml`."""
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
         raise SynthgapError(f"'{path.name}' is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
@@ -428,8 +505,8 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise SynthgapError(f"--set takes key=value, for example training.seeds=[0], not '{pair}'")
         try:
-            overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            overrides[key.strip()] = load_yaml(value)
+        except (yaml.YAMLError, ValueError) as error:
             raise SynthgapError(f"--set {key}: '{value}' is no valid YAML value") from error
     return overrides
 
@@ -449,7 +526,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         parent = _model_at(model, first["loc"][:-1])
         return str(unknown("key", key, parent.model_fields if parent else []))
     message = first["msg"][0].lower() + first["msg"][1:]
-    given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
+    secret = key.endswith((".base_url", ".key_variable")) or isinstance(first["input"], dict)  # or it may hold one
+    given = "" if secret or first["type"] == "missing" else f" (given: {first['input']!r})"
     more = f"; {error.error_count() - 1} more like it" if error.error_count() > 1 else ""
     return f"'{key}': {message}{given}{more}"
 

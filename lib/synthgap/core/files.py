@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from filelock import FileLock
 from synthgap.core.errors import SynthgapError
 
 OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PRIVATE = 0o600  # read and written by the owner alone
 
 
 def digest(value: Any, length: int = 64) -> str:
@@ -39,27 +40,27 @@ def file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, private: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success rename it there, on failure leave nothing behind.
+
+    Args:
+        private: whether the file is for its owner alone, as texts of real data are; else as the umask says.
 
     Raises:
         SynthgapError: the disk is full or the folder cannot be written to.
     """
-    temporary: Path | None = None
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}{path.suffix}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f"{path.suffix}.tmp")
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(PRIVATE if private else 0o666, exist_ok=False)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        if temporary is not None:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -78,22 +79,38 @@ def write_error(path: Path, error: OSError) -> SynthgapError:
     )
 
 
-def write_text(path: Path, text: str) -> Path:
-    with atomic(path) as temporary:
+def write_text(path: Path, text: str, private: bool = False) -> Path:
+    with atomic(path, private) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
 
-def write_json(path: Path, value: Any) -> Path:
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, private: bool = False) -> Path:
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", private)
 
 
 def read_json(path: Path) -> Any | None:
     """The value in a JSON file, or None where the file is absent or torn."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
+
+
+def local_weights(model: str) -> list[Path]:
+    """The weights in a model's folder; none where the name is one of the hub's.
+
+    Raises:
+        SynthgapError: the folder has weights as pickles alone, which could run code and are not read.
+    """
+    folder = Path(model)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights and (pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])):
+        raise SynthgapError(
+            f"the model's folder '{folder.name}' has its weights as a pickle ('{pickles[0].name}'), which could run "
+            "code and is not read; save it with safetensors (save_pretrained of today's transformers does)"
+        )
+    return weights
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, about: Mapping[str, Any] | None = None) -> Path:
@@ -111,13 +128,18 @@ def parquet_about(path: Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(path).metadata[b"synthgap"])
 
 
-def open_sqlite(path: Path, statements: Sequence[str], **options: Any) -> sqlite3.Connection:
+def open_sqlite(path: Path, statements: Sequence[str], private: bool = False, **options: Any) -> sqlite3.Connection:
     """Open a database for several processes (write-ahead logging), after `statements` that make its tables.
+
+    Args:
+        private: whether a new one is for its owner alone.
 
     Raises:
         OSError, sqlite3.DatabaseError: it cannot be opened, or is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if private:
+        path.touch(PRIVATE)
     connection = sqlite3.connect(path, timeout=120, isolation_level=None, **options)
     # the change to write-ahead logging does not wait for other processes by itself
     with FileLock(path.with_suffix(".lock"), timeout=120):

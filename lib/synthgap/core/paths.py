@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from synthgap.core.config import Profile
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def root() -> Path:
     """The folder of the project: SYNTHGAP_HOME, or the nearest one above with configs/ and notebooks/."""
     if home := os.environ.get("SYNTHGAP_HOME"):
-        return Path(home)
+        return Path(home).absolute()
     here = Path.cwd()
     for folder in (here, *here.parents, *PACKAGE.parents):
         if (folder / "configs").is_dir() and (folder / "notebooks").is_dir():
@@ -50,3 +51,9 @@ def _outputs() -> Path:
 
 def known_profiles() -> list[str]:
     return sorted(path.stem for path in (root() / "configs").glob("*.yaml"))
+
+
+def command(verb: str, profile: Profile, *words: str) -> str:
+    """A command line on a profile that can be pasted: with the name or path, and the options, of the one under way."""
+    name, *options = shlex.split(os.environ.get("SYNTHGAP_GIVEN", "")) or [profile.name]
+    return shlex.join(["synthgap", verb, name, *words, *options])

@@ -14,7 +14,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import SUFFIXES, RealData, read_file
+from synthgap.data.real import HALF_CHARACTER, SUFFIXES, RealData, read_file
 from synthgap.tasks import Task
 
 ANNOTATION_COLUMNS = ["item_id", "annotator", "label"]
@@ -75,6 +75,7 @@ def load_annotated(task: Task, profile: Profile, data: RealData) -> AnnotatedIte
     judgements = judgements.loc[judgements["item_id"].isin(texts["id"]), ANNOTATION_COLUMNS].reset_index(drop=True)
     left_out |= {
         f"judgements: {', '.join(section.left_out)}": int(none_of_ours.sum()),
+        f"judgements: a line {HALF_CHARACTER}": rows.attrs.get(HALF_CHARACTER, 0),
         "items (nearly) in the train or validation split": int(seen.sum()),
     }
     return AnnotatedItems(section.about, texts, judgements, positive(left_out))

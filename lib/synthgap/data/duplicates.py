@@ -16,7 +16,7 @@ BLOCK = 256  # texts compared with all earlier ones at once
 
 def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Drop texts that repeat inside a split or stand in two splits; the test split keeps its copy, then validation."""
-    priority = frame["split"].map({"test": 0, "validation": 1, "train": 2})
+    priority = frame["split"].map({"test": 0, "validation": 1, "train": 2}).astype(int)
     ordered = frame.assign(_text=frame["text"].str.strip(), _priority=priority).sort_values("_priority", kind="stable")
     inside = ordered.duplicated(["split", "_text"])
     across = ordered.duplicated("_text") & ~inside

@@ -11,7 +11,7 @@ from synthgap.core.config import ImportedCorpus
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder, root
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import SUFFIXES, read_file
+from synthgap.data.real import HALF_CHARACTER, SUFFIXES, read_file
 from synthgap.tasks import Task
 
 TASK_COLUMN = "task"  # where a file has it, rows of other tasks belong to these
@@ -19,6 +19,7 @@ DROPPED = {
     "other_label": "its label is none of the task's",
     "empty": "it has no text",
     "exact_duplicate": "it repeats another text, but for case and punctuation",
+    "half_character": f"its line in the file {HALF_CHARACTER}",
 }
 
 
@@ -62,7 +63,9 @@ def read_imported(corpus: ImportedCorpus, task: Task, name: str) -> tuple[pd.Dat
     filled = fitting.assign(plain=plain).query("plain != ''")
     kept = filled.sort_values(["label", "text"]).drop_duplicates("plain")
     sizes = pairwise(map(len, (frame, fitting, filled, kept)))
-    dropped = dict(zip(DROPPED, (before - after for before, after in sizes), strict=True))
+    dropped = dict(zip(DROPPED, (before - after for before, after in sizes), strict=False))
+    if halves := rows.attrs.get(HALF_CHARACTER):
+        dropped["half_character"] = halves
     if missing := [label for label in task.labels if label not in set(kept["label"])]:
         raise SynthgapError(
             f"the corpus file '{path.name}' has no text of the label '{missing[0]}' of task '{task.name}'; its column "

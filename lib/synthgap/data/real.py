@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
+import io
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +24,14 @@ from synthgap.tasks import SPLITS, Task
 
 COLUMNS = ("id", "text", "label", "split")
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+IDS = ("id", "item_id", "annotator")  # columns that are text whatever they look like
+ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # by their mark
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+HALF_CHARACTER = "holds half a character (a lone surrogate)"
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,8 @@ def load_real(task: Task, profile: Profile) -> RealData:
         name = f"hub {task.hub.path if task.hub else ''}"
     else:
         path = data_file(task, bundled("demo") if source == "bundled" else data_folder())
-        frame, dropped, name = read_file(path), {}, path.name
+        frame, name = read_file(path), path.name
+        dropped = dict(frame.attrs)
     return checked(task, frame, name, dropped, profile.data.test_texts_per_label)
 
 
@@ -101,16 +115,70 @@ def data_file(task: Task, folder: Path) -> Path:
 
 
 def read_file(path: Path) -> pd.DataFrame:
-    """A Parquet, CSV or JSON Lines file as a table of texts; nothing is guessed, so "NA" stays a word."""
+    """A Parquet, CSV or JSON Lines file as a table of texts; nothing is guessed, so "NA" stays a word, and an id text.
+
+    Lines of JSON that hold half a character are left out, and counted in the table's `attrs` under HALF_CHARACTER.
+    """
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
-        return pd.read_json(path, lines=True, dtype=False)
-    except (OSError, ValueError) as error:
+            frame = pd.read_parquet(path)
+        elif path.suffix == ".csv":
+            text = read_text(path)
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, sep=separator(text))
+        else:
+            frame = _read_json_lines(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SynthgapError(f"data file '{path.name}' cannot be read: {reason}; replace it by a whole file") from error
+    categories = {name: frame[name].cat.categories.dtype for name in frame.select_dtypes("category")}
+    ids = {name: frame[name].map(str, na_action="ignore") for name in IDS if name in frame}
+    return frame.astype(categories).assign(**ids)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with its mark.
+
+    Raises:
+        SynthgapError: it is in another encoding.
+    """
+    raw = path.read_bytes()
+    encoding = next((name for mark, name in ENCODINGS.items() if raw.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in raw[:1000]:
+        raise SynthgapError(f"'{path.name}' is UTF-16 without its mark, or no text; save it as UTF-8 (\"CSV UTF-8\")")
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise SynthgapError(
+            f"'{path.name}' is no {encoding.upper().removesuffix('-SIG')} text but cp1252 perhaps (byte "
+            f'{error.start + 1}); save it as UTF-8, which spreadsheets call "CSV UTF-8"'
+        ) from error
+
+
+def separator(text: str) -> str:
+    """What stands between the columns of a CSV text: a comma, else what its first line has of semicolons and tabs."""
+    header = text.partition("\n")[0]
+    return next((sign for sign in ",;\t" if sign in header), ",")
+
+
+def _read_json_lines(text: str) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    halves = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is no JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no JSON object; a line holds one row, {{...}}")
+        if any(isinstance(value, str) and LONE_SURROGATE.search(value) for value in row.values()):
+            halves += 1
+        else:
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.attrs = {HALF_CHARACTER: halves}
+    return frame
 
 
 def checked(

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from synthgap.core.config import GeneratedCorpus, GenerationSettings, ImportedCorpus, Profile, Setting
 from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import command
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import Turn, begin_conversation, next_request, texts_wanted, with_prompt
@@ -99,7 +100,7 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
         written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
     for short in shortfalls:
         tqdm.write(f"short: {short}")
-    refuse_failures(shortfalls, f"synthgap run {profile.name} 01, with the options of this run")
+    refuse_failures(shortfalls, command("run", profile, "01"))
     return {place: (made | written)[place] for place in places}
 
 

@@ -2,8 +2,9 @@
 
 base.py says what is asked and answered, and what every LLM can do; recorded.py replays recordings and makes them;
 logged.py is what LLMs that have to be asked share, openai.py and transformers.py are the two kinds of them.
-response_log.py keeps every answer, budget.py and rate_limits.py hold requests back, parsing.py turns an answer into
-texts. A new kind of LLM is a module beside openai.py, its settings in core/config.py, and a line in backends.py.
+response_log.py keeps every answer, keys.py keeps keys out of what is said and stored, budget.py and rate_limits.py hold
+requests back, parsing.py turns an answer into texts. A new kind of LLM is a module beside openai.py, its settings in
+core/config.py, and a line in backends.py.
 The room may import data, tasks and core; how conversations go on is generation/'s.
 """
 
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthgap.core.config import LLMSettings, LocalSettings, OpenAISettings
+from synthgap.core.config import LLMSettings, LocalSettings, OpenAISettings, shown_endpoint
 from synthgap.llm.recorded import RecordedLLM, recording_folder
 
 
 def model_of(settings: LLMSettings) -> str:
     """The model that a profile names, as results name it."""
     if isinstance(settings, OpenAISettings):
-        return f"{settings.model} at {settings.endpoint}"
+        return f"{settings.model} at {shown_endpoint(settings.endpoint)}"
     if isinstance(settings, LocalSettings):
         return f"{Path(settings.model).name} in transformers"
     return RecordedLLM(recording_folder(settings)).model

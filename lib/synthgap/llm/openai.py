@@ -10,26 +10,25 @@ import contextlib
 import functools
 import json
 import os
-import re
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 
-from synthgap.core.config import OpenAISettings
+from synthgap.core.config import OpenAISettings, shown_endpoint
 from synthgap.core.errors import SynthgapError
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.budget import BudgetReached, Money
+from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, hide_keys, on_this_machine
 from synthgap.llm.logged import LONGEST_WAIT, LoggedLLM, NoAnswer, RequestFailed
 from synthgap.llm.rate_limits import RateLimits
 from synthgap.llm.response_log import Request, ResponseLog
 
 RETRIED_STATUS = {408, 409, 425, 429}
 OVERLOADED_STATUS = {429, 503}
-SECRET = re.compile(r"\bsk-\S+|Bearer \S+")  # what looks like a key
 FAILURES = (OpenAIError, OSError, ValueError, TypeError, AttributeError, LookupError)  # half an answer raises the last
 JSON_FORMAT = 'Answer with a JSON object {{"texts": [...]}} that holds {n} strings, one text each, and nothing else.'
 TEXTS = {"type": "array", "items": {"type": "string"}}
@@ -62,10 +61,10 @@ class EndpointLLM(LoggedLLM):
     def check(self) -> None:
         """Refuse an endpoint without its key, or one that may cost money without a budget."""
         api_key(self.settings)
-        if self.settings.budget is None and not _on_this_machine(self.settings):
+        if self.settings.budget is None and not on_this_machine(self.endpoint):
             raise SynthgapError(
-                f"{self.endpoint} may cost money, and the LLM's budget is not set: set its input_price and "
-                "output_price (per million tokens, 0 where it is free) and its budget"
+                f"{shown_endpoint(self.endpoint)} may cost money, and the LLM's budget is not set: set its input_price "
+                "and output_price (per million tokens, 0 where it is free) and its budget"
             )
 
     def prompt_tokens(self, conversation: Conversation, before: Usage | None) -> int:
@@ -114,7 +113,8 @@ class EndpointLLM(LoggedLLM):
             status, pause = error.status_code, 0.0
             if status not in RETRIED_STATUS and status < 500:
                 message = " ".join((error.body if isinstance(error.body, str) else error.message).split())
-                return RequestFailed(f"the endpoint answered {status}: {SECRET.sub('[hidden]', message)[:200]}")
+                message = LOOKS_LIKE_A_KEY.sub(HIDDEN, hide_keys(message, [self.settings]))
+                return RequestFailed(f"the endpoint answered {status}: {message[:200]}")
             with contextlib.suppress(ValueError):  # a date: the backoff will do
                 pause = min(float(error.response.headers.get("retry-after", 0)), LONGEST_WAIT)
             if status in OVERLOADED_STATUS or pause:
@@ -134,8 +134,15 @@ class EndpointLLM(LoggedLLM):
 
     @functools.cached_property
     def _client(self) -> AsyncOpenAI:
-        key, http = api_key(self.settings), DefaultAioHttpClient()
-        return AsyncOpenAI(api_key=key, base_url=self.endpoint, timeout=None, max_retries=0, http_client=http)
+        url, http = urlsplit(self.endpoint), DefaultAioHttpClient(trust_env=not on_this_machine(self.endpoint))
+        return AsyncOpenAI(
+            api_key=api_key(self.settings),
+            base_url=url._replace(query="").geturl(),
+            default_query=dict(parse_qsl(url.query)),
+            timeout=None,
+            max_retries=0,
+            http_client=http,  # which asks no proxy of the environment to reach this machine
+        )
 
     async def close(self) -> None:
         if client := vars(self).pop("_client", None):
@@ -144,17 +151,13 @@ class EndpointLLM(LoggedLLM):
 
 def api_key(settings: OpenAISettings) -> str:
     """The key in the environment, without which only an endpoint on this machine is asked."""
-    key = os.environ.get(settings.key_variable) or ("none" if _on_this_machine(settings) else None)
+    key = os.environ.get(settings.key_variable, "").strip() or ("none" if on_this_machine(settings.endpoint) else None)
     if key is None:
         raise SynthgapError(
-            f"no key for {settings.endpoint}: set the variable {settings.key_variable} in the environment "
-            "(keys are read from nowhere else)"
+            f"no key for {shown_endpoint(settings.endpoint)}: set the variable {settings.key_variable} in the "
+            "environment (keys are read from nowhere else)"
         )
     return key
-
-
-def _on_this_machine(settings: OpenAISettings) -> bool:
-    return urlsplit(settings.endpoint).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 def most_tokens(*messages: Message) -> int:

@@ -12,18 +12,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from synthgap.core.config import RecordedSettings, read_yaml
-from synthgap.core.errors import SynthgapError
+from synthgap.core.config import RecordedSettings, Setting, read_yaml
+from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
 from synthgap.llm.base import LLM, Answer, Conversation, Usage
 from synthgap.llm.response_log import ResponseLog
+from synthgap.tasks import known_tasks
 
 ABOUT = "recording.yaml"
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # as SQLite can hold it
 
 
 def recording_folder(settings: RecordedSettings) -> Path:
@@ -49,14 +52,14 @@ class RecordedAnswer(BaseModel, frozen=True):
     task: str = ""
     setting: str = ""
     label: str
-    conversation: int = 0
-    turn: int
-    n: int = 0
+    conversation: Count = 0
+    turn: Count
+    n: Count = 0
     example_ids: tuple[str, ...] = ()
     model: str = ""
     response: str
     finish_reason: str = "stop"
-    usage: tuple[int | None, int | None] = (None, None)
+    usage: tuple[Count | None, Count | None] = (None, None)
     key: str = ""
 
 
@@ -142,6 +145,13 @@ def _read(path: Path) -> Iterator[tuple[int, RecordedAnswer]]:
         raise SynthgapError(f"'{path}' cannot be read: {error}") from error
 
 
+def _check_names(task: str, setting: str) -> None:
+    """Refuse what is no known task and setting: they come from files of others, and become paths."""
+    for what, name, known in (("task", task, known_tasks()), ("setting", setting, get_args(Setting))):
+        if name not in known:
+            raise unknown(what, name, known)
+
+
 def export_recording(log: ResponseLog, folder: Path, model: str | None = None) -> list[Path]:
     """Write the served answers of a model in a log as a recording, without a key or a header of the endpoint.
 
@@ -154,6 +164,7 @@ def export_recording(log: ResponseLog, folder: Path, model: str | None = None) -
         raise SynthgapError(f"the response log '{log.path.name}' holds {held if model is None else f'none of {model}'}")
     lines: dict[Path, dict[tuple[str, int, int], str]] = {}  # {file: {label, conversation and turn: answer}}
     for row in rows:
+        _check_names(row["task"], row["setting"])
         of_task = lines.setdefault(folder / row["setting"] / f"{row['task']}.jsonl", {})
         turn = (row["label"], row["conversation"], row["turn"])
         if turn in of_task:
@@ -178,6 +189,10 @@ def import_recording(log: ResponseLog, exported: Sequence[Path]) -> tuple[int, i
         for number, answer in _read(path):
             if not answer.key:
                 raise SynthgapError(f"'{path.name}', line {number}: not exported from a response log")
+            try:
+                _check_names(answer.task, answer.setting)
+            except SynthgapError as error:
+                raise SynthgapError(f"'{path.name}', line {number}: {error}") from error
             row = answer.model_dump() | dict(zip(Usage._fields, answer.usage, strict=True))
             rows.append(row | {"example_ids": json.dumps(answer.example_ids), "seconds": None, "paid": 0, "fault": ""})
     new = log.add(rows)

@@ -19,7 +19,7 @@ import transformers
 
 from synthgap.core.config import LocalSettings
 from synthgap.core.errors import SynthgapError
-from synthgap.core.files import digest, file_digest
+from synthgap.core.files import digest, file_digest, local_weights
 from synthgap.llm.base import Answer, Conversation, Usage
 from synthgap.llm.logged import LoggedLLM, RequestFailed
 from synthgap.llm.response_log import Request, ResponseLog
@@ -44,7 +44,7 @@ class LocalLLM(LoggedLLM):
     @functools.cached_property
     def endpoint(self) -> str:  # type: ignore[override]
         """The weights: a digest of local ones, else the model's name on the hub."""
-        weights = [file_digest(path) for path in sorted(Path(self.settings.model).glob("*.safetensors"))]
+        weights = [file_digest(path) for path in local_weights(self.settings.model)]
         return f"transformers {digest(weights) if weights else self.settings.model}"
 
     @functools.cached_property
@@ -52,14 +52,15 @@ class LocalLLM(LoggedLLM):
         return getattr(self._loaded[0].config.get_text_config(), "max_position_embeddings", None)
 
     def check(self) -> None:
-        """Refuse a model that cannot be had, or that has no chat template."""
+        """Refuse a model that cannot be had, is a pickle, or has no chat template."""
+        local_weights(self.settings.model)
         _load_tokenizer(self.settings.model)
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """The model and its tokenizer, on their device."""
         device = self.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        options = {"dtype": self.settings.dtype, "device_map": device}
+        options = {"dtype": self.settings.dtype, "device_map": device, "use_safetensors": True}
         model = _pretrained(transformers.AutoModelForCausalLM, self.settings.model, **options)
         return model, _load_tokenizer(self.settings.model)
 

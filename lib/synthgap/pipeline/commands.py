@@ -8,7 +8,7 @@ from pathlib import Path
 
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
-from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.figures import FORMS
 from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
@@ -19,7 +19,7 @@ from synthgap.pipeline.plan import plan
 from synthgap.pipeline.publish import publish, push
 from synthgap.pipeline.report import write_report
 from synthgap.pipeline.runner import shown_path
-from synthgap.pipeline.validity import STAGES, finished_in, stage_state
+from synthgap.pipeline.validity import STAGES, finished_in, stage_state, texts_in_reach
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs
@@ -60,7 +60,8 @@ def _status(given: argparse.Namespace, profile: Profile) -> None:
     if all(state == "done" for state in states.values()):
         print(f"  results: {shown_path(outputs_folder(profile) / 'report.html')}")
     else:
-        print(f"  next: synthgap run {given.profile}" + (" --data DIR" if profile.data.source == "folder" else ""))
+        unknown_folder = profile.data.source == "folder" and not given.data and not texts_in_reach(profile)
+        print(f"  next: {command('run', profile)}" + (" --data DIR" if unknown_folder else ""))
 
 
 def _figure(given: argparse.Namespace, profile: Profile) -> None:
@@ -82,7 +83,7 @@ def _size(text: str) -> tuple[float, float]:
 def _annotate(given: argparse.Namespace, profile: Profile) -> None:
     folder = base_folder(profile)
     if given.step == "import":
-        print(collect.import_file(Path(given.file), folder, given.skip_malformed))
+        print(collect.import_file(Path(given.file), profile, folder, given.skip_malformed))
         return
     target = Path(given.to) if given.to else folder / "annotations" / "export"
     for path in collect.export(given.what, profile, target, given.items):

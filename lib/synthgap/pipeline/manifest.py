@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError
 from synthgap.core.files import read_json, write_json
 from synthgap.core.paths import base_folder, outputs_folder, root
 from synthgap.core.versions import versions
@@ -20,10 +23,45 @@ from synthgap.pipeline.validity import STAGES, data_digests, finished_in, texts_
 from synthgap.training.store import packed_lines
 
 
+class Execution(BaseModel):
+    """What a manifest says of a notebook."""
+
+    success: bool
+    start: str
+    seconds: float
+    git: dict[str, str | bool] = {}
+
+
+class Manifest(BaseModel):
+    """What readers of a manifest rely on."""
+
+    profile: dict[str, Any]
+    data_fingerprints: dict[str, str]
+    data_sha256: dict[str, str] = {}
+    real_texts: str
+    versions: dict[str, str]
+    machine: dict[str, str | float | None]
+    notebooks: dict[str, Execution]
+
+
 def read_manifest(profile: Profile) -> dict[str, Any]:
-    """The profile's manifest; a variant that has not run a stage has that of its base profile. Empty where none is."""
-    folders = (outputs_folder(profile), base_folder(profile))
-    return next((manifest for folder in folders if (manifest := read_json(folder / "manifest.json"))), {})
+    """The profile's manifest; a variant that has not run a stage has that of its base profile. Empty where none is.
+
+    Raises:
+        SynthgapError: it is not as it was written.
+    """
+    for folder in (outputs_folder(profile), base_folder(profile)):
+        if manifest := read_json(folder / "manifest.json"):
+            try:
+                Manifest.model_validate(manifest)
+            except ValidationError as error:
+                where = ".".join(map(str, error.errors()[0]["loc"])) or "all of it"
+                raise SynthgapError(
+                    f"'{folder.name}/manifest.json' is not as it was written ({where}); put it back as it was, or "
+                    "remove it: the next run writes it anew"
+                ) from error
+            return manifest
+    return {}
 
 
 def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: float, success: bool) -> None:
@@ -43,7 +81,7 @@ def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: 
     }
     notebooks = {**before.get("notebooks", {}), stage: entry}
     manifest = {
-        "profile": profile.model_dump(mode="json"),
+        "profile": profile.shown(),
         "data_fingerprints": fingerprints or _fingerprints_of_runs(profile),
         "data_sha256": data_digests(profile) if texts_in_reach(profile) else before.get("data_sha256", {}),
         "real_texts": "stand-in written by an LLM: evidence of nothing" if profile.stand_in else profile.data.source,

@@ -14,15 +14,22 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import papermill_io
+from traitlets import default
 
+from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.core.paths import root
 from synthgap.figures import smaller_png
+from synthgap.llm.keys import hide_keys
 
-KERNEL = "python3"
+KERNEL = "python3"  # Jupyter's name for the Python that asks
+MEMORY = "memory:"  # how the names of copies begin that are in no file, so that a kill leaves none behind
 PROGRESS_BAR = re.compile(r"\d+%\||\d+\w+ \[\d\d:\d\d, ")  # of tqdm; the second where there is nothing to do
 
 
@@ -32,19 +39,43 @@ class StageFailed(SynthgapError):
     status = 1
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> None:
-    """Run a notebook in a kernel of its own and write its executed copy.
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this Python, whatever kernels of its name lie on Jupyter's paths."""
+
+    @default("kernel_spec_manager")
+    def _without_paths(self) -> KernelSpecManager:
+        return KernelSpecManager(parent=self, kernel_dirs=[])
+
+
+class Copies(dict[str, str]):
+    """The copies of notebooks that run, as papermill writes them: {name: JSON}."""
+
+    def write(self, text: str, path: str) -> None:
+        self[path] = text
+
+    def pretty_path(self, path: str) -> str:
+        return path
+
+
+COPIES = Copies()
+papermill_io.register(MEMORY, COPIES)
+
+
+def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Run a notebook in a kernel of its own; `keep_copy` writes what came of it.
 
     Raises:
         StageFailed: a cell failed, or the kernel died.
     """
+    COPIES.clear()
     try:
         with _quiet_papermill():
             papermill.execute_notebook(
                 notebook,
-                output,
+                f"{MEMORY}{notebook.name}",
                 parameters=dict(parameters),
                 kernel_name=KERNEL,
+                kernel_manager_class=OwnKernel,
                 cwd=root(),
                 progress_bar=False,
                 stderr_file=sys.stderr,
@@ -77,12 +108,14 @@ def _cell_error(stage: str, error: Any) -> str:
     return f"{where}: {error.ename}: {error.evalue}\n" + "\n".join(error.traceback)
 
 
-def keep_copy(running: Path, target: Path) -> None:
-    """Write the executed copy to its place, without progress bars, timings and paths; pictures made small."""
-    try:
-        notebook = nbformat.read(running, as_version=4)
-    except (OSError, ValueError):  # never begun, or torn while it was written
-        return
+def keep_copy(profile: Profile, target: Path) -> None:
+    """Write the executed copy, without keys, progress bars, timings and paths; pictures made small.
+
+    It is its owner's alone where the profile shows real texts.
+    """
+    if not (copy := next(iter(COPIES.values()), None)):
+        return  # never begun
+    notebook = nbformat.reads(copy, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
@@ -93,7 +126,8 @@ def keep_copy(running: Path, target: Path) -> None:
                 if "image/png" in output.get("data", {}):
                     picture = smaller_png(base64.b64decode(output.data["image/png"]))
                     output.data["image/png"] = base64.b64encode(picture).decode()
-    write_text(target, nbformat.writes(notebook) + "\n")
+    text = hide_keys(nbformat.writes(notebook) + "\n", profile.llms.values())
+    write_text(target, text, private=profile.show_real_texts)
 
 
 def _is_progress(output: Any) -> bool:

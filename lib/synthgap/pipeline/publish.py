@@ -12,6 +12,7 @@ import yaml
 from synthgap.core.config import GeneratedCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_parquet, write_text
+from synthgap.core.paths import command
 from synthgap.generation.corpora import corpus_file, load_corpus, provenance
 from synthgap.generation.filtering import REASONS
 from synthgap.pipeline.validity import finished_in
@@ -40,7 +41,7 @@ def publish(profile: Profile, folder: Path, licence: str = "unknown") -> list[Pa
         )
     if missing := [name for name in corpora if not corpus_file(source, name).is_file()]:
         raise SynthgapError(
-            f"profile '{profile.name}' has no texts of {', '.join(missing)} yet; run: synthgap run {profile.name} 01"
+            f"profile '{profile.name}' has no texts of {', '.join(missing)} yet; run: {command('run', profile, '01')}"
         )
     pairs = [(task, name) for task in profile.tasks for name in corpora if task in profile.tasks_of_corpus(name)]
     abouts = [provenance(source, name, task) for task, name in pairs]

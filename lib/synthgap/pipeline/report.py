@@ -23,7 +23,7 @@ from markupsafe import Markup
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
-from synthgap.core.paths import outputs_folder
+from synthgap.core.paths import command, outputs_folder
 from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import draw, drawing_of, figure_names
 from synthgap.pipeline.manifest import read_manifest
@@ -77,7 +77,7 @@ def write_report(profile: Profile) -> Path:
     """
     manifest = read_manifest(profile)
     if not manifest:
-        raise SynthgapError(f"profile '{profile.name}' has no results to report; run: synthgap run {profile.name}")
+        raise SynthgapError(f"profile '{profile.name}' has no results to report; run: {command('run', profile)}")
     page = Environment(loader=PackageLoader("synthgap.pipeline"), autoescape=True).get_template("report.html")
     text = page.render(
         profile=profile,

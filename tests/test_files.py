@@ -1,0 +1,77 @@
+"""Files of this project: who may read them, and which are not read."""
+
+import os
+import shutil
+import stat
+
+import pandas as pd
+import pytest
+
+from synthgap.core.config import LocalSettings
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import atomic, open_sqlite, write_json, write_parquet, write_text
+from synthgap.llm.backends import connect
+from synthgap.training.embeddings import VectorCache, encode, encoder_fingerprint
+
+WRITERS = {
+    "text": lambda path: write_text(path, "x"),
+    "json": lambda path: write_json(path, {}),
+    "parquet": lambda path: write_parquet(path, pd.DataFrame({"a": [1]})),
+    "sqlite": lambda path: open_sqlite(path, ["CREATE TABLE a (b)"]).close(),
+}
+
+
+@pytest.fixture
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002], indirect=True)
+def test_files_and_folders_are_as_the_umask_says(umask, tmp_path):
+    for name, write in WRITERS.items():
+        write(tmp_path / "new" / name)
+    assert mode(tmp_path / "new") == 0o777 & ~umask
+    for path in (tmp_path / "new").iterdir():
+        assert mode(path) & ~(0o666 & ~umask) == 0, path.name
+    for name in ("text", "json", "parquet"):
+        assert mode(tmp_path / "new" / name) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022], indirect=True)
+def test_what_real_texts_can_be_read_from_is_the_owners_alone(umask, tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHGAP_CACHE", str(tmp_path / "cache"))
+    with VectorCache("tokens", "x", "<i4") as cache:
+        cache.put([b"key"], [pd.Series([1, 2]).to_numpy()])
+        assert {mode(path) for path in (tmp_path / "cache").glob("*.sqlite*")} == {0o600}
+    assert mode(write_text(tmp_path / "a", "x", private=True)) == 0o600
+    assert mode(write_json(tmp_path / "a", {}, private=True)) == 0o600
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SynthgapError, match="cannot write"), atomic(tmp_path / "file" / "below"):
+        pass
+    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "other"):
+        1 / 0  # noqa: B018
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth"])
+def test_a_model_whose_weights_are_a_pickle_alone_is_refused(tmp_path, tiny_bert, name):
+    import torch
+
+    folder = shutil.copytree(tiny_bert, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / name)
+    with pytest.raises(SynthgapError, match=f"weights as a pickle \\('{name}'\\)"):
+        encoder_fingerprint(str(folder))
+    with pytest.raises(SynthgapError, match="weights as a pickle"):
+        connect(LocalSettings(backend="transformers", model=str(folder))).check()
+    with pytest.raises(SynthgapError, match="cannot be loaded"):
+        encode(["a text"], str(folder))
