@@ -1,10 +1,13 @@
 """Endpoints that misbehave by script, each in a process of its own, and live runs against them."""
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 from conftest import ROOT
 
@@ -20,6 +23,8 @@ PROFILE = load_profile("demo")
 TASKS = {"humor": load_task("humor"), "ag_news": load_task("ag_news")}
 WANTED = GenerationSettings(texts_per_label=40, conversations=2)
 SETTINGS = ("zero_shot", "few_shot")  # of a corpus each, of the same name
+PROCESSES = multiprocessing.get_context("forkserver")  # which imports once what each of them needs
+PROCESSES.set_forkserver_preload(["endpoints"])
 LABELS = [(task, setting, label) for task in TASKS for setting in SETTINGS for label in TASKS[task].labels]
 
 
@@ -78,6 +83,18 @@ def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
         made, shortfalls = generate_live(jobs(llm, real), wanted, shown=False)
         rows = list(log.rows())
     return made, shortfalls, llm, rows
+
+
+def run_elsewhere(url: str, folder: Path, wanted=WANTED, **changes) -> multiprocessing.process.BaseProcess:
+    """`run` in a process of its own, which leaves what it was short of in `folder`, in a file called as its number."""
+    process = PROCESSES.Process(target=_run_at, args=(url, folder, wanted, changes))
+    process.start()
+    return process
+
+
+def _run_at(url: str, folder: Path, wanted, changes) -> None:
+    _, shortfalls, _, _ = run(SimpleNamespace(url=url), folder, real_texts(), wanted, **changes)
+    (folder / f"{os.getpid()}.shortfalls").write_text("\n".join(map(str, shortfalls)))
 
 
 def as_table(made) -> dict:

@@ -84,6 +84,8 @@ class Server:
         text = texts_for(key, garbage=self.script == "garbage")
         if self.script == "duplicates" and luck < 4:
             text = texts_for(f"the same for {luck}")
+        if self.script == "prose":
+            text = f"\x1b[31mI would be happy to write about this. ({luck})"
         if "response_format" in request:
             lines = [line.partition(". ")[2] for line in text.splitlines()]
             text = json.dumps({"texts": lines})

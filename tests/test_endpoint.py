@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import os
 import random
 import re
 import signal
@@ -12,7 +11,7 @@ import time
 
 import pytest
 from conftest import ROOT
-from endpoints import LABELS, WANTED, Endpoint, as_table, real_texts, run, settings
+from endpoints import LABELS, WANTED, Endpoint, as_table, real_texts, run, run_elsewhere, settings
 
 from synthgap.core.config import OpenAISettings, build_profile, read_yaml
 from synthgap.core.errors import SynthgapError
@@ -132,13 +131,11 @@ def test_answers_without_a_count_of_tokens_are_taken_at_their_worst(endpoint, tm
 
 @pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
 def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
-    code = SHARED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
-    both = [
-        subprocess.Popen([sys.executable, "-c", code, str(seed)], stdout=subprocess.PIPE, text=True)
-        for seed in (0, 1000)
-    ]
-    stops = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    money = {"input_price": 10.0, "output_price": 20.0, "budget": 0.1}
+    both = [run_elsewhere(endpoint.url, tmp_path, concurrency=4, seed=seed, **money) for seed in (0, 1000)]
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
     with ResponseLog(tmp_path / "responses.sqlite") as log:
         rows = list(log.rows())
         assert log.pending_tokens("a model") == (0, 0)
@@ -146,25 +143,27 @@ def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
     assert len(seeds) == len(rows)
     cost = sum((row["prompt_tokens"] * 10 + row["completion_tokens"] * 20) / 1e6 for row in rows)
     assert 0 < cost <= 0.1
-    for reason in stops:  # each stopped at the budget, and not before
+    for process in both:  # each stopped at the budget, and not before
+        reason = (tmp_path / f"{process.pid}.shortfalls").read_text()
         spent, under_way, further = map(float, re.search(BUDGET_REACHED, reason).groups())
         assert spent + under_way + further > 0.1 - 1e-4  # told in four digits
         assert spent <= cost + 1e-9
 
 
 BUDGET_REACHED = r"the budget of 0.1 is reached: (\S+) spent, (\S+) at the worst .* next request could cost (\S+);"
-SHARED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import endpoints
-class Known: url = {url!r}
-money = dict(input_price=10.0, output_price=20.0, budget=0.1)
-_, shortfalls, _, _ = endpoints.run(
-    Known, Path({folder!r}), endpoints.real_texts(), concurrency=4, seed=int(sys.argv[1]), **money
-)
-print(*shortfalls)
-"""
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
+def test_processes_that_want_the_same_pay_for_each_answer_once(endpoint, tmp_path, processes):
+    every = [run_elsewhere(endpoint.url, tmp_path, concurrency=4) for _ in range(processes)]
+    for process in every:
+        process.join(240)
+    assert [process.exitcode for process in every] == [0] * processes
+    assert [(tmp_path / f"{process.pid}.shortfalls").read_text() for process in every] == [""] * processes
+    counts = endpoint.counts()
+    assert set(counts["answered"].values()) == {1}
+    assert counts["requests"] == len(counts["answered"]) == 4 * len(LABELS)
 
 
 def asked_once(number: int = 0) -> Request:
@@ -382,51 +381,58 @@ def test_a_faulty_llm_is_refused_with_its_key(llm, message):
 
 # --------------------------------------------------------------------------------------------------------------- kills
 
-KILLED = """
-import sys
+
+def served(folder) -> dict[str, str]:
+    with ResponseLog(folder / "responses.sqlite") as log:
+        return {row["key"]: row["response"] for row in log.rows() if not row["fault"]}
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
+def test_kills_at_any_moment_cost_what_was_under_way_and_change_nothing(endpoint, tmp_path, real, kills):
+    wanted = WANTED.model_copy(update={"texts_per_label": 40 if kills < 10 else 160})
+    undisturbed = run(endpoint, tmp_path / "undisturbed", real, wanted)[0]
+    needed = endpoint.counts()["requests"]
+    random.seed(0)
+    stored: dict[str, str] = {}
+    for _ in range(kills):
+        asked = endpoint.counts()["requests"]
+        process = run_elsewhere(endpoint.url, tmp_path / "killed", wanted, concurrency=3)
+        while endpoint.counts()["requests"] == asked and process.is_alive():
+            time.sleep(0.02)
+        time.sleep(random.random() * 0.3)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL  # it had not finished
+        now = served(tmp_path / "killed")
+        assert stored.items() <= now.items()
+        stored = now
+    made, shortfalls, _, rows = run(endpoint, tmp_path / "killed", real, wanted)
+    assert shortfalls == []
+    assert as_table(made) == as_table(undisturbed)
+    assert stored.items() <= served(tmp_path / "killed").items()
+    assert len(rows) == needed
+    with ResponseLog(tmp_path / "killed" / "responses.sqlite") as log:
+        under_way = sum(row["unanswered"] for row in log.spent("a model"))
+    asked_again = endpoint.counts()["requests"] - 2 * needed
+    assert 0 <= asked_again <= under_way <= 3 * kills
+
+
+INTERRUPTED = """
+import signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import endpoints
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Known: url = {url!r}
 endpoints.run(Known, Path({folder!r}), endpoints.real_texts(), concurrency=3)
 """
 
 
 @pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
-def test_kills_at_any_moment_cost_what_was_under_way_and_change_nothing(endpoint, tmp_path, real):
-    undisturbed = run(endpoint, tmp_path / "undisturbed", real)[0]
-    before = endpoint.counts()["requests"]
-    code = KILLED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path / "killed"))
-    random.seed(0)
-    killed = 0
-    for _ in range(10):
-        process = subprocess.Popen([sys.executable, "-c", code])
-        deadline = time.monotonic() + 30
-        asked = endpoint.counts()["requests"]
-        while endpoint.counts()["requests"] == asked and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(random.random() * 0.15)
-        if process.poll() is None:
-            killed += 1
-            os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert killed >= 5
-    made, shortfalls, _, rows = run(endpoint, tmp_path / "killed", real)
-    assert shortfalls == []
-    assert as_table(made) == as_table(undisturbed)
-    assert len({row["key"] for row in rows if not row["fault"]}) == 4 * len(LABELS)
-    asked_again = endpoint.counts()["requests"] - before - 4 * len(LABELS)
-    assert 0 <= asked_again <= 10 * 3
-
-
-@pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
 def test_ctrl_c_stops_asking(endpoint, tmp_path):
-    code = KILLED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + code],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    code = INTERRUPTED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while endpoint.counts()["requests"] < 6 and time.monotonic() < deadline:
         time.sleep(0.02)

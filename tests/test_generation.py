@@ -1,6 +1,7 @@
 """Conversations with a recording, what is rejected and why, and corpora as files."""
 
 import hashlib
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,10 +14,12 @@ from synthgap.core.config import GenerationSettings, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.duplicates import close_pairs, closest, normalised
 from synthgap.data.real import checked, load_real
+from synthgap.generation import filtering
 from synthgap.generation.conversations import Turn, begin_conversation, next_request, run_conversation
 from synthgap.generation.corpora import (
     CorpusTexts,
     corpora_of_task,
+    from_answers,
     from_file,
     from_recording,
     load_corpus,
@@ -24,10 +27,20 @@ from synthgap.generation.corpora import (
     save_corpora,
 )
 from synthgap.generation.display import hidden_corpora, samples
-from synthgap.generation.filtering import REASONS, filter_answers, rejects_by_reason, rejects_table
+from synthgap.generation.filtering import (
+    LONGEST_TEXT,
+    RARE_REASONS,
+    REASONS,
+    filter_answers,
+    label_words,
+    rejects_by_reason,
+    rejects_table,
+)
 from synthgap.generation.llms import compare_llms, compare_rejects, text_lengths
 from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message
+from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
+from synthgap.llm.response_log import Request, ResponseLog
 from synthgap.tasks import load_profile, load_task
 
 DEMO = load_profile("demo")
@@ -46,8 +59,8 @@ def claude():
     return connect(DEMO.llms["claude"])
 
 
-def filtered(*turns: Turn, near_duplicate: float = 90):
-    return filter_answers(SMS, "few_shot", turns, near_duplicate)
+def filtered(*turns: Turn, near_duplicate: float = 90, **settings):
+    return filter_answers(SMS, "few_shot", turns, near_duplicate, **settings)
 
 
 # ------------------------------------------------------------------------------------------------- filtering
@@ -87,6 +100,121 @@ def test_each_reason_for_rejecting_a_text():
     assert by_reason.loc["near_duplicate", "matches"] == texts.loc[0, "id"]
     assert 90 <= by_reason.loc["near_duplicate", "similarity"] < 100
     assert len(texts) == 12
+
+
+def test_each_rarer_reason_and_that_it_is_listed_where_it_occurs():
+    long = "free phone " * LONGEST_TEXT
+    turns = [
+        answered(f"<think>\n1. a plan\n2. a second step\n</think>\n1. {long}\n2. Bring the keys\n3. Call now (spam)"),
+        answered("1. I'm sorry, but I can't help with that.\n2. Sorry, I can't come tonight.\nNo", turn=1),
+        answered("I cannot create content like this, but here is a text:\n1. Win a car today", turn=2),
+    ]
+    texts, ledger = filtered(*turns, reject_label_words=True)
+    assert texts["text"].tolist() == ["Bring the keys", "Sorry, I can't come tonight.", "Win a car today"]
+    found = list(zip(ledger["reason"], ledger["position"], ledger["text"].str[:20], strict=True))
+    assert found == [
+        ("reasoning", -1, "1. a plan\n2. a secon"),
+        ("too_long", 0, long[:20]),
+        ("label_word", 2, "Call now (spam)"),
+        ("not_numbered", -1, "No"),
+        ("refused", 0, "I'm sorry, but I can"),
+        ("refused", -1, "I cannot create cont"),
+    ]
+    assert ledger["text"].str.len().max() == LONGEST_TEXT
+    assert set(RARE_REASONS) <= set(ledger["reason"])
+    kept, _ = filtered(*turns)
+    assert kept["text"].tolist() == [*texts["text"][:1], "Call now (spam)", *texts["text"][1:]]
+    table = rejects_table([{"task": "sms_spam", "corpus": "a", "rejected": ledger["reason"].value_counts().to_dict()}])
+    assert table["reason"].tolist()[: len(REASONS)] == list(REASONS)
+    assert set(table["reason"][len(REASONS) :]) == set(RARE_REASONS)
+
+
+def test_reasoning_is_no_text_that_was_received_and_label_words_are_counted():
+    answers = {
+        "ham": "<think>\nlet me see\n</think>\n1. Bring the keys\n2. Call me (ham)",
+        "spam": "1. Win a car\nlabel: spam",
+    }
+    turns = [answered(answer, label) for label, answer in answers.items()]
+    data, settings = load_real(SMS, DEMO), GenerationSettings()
+    made = from_answers(data, "few_shot", "few_shot", claude(), settings, turns)
+    about = made.provenance
+    assert (about["accepted"], about["received"]) == (3, 4)
+    assert about["rejected"] == {"reasoning": 1, "not_numbered": 1}
+    assert about["label_words"] == 1
+    compared = compare_llms({("sms_spam", "few_shot"): made}, pd.DataFrame(columns=["task", "corpus"]))
+    assert compared["yield"].tolist() == [3 / 4]
+    strict = GenerationSettings(reject_label_words=True)
+    about = from_answers(data, "few_shot", "few_shot", claude(), strict, turns).provenance
+    assert (about["accepted"], about["received"], about["label_words"]) == (2, 4, 0)
+    assert about["rejected"] == {"reasoning": 1, "not_numbered": 1, "label_word": 1}
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "named"),
+    [
+        ("sms_spam", "Win a car today (spam)", True),
+        ("sms_spam", "Win a car today [SPAM].", True),
+        ("sms_spam", "Win a car today - spam", True),
+        ("sms_spam", "[ham] Bring the keys", True),
+        ("sms_spam", "Spam: win a car today", True),
+        ("sms_spam", "Win a car today. Label: spam", True),
+        ("sms_spam", "Stop sending me spam, it fills (spam) my phone", False),
+        ("sms_spam", "We have ham and eggs", False),
+        ("tweet_irony", "Lovely, rain again #irony", True),
+        ("tweet_irony", "Lovely, rain again #Ironic #weather", True),
+        ("tweet_irony", "Rain again #not_ironic", True),
+        ("tweet_irony", "Rain again (non-irony)", True),
+        ("tweet_irony", "The irony of it all #ironing", False),
+        ("ag_news", "Sci/Tech: a new chip", True),
+        ("ag_news", "World leaders meet in Geneva", False),
+        ("imdb", "A film with a positive message", False),
+        ("imdb", "A fine film. Sentiment: positive", True),
+        ("imdb", "A fine film. **Sentiment:** Positive", True),
+    ],
+)
+def test_a_label_that_a_text_names_as_a_tag(task, text, named):
+    assert bool(label_words(load_task(task)).search(text)) is named
+
+
+@pytest.mark.parametrize(
+    ("answer", "reasons"),
+    [
+        ("1. a word " + "free phone " * 5_000_000, {"too_long"}),
+        ("1. a\n" * 10_000_000, {"more_than_asked", "exact_duplicate", "too_long"}),
+    ],
+    ids=["one text", "many texts"],
+)
+def test_an_answer_of_50_mb_is_rejected_before_its_texts_are_compared(monkeypatch, answer, reasons):
+    compared = []
+
+    def counted(texts, cutoff):
+        compared.append(texts)
+        return close_pairs(texts, cutoff)
+
+    monkeypatch.setattr(filtering, "close_pairs", counted)
+    _, ledger = filtered(answered(answer))
+    assert set(ledger["reason"]) == reasons
+    assert [len(one) <= SMS.texts_per_turn for one in compared] == [True]
+    assert ledger["text"].str.len().max() <= LONGEST_TEXT
+
+
+def test_odd_signs_of_an_answer_go_into_a_file_and_come_back(tmp_path):
+    """Signs that some programs take for the end of a line, and controls: exported, imported, replayed."""
+    answer = "1. one\u2028text\n2. two\x85te\x0bxts\x1c 😀\n3. nul \x00 \x1b[0m\r\n4. '\"\\,{"
+    folder = tmp_path / "exported"
+    turn = next_request(begin_conversation(SMS, "zero_shot", "spam"), load_real(SMS, DEMO), claude())
+    request = Request(turn.conversation, 10, (), "http://localhost/v1", "a model", {})
+    with ResponseLog(tmp_path / "one.sqlite") as one, ResponseLog(tmp_path / "other.sqlite") as other:
+        one.store(request, Answer(answer, "stop", None, "a model"))
+        export_recording(one, folder)
+        assert import_recording(other, [folder]) == (1, 0)
+        assert other.get(request.key) == one.get(request.key)
+    replayed = RecordedLLM(folder).answer(turn.conversation)
+    assert replayed.text == answer
+    texts, _ = filtered(replace(turn, answer=replayed))
+    assert texts["text"].tolist() == ["one text", "two te xts 😀", "nul \x00 \x1b[0m", "'\"\\,{"]
+    tables.write_csv(tmp_path / "texts.csv", texts)
+    assert tables.read_csv(tmp_path, "texts")["text"].tolist()[:2] == texts["text"].tolist()[:2]
 
 
 @given(

@@ -1,10 +1,8 @@
 """The estimate of what a live run will take, against what it then took."""
 
-import json
-
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import synthgap
 from endpoints import LABELS, TASKS, WANTED, Endpoint, profile_of, real_texts, run, settings
 
 from synthgap.core.errors import SynthgapError
@@ -66,8 +64,11 @@ def test_time_follows_from_turns_concurrency_and_pace(endpoint, tmp_path, real):
         return make_plan(profile(endpoint, **changes), real, tmp_path / "log.sqlite").minutes
 
     free, one_by_one = minutes(concurrency=64), minutes(concurrency=1)
-    assert 60 * free == pytest.approx(2 * 0.17, rel=0.5)  # two turns one after another, each of 0.15 s and more
-    assert 60 * one_by_one == pytest.approx(48 * 0.17, rel=0.5)
+    with ResponseLog(tmp_path / "log.sqlite") as log:
+        seconds = np.mean([row["seconds"] for row in log.rows()])
+    assert seconds >= 0.15
+    assert 60 * free == pytest.approx(2 * seconds)  # two turns one after another
+    assert 60 * one_by_one == pytest.approx(48 * seconds)
     assert minutes(requests_per_minute=4.8) == pytest.approx(10, rel=0.1)
     assert minutes(tokens_per_minute=100) > 10
 
@@ -111,34 +112,9 @@ def test_a_recording_has_everything_and_takes_nothing(real):
     assert "nothing is missing" in str(plan)
 
 
-@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
-def test_the_command_tells_the_plan_and_leaves_the_log_alone(endpoint, tmp_path):
-    llm = settings(endpoint, **PRICES).model_dump()
-    sets = ("--set", f"llms.claude={json.dumps(llm)}", "--set", "tasks=[humor]", "--output", str(tmp_path))
-    done = synthgap("plan", "smoke", *sets)
-    assert done.returncode == 0, done.stderr
-    assert f"LLM: a model at {endpoint.url.removesuffix('/v1')}" in done.stdout
-    assert "cost: about" in done.stdout
-    assert endpoint.counts()["requests"] == 1
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix == ".sqlite"] == [
-        "responses.sqlite"
-    ]
-    done = synthgap("run", "smoke", "01", *sets)
-    assert "missing: about" in done.stdout
-    assert endpoint.counts()["requests"] == 8  # the pilot's is one of them
-    with ResponseLog(tmp_path / "smoke" / "responses.sqlite") as log:
-        assert len(log) == 8
-
-
-def test_a_plan_of_what_may_not_be_asked_is_refused(tmp_path):
-    llm = '{"backend": "openai", "model": "m", "base_url": "https://llm.example.org/v1", "key_variable": "NO_KEY_HERE"}'
-    arguments = ("plan", "smoke", "--output", str(tmp_path), "--set", f"llms.claude={llm}")
-    done = synthgap(*arguments)
-    assert (done.returncode, "set the variable NO_KEY_HERE" in done.stderr) == (2, True)
-    done = synthgap(*arguments, NO_KEY_HERE="x")
-    assert (done.returncode, "the LLM's budget is not set" in done.stderr) == (2, True)
-    assert synthgap("plan", "no_such_profile").returncode == 2
-    assert "nothing is missing" in synthgap("plan", "smoke").stdout
+def test_a_plan_of_a_recording_misses_nothing_and_an_unknown_profile_is_refused(command):
+    assert "nothing is missing" in command("plan", "smoke").stdout
+    assert command("plan", "no_such_profile").returncode == 2
 
 
 def test_nobody_answers(tmp_path, real):

@@ -60,3 +60,11 @@ def test_samples_have_as_many_rows_as_the_corpora_have_texts():
     assert [word in out for word in ("one", "two", "three", "four")] == [True, True, False, True]
     assert "nan" not in out.lower()
     assert display.first_words("one two three", 2) == "one two …"
+
+
+def test_of_an_endless_answer_the_beginning_is_shown():
+    asked = Conversation("sms_spam", "zero_shot", "ham", (Message("system", "s"), Message("user", "u")))
+    turn = Turn(asked, Answer("word " * 1_000_000 + "\n1. a text", "stop", None, "m"))
+    shown = display.conversation(load_task("sms_spam"), turn, "Zero-shot", True).data
+    assert len(shown) < 10_000
+    assert "word  …<br>1. a text" in shown

@@ -210,43 +210,37 @@ def test_a_recording_leaves_no_log_and_no_costs(tmp_path, real):
 # -------------------------------------------------------------------------------------------------- from end to end
 
 
+def live(endpoint, **changes) -> tuple[str, ...]:
+    """Options of the command line for one task and a live LLM in place of the profile's."""
+    llm = {"backend": "openai", "model": "a model", "base_url": endpoint.url, "key_variable": "CANARY_KEY", **changes}
+    return ("--set", f"llms.claude={json.dumps(llm)}", "--set", "tasks=[humor]", "--set", "variant=live")
+
+
 @pytest.mark.parametrize("endpoint", ["good"], indirect=True)
-def test_a_live_run_from_the_command_line_leaves_texts_costs_and_no_key(endpoint, tmp_path):
+def test_a_live_run_from_the_command_line_leaves_texts_costs_and_no_key(endpoint, tmp_path, command, monkeypatch):
     canary = "sk-canary-9876543210"
-    llm = {
-        "backend": "openai",
-        "model": "a model",
-        "base_url": endpoint.url,
-        "seed": 0,
-        "max_tokens": 200,
-        "input_price": 1.0,
-        "output_price": 2.0,
-        "budget": 1.0,
-        "key_variable": "CANARY_KEY",
-    }
-    sets = ("--set", f"llms.claude={json.dumps(llm)}", "--set", "tasks=[humor]", "--set", "variant=live")
-    arguments = ("run", "smoke", "01", "02", "03", "--output", str(tmp_path), *sets)
-    done = synthgap(*arguments, CANARY_KEY=canary)
+    monkeypatch.setenv("CANARY_KEY", canary)
+    prices = {"input_price": 1.0, "output_price": 2.0, "budget": 1.0}
+    options = (*live(endpoint, seed=0, max_tokens=200, **prices), "--output", str(tmp_path))
+    planned = command("plan", "smoke", *options)
+    assert f"LLM: a model at {endpoint.url.removesuffix('/v1')}" in planned.stdout
+    assert "cost: about" in planned.stdout
+    assert endpoint.counts()["requests"] == 1
+    assert [path.name for path in tmp_path.rglob("*.sqlite")] == ["responses.sqlite"]
+
+    done = command("run", "smoke", "01", *options)
     assert done.returncode == 0, done.stderr[-2000:]
-    folder = tmp_path / "smoke-live"
-    costs = pd.read_csv(folder / "tables" / "generation_costs.csv")
+    assert "missing: about" in done.stdout
+    assert endpoint.counts()["requests"] == 8  # the pilot's is one of them
+    costs = pd.read_csv(tmp_path / "smoke-live" / "tables" / "generation_costs.csv")
     assert costs["accepted"].tolist() == [20] * 4
     assert costs["cost"].tolist() == pytest.approx([2 * (50 * 1.0 + 100 * 2.0) / 1e6] * 4)
     assert (costs["cost_per_text"] * 20).tolist() == pytest.approx(costs["cost"].tolist())
-    assert (
-        f"a model at {endpoint.url.removesuffix('/v1')}."
-        in (folder / "tables" / "table_1_tfidf_macro_f1.md").read_text()
-    )
-    requests = endpoint.counts()["requests"]
-    assert requests == 8
-    done = synthgap("run", "smoke", "01", "--force", "--output", str(tmp_path), *sets, CANARY_KEY=canary)
-    assert done.returncode == 0
-    assert endpoint.counts()["requests"] == requests
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or canary.encode() not in path.read_bytes(), path.name
     assert canary not in done.stdout + done.stderr
 
-    done = synthgap("responses", "export", "--profile", "smoke", "--output", str(tmp_path), *sets)
+    done = command("responses", "export", "--profile", "smoke", *options)
     assert done.returncode == 0, done.stderr
     (folder,) = (path.parent for path in tmp_path.rglob("recording.yaml"))
     texts = pd.read_parquet(tmp_path / "smoke-live" / "synthetic" / "zero_shot.parquet")
@@ -254,38 +248,43 @@ def test_a_live_run_from_the_command_line_leaves_texts_costs_and_no_key(endpoint
     answer = RecordedLLM(folder).answer(asked)
     assert answer.parsed.texts == texts.loc[texts["label"] == "humorous", "text"].head(10).tolist()
     files = [str(path) for path in folder.rglob("*.jsonl")]
-    done = synthgap("responses", "import", *files, "--profile", "smoke", "--output", str(tmp_path / "other"), *sets)
+    done = command("responses", "import", *files, "--profile", "smoke", *options[:-1], str(tmp_path / "other"))
     assert "8 new answers, 0 already known" in done.stdout
 
 
-def test_a_live_run_that_may_cost_money_needs_a_budget_and_a_key(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", ["good"], indirect=True)
+def test_what_a_live_llm_wrote_is_trained_on_and_named_and_run_by_force_it_is_not_asked_again(endpoint, tmp_path):
+    options = (*live(endpoint, seed=0), "--output", str(tmp_path))
+    done = synthgap("run", "smoke", "01", "02", "03", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    shown = (tmp_path / "smoke-live" / "tables" / "table_1_tfidf_macro_f1.md").read_text()
+    assert f"a model at {endpoint.url.removesuffix('/v1')}" in shown
+    requests = endpoint.counts()["requests"]
+    assert synthgap("run", "smoke", "01", "--force", *options).returncode == 0
+    assert endpoint.counts()["requests"] == requests == 8
+
+
+@pytest.mark.parametrize(("step", "left"), [("run", []), ("plan", ["smoke"])])
+def test_what_may_cost_money_needs_a_budget_and_a_key(step, left, tmp_path, command, monkeypatch):
     llm = '{"backend": "openai", "model": "m", "base_url": "https://llm.example.org/v1", "key_variable": "NO_KEY_HERE"}'
-    arguments = ("run", "smoke", "--output", str(tmp_path), "--set", f"llms.claude={llm}")
-    done = synthgap(*arguments)
+    arguments = (step, "smoke", "--output", str(tmp_path), "--set", f"llms.claude={llm}")
+    done = command(*arguments)
     assert done.returncode == 2
     assert "set the variable NO_KEY_HERE" in done.stderr
-    done = synthgap(*arguments, NO_KEY_HERE="x")
+    monkeypatch.setenv("NO_KEY_HERE", "x")
+    done = command(*arguments)
     assert done.returncode == 2
     assert "may cost money, and the LLM's budget is not set" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == left  # a plan has opened the log
 
 
 @pytest.mark.parametrize("endpoint", ["forbidden_later"], indirect=True)
-def test_a_failed_generation_is_one_sentence_per_label_and_can_go_on(endpoint, tmp_path):
-    llm = json.dumps({"backend": "openai", "model": "m", "base_url": endpoint.url, "key_variable": "CANARY_KEY"})
-    arguments = (
-        "run",
-        "smoke",
-        "01",
-        "--output",
-        str(tmp_path),
-        "--set",
-        f"llms.claude={llm}",
-        "--set",
-        "tasks=[ag_news]",
-    )
+def test_a_failed_generation_is_one_sentence_per_label_and_can_go_on(endpoint, tmp_path, command, monkeypatch):
     canary = "sk-canary-5555555555"
-    done = synthgap(*arguments, CANARY_KEY=canary)
+    monkeypatch.setenv("CANARY_KEY", canary)
+    options = (*live(endpoint), "--set", "tasks=[ag_news]", "--output", str(tmp_path))
+    done = command("run", "smoke", "01", *options)
     assert done.returncode == 1
     assert "labels are short of texts" in done.stderr
     assert "the endpoint answered 403" in done.stderr

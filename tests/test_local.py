@@ -15,11 +15,12 @@ from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
 from synthgap.generation.live_generation import generate_live, refuse_failures
 from synthgap.llm.backends import connect
+from synthgap.llm.base import Conversation, Message
 from synthgap.llm.response_log import ResponseLog
 from synthgap.llm.transformers import LocalLLM, drawing
 from synthgap.tasks import load_profile, load_task
 
-WANTED = GenerationSettings(texts_per_label=30, conversations=3)
+WANTED = GenerationSettings(texts_per_label=16, conversations=2)  # in two rounds
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +45,27 @@ def run(model, log_file, real, wanted=WANTED, corpora=SETTINGS, **changes):
 
 
 def test_texts_do_not_depend_on_the_batch_nor_on_a_stop_in_between(model, real, tmp_path):
-    alone, shortfalls, _, rows = run(model, tmp_path / "alone", real, batch_size=1)
+    def texts(log: str, wanted=WANTED, **changes):
+        made, shortfalls, llm, rows = run(model, tmp_path / log, real, wanted, ("few_shot",), **changes)
+        return as_table(made), shortfalls, llm.asked, len(rows)
+
+    alone, shortfalls, _, needed = texts("alone", batch_size=1)
     assert shortfalls == []
-    for setting in SETTINGS:
-        assert (alone["humor", setting].texts["label"].value_counts() >= 30).all()
-    together, _, llm, _ = run(model, tmp_path / "together", real, batch_size=8)
-    assert as_table(together) == as_table(alone)
-    assert llm.asked == len(rows)
-    run(model, tmp_path / "stopped", real, WANTED.model_copy(update={"turns": 1}))
-    resumed, _, llm, _ = run(model, tmp_path / "stopped", real, batch_size=5)
-    assert as_table(resumed) == as_table(alone)
-    assert llm.asked < len(rows)
+    labels = [row["label"] for row in alone["humor", "few_shot"]]
+    assert min(map(labels.count, ("humorous", "not_humorous"))) >= WANTED.texts_per_label
+    together, _, asked, _ = texts("together", batch_size=8)
+    assert (together, asked) == (alone, needed)
+    texts("stopped", WANTED.model_copy(update={"turns": 1}))
+    resumed, _, asked, _ = texts("stopped", batch_size=5)
+    assert resumed == alone
+    assert asked < needed
 
 
 def test_other_seeds_and_conversations_give_other_texts(model, real, tmp_path):
-    first, _, _, rows = run(model, tmp_path / "log", real)
-    assert len({row["response"] for row in rows if row["turn"] == 0}) == 12
-    other, _, _, _ = run(model, tmp_path / "log", real, seed=100)
+    wanted = WANTED.model_copy(update={"turns": 1})
+    first, _, _, rows = run(model, tmp_path / "log", real, wanted)
+    assert len({row["response"] for row in rows}) == len(rows) == 2 * 2 * 2
+    other, _, _, _ = run(model, tmp_path / "log", real, wanted, seed=100)
     assert as_table(other) != as_table(first)
 
 
@@ -117,9 +122,10 @@ def test_too_little_memory_halves_the_batch(model, real, tmp_path, monkeypatch):
         return write(self, requests)
 
     monkeypatch.setattr(LocalLLM, "_write", scarce)
-    made, shortfalls, _, _ = run(model, tmp_path / "log", real, batch_size=8)
+    wanted = WANTED.model_copy(update={"conversations": 4})
+    made, shortfalls, _, _ = run(model, tmp_path / "log", real, wanted, ("few_shot",), batch_size=8)
     assert shortfalls == []
-    assert (made["humor", "few_shot"].texts["label"].value_counts() >= 30).all()
+    assert (made["humor", "few_shot"].texts["label"].value_counts() >= 16).all()
     assert sizes[:3] == [8, 4, 2]
     assert max(sizes[2:]) == 2
 
@@ -143,6 +149,16 @@ def test_what_cannot_hold_a_conversation_is_refused_before_it_is_asked(model, tm
     with pytest.raises(SynthgapError, match="has no chat template"):
         connect(settings(bare)).check()
     connect(settings(model)).check()
+
+
+def test_a_template_without_the_role_of_the_system_gets_its_prompt_in_the_first_request(tmp_path):
+    model = small_llm.build(tmp_path / "small")
+    template = model / "chat_template.jinja"
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    template.write_text(refusal + template.read_text())
+    llm = LocalLLM(settings(model))
+    asked = Conversation("humor", "zero_shot", "humorous", (Message("system", "badal"), Message("user", "kefen")))
+    assert llm._loaded[1].decode(llm._prompt(asked)) == "<user>badal\n\nkefen<end><assistant>"
 
 
 @pytest.mark.slow

@@ -63,14 +63,14 @@ def test_several_texts_on_one_line_are_split(texts):
 @given(st.text(max_size=400))
 def test_nothing_is_invented_and_no_letter_is_lost(answer):
     found = parse(answer)
-    words = re.findall(r"[^\W\d_]+", answer)
-    pieces = " ".join([*found.texts, *found.leftovers])
+    words = re.findall(r"[^\W\d_①-⑳]+", answer)  # but for marks
+    pieces = " ".join([*found.texts, *found.leftovers, *found.reasoning])
     for text in found.texts:
-        for word in re.findall(r"[^\W\d_]+", text):
+        for word in re.findall(r"[^\W\d_①-⑳]+", text):
             assert any(word in one for one in words) or answer.lstrip("\ufeff").lstrip()[:1] in "[{"
     if answer.lstrip("\ufeff").lstrip()[:1] not in "[{" and "```" not in answer and "~~~" not in answer:
         lost = [word for word in words if word not in pieces]
-        marks = re.findall(r"(?m)^\W*([A-Za-z]{1,10})\s+[(#\[]?\d{1,4}[.):\]]", answer)
+        marks = re.findall(r"(?m)^\W*([^\W\d_]{1,15})\W*\d{1,4}\W", answer)
         assert set(lost) <= set(marks)
 
 
@@ -80,8 +80,9 @@ def test_nothing_is_invented_and_no_letter_is_lost(answer):
         ("1. one\n2. two", ["one", "two"], []),
         ("Sure, here they are:\n\n1. one", ["one"], ["Sure, here they are:"]),
         ("1. one\n   wrapped on\n2. two", ["one wrapped on", "two"], []),
-        ("1. one\nnot indented\n2. two", ["one", "two"], ["not indented"]),
-        ("1. one\n\n   far below", ["one"], ["far below"]),
+        ("1. one\nnot indented\n2. two", ["one not indented", "two"], []),
+        ("1. one\n2. two\nnot indented", ["one", "two"], ["not indented"]),
+        ("1. one\n\n   far below", ["one far below"], []),
         ("1. one\n   - a note", ["one"], ["- a note"]),
         ("1.\n2. two", ["", "two"], []),
         ("  10)  ten  ", ["ten"], []),
@@ -115,6 +116,7 @@ def test_known_answers(answer, texts, leftovers):
     [
         ("I'm sorry, but I can't help with that.", True),
         ("I cannot write spam messages.", True),
+        ("I'm not able to do so.", True),
         ("As an AI language model, I must decline.", True),
         ("I can’t assist with this request.", True),
         ("1. I'm sorry I missed your call", False),

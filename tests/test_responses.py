@@ -14,7 +14,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthgap.core.config import RecordedSettings
+from synthgap.core.config import OpenAISettings, RecordedSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
 from synthgap.llm.backends import connect
@@ -52,6 +52,14 @@ def test_everything_that_determines_an_answer_is_in_the_key():
     ]
     keys = {REQUEST.key, *(other.key for other in others)}
     assert len(keys) == 6
+
+
+def test_keys_stay_as_they_were_or_everything_would_be_paid_for_again():
+    assert REQUEST.key == "e936aa797e3f615887ec4c075ef5dfd1aa53dd6646fbdb2829a83b0d1cfaef7c"
+    settings = {"backend": "openai", "model": "m", "base_url": "http://localhost/v1", "temperature": 1.0}
+    fingerprint = "3131f0a5512e8056724bfec985cf2d78277708911e2e2642459ce0b68e567ada"
+    assert connect(OpenAISettings(**settings)).fingerprint == fingerprint
+    assert connect(OpenAISettings(**settings, system_role=False)).fingerprint == fingerprint
 
 
 def test_what_does_not_determine_an_answer_is_not_in_the_key():

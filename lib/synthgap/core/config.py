@@ -85,6 +85,10 @@ class OpenAISettings(Settings):
     length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     context_window: int | None = Field(None, ge=1, description="tokens of prompt and answer together; null: unknown")
     structured: bool = Field(False, description="ask for JSON by a schema, where the endpoint supports it")
+    system_role: bool | None = Field(
+        None,
+        description="null: the system prompt begins the first request where the endpoint refuses it; false: always",
+    )
     seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
     timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
     attempts: int = Field(6, ge=1, description="how often one request is tried")
@@ -204,6 +208,9 @@ class Comparison(Settings):
 class GenerationSettings(Settings):
     texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
     near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
+    reject_label_words: bool = Field(
+        False, description='whether texts that name their label (#irony, "(spam)") are rejected; counted they are'
+    )
     conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
     turns: int = Field(60, ge=1, description="most turns of a label's conversations; live LLMs only")
     pool_share: float | None = Field(

@@ -21,7 +21,7 @@ from synthgap.core.files import digest, parquet_about, write_parquet
 from synthgap.data.imported import read_imported
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import Turn, run_conversation, texts_wanted
-from synthgap.generation.filtering import LEDGER_COLUMNS, are_real, filter_answers
+from synthgap.generation.filtering import LEDGER_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import Task, load_task
@@ -66,7 +66,7 @@ def from_answers(
 ) -> CorpusTexts:
     """The texts in the answers of all turns of a task, with their ledger and provenance."""
     task, few_shot = data.task, setting == "few_shot"
-    texts, ledger = filter_answers(task, corpus, turns, settings.near_duplicate)
+    texts, ledger = filter_answers(task, corpus, turns, settings.near_duplicate, settings.reject_label_words)
     about = {
         "setting": setting,
         "llm_fingerprint": llm.fingerprint,
@@ -76,7 +76,7 @@ def from_answers(
         "real_data": data.fingerprint if few_shot else None,
         "examples": "none" if not few_shot else "drawn here" if any(turn.drawn for turn in turns) else "as recorded",
         "asked": len(turns) * task.texts_per_turn,
-        "received": len(texts) + len(ledger),
+        "received": len(texts) + int((ledger["reason"] != "reasoning").sum()),
         "rejected": dict(sorted(Counter(ledger["reason"]).items())),
     }
     return CorpusTexts(texts, ledger, turns, _provenance(task, corpus, llm.model, texts, turns) | about)
@@ -95,8 +95,11 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
 
 
 def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
-    """What is stored about every corpus; `example_ids` are those of the real texts shown for each label."""
-    examples: dict[str, set[str]] = {label: set() for label in task.labels}
+    """What is stored about every corpus.
+
+    `example_ids` are those of the real texts shown for each label, `label_words` how many accepted texts name a label.
+    """
+    named, examples = label_words(task), {label: set[str]() for label in task.labels}
     for turn in turns:
         examples[turn.conversation.label] |= set(turn.examples)
     return {
@@ -104,6 +107,7 @@ def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, t
         **{"setting": None, "real_data": None, "examples": "none", "asked": None},
         "example_ids": {label: sorted(ids) for label, ids in examples.items()},
         "accepted": len(texts),
+        "label_words": sum(bool(named.search(text)) for text in texts["text"]),
         "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
     }
 

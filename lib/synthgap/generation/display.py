@@ -16,7 +16,7 @@ from synthgap.tables import BOX
 from synthgap.tasks import Task
 
 QUIET = "opacity:0.7;font-size:90%"
-WORDS_SHOWN = 60
+WORDS_SHOWN, LETTERS_SHOWN = 60, 5000
 
 
 def task_cards(tasks: Sequence[Task]) -> HTML:
@@ -52,15 +52,16 @@ def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool, ans
     if turn.examples and not show_real_texts:
         hidden = [shown_text(key, text, allowed=False) for key, text in turn.examples.items()]
         request = task.request(asked.label, asked.turn, hidden)
-    answer = turn.answer.text.split("\n")
+    lines = turn.answer.text.split("\n")
+    answer = [line[:LETTERS_SHOWN] + " …" * (len(line) > LETTERS_SHOWN) for line in lines[:answer_lines]]
     if not show_real_texts:
         copied = are_real(answer, turn.examples.values())
         answer = np.where(copied, "[repeats an example, not shown]", answer).tolist()
-    more = f"\n… {len(answer) - answer_lines} more lines" if len(answer) > answer_lines else ""
+    more = f"\n… {len(lines) - answer_lines} more lines" if len(lines) > answer_lines else ""
     parts = [
         ("system", asked.messages[0].content),
         (f"user, turn {asked.turn + 1}", request),
-        (f"assistant ({turn.answer.model})", "\n".join(answer[:answer_lines]) + more),
+        (f"assistant ({turn.answer.model})", "\n".join(answer) + more),
     ]
     rows = "".join(
         f"<div style='{BOX}'><b>{html.escape(role)}</b><br>{html.escape(text)}</div>".replace("\n", "<br>")

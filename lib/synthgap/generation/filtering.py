@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ import pandas as pd
 
 from synthgap.data.duplicates import close_pairs, closest, normalised
 from synthgap.generation.conversations import Turn
+from synthgap.llm.refusals import is_refusal
 from synthgap.tasks import Task
 
+LONGEST_TEXT = 20_000  # letters; no task has longer ones
+
 REASONS = {
-    "refused": "the LLM declined to answer",
+    "refused": "the LLM declined to answer, or to write this text",
     "not_numbered": "a line outside the list that was asked for",
     "empty": "a number without a text",
     "more_than_asked": "more texts than the turn asked for",
@@ -22,6 +26,11 @@ REASONS = {
     "copy_of_example": "copies a few-shot example that was shown",
     "exact_duplicate": "repeats an earlier text, but for case and punctuation",
     "near_duplicate": "nearly repeats an earlier text",
+}
+RARE_REASONS = {  # in the tables where they occur
+    "reasoning": "what the LLM thought before it answered; no text, and not counted as received",
+    "too_long": f"more than {LONGEST_TEXT:,} letters, of which the ledger keeps the beginning",
+    "label_word": 'names a label as a tag does ("#irony", "(spam)"), and generation.reject_label_words is set',
 }
 TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
 LEDGER_COLUMNS = ["task", "corpus", "label", "turn", "position", "reason", "text", "matches", "similarity"]
@@ -39,7 +48,7 @@ class Rejection:
 
 
 def filter_answers(
-    task: Task, corpus: str, turns: Sequence[Turn], near_duplicate: float
+    task: Task, corpus: str, turns: Sequence[Turn], near_duplicate: float, reject_label_words: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The accepted texts and the ledger of the others; together they are everything that was received.
 
@@ -48,25 +57,34 @@ def filter_answers(
 
     Args:
         near_duplicate: similarity in percent from which two texts are one.
+        reject_label_words: whether texts are rejected that name a label; see `label_words`.
     """
+    labels = label_words(task) if reject_label_words else None
     accepted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     examples: dict[str, dict[str, str]] = {label: {} for label in task.labels}
-    plain_texts = [normalised(text) for turn in turns for text in turn.answer.parsed.texts]
+    faults = [_faults(turn, task.texts_per_turn, labels) for turn in turns]
+    plain_texts = [
+        normalised(text)
+        for turn, of_turn in zip(turns, faults, strict=True)
+        for text, fault in zip(turn.answer.parsed.texts, of_turn, strict=True)
+        if not fault
+    ]
     places = enumerate(close_pairs(plain_texts, near_duplicate))
     kept: dict[int, str] = {}  # {place: id}
-    for turn in turns:
+    for turn, of_turn in zip(turns, faults, strict=True):
         label = turn.conversation.label
         examples[label] |= {key: normalised(text) for key, text in turn.examples.items()}
         origin = {"task": task.name, "corpus": corpus, "label": label, "turn": turn.conversation.turn}
         for piece, reason in _outside_the_list(turn):
-            rejected.append({**origin, "position": -1, "text": piece, **vars(Rejection(reason))})
-        for position, text in enumerate(turn.answer.parsed.texts):
-            place, near = next(places)
-            plain, earlier = plain_texts[place], {kept[one]: plain_texts[one] for one in near if one in kept}
-            rejection = _unusable(turn, position, plain, task.texts_per_turn)
-            rejection = rejection or _repeat(plain, examples[label], earlier, near_duplicate)
-            entry = {**origin, "position": position, "text": text}
+            rejected.append({**origin, "position": -1, "text": piece[:LONGEST_TEXT], **vars(Rejection(reason))})
+        for position, (text, fault) in enumerate(zip(turn.answer.parsed.texts, of_turn, strict=True)):
+            entry = {**origin, "position": position, "text": text[:LONGEST_TEXT]}
+            rejection = Rejection(fault) if fault else None
+            if not rejection:
+                place, near = next(places)
+                earlier = {kept[one]: plain_texts[one] for one in near if one in kept}
+                rejection = _repeat(plain_texts[place], examples[label], earlier, near_duplicate)
             if rejection:
                 rejected.append({**entry, **vars(rejection)})
             else:
@@ -77,21 +95,56 @@ def filter_answers(
 
 
 def _outside_the_list(turn: Turn) -> Iterator[tuple[str, str]]:
-    """The pieces of an answer that are no texts, with the reason; the last one of a torn list is half a text."""
+    """The pieces of an answer that are no texts, with the reason; the last one of a torn list is half a text.
+
+    How the LLM thinks is one block for each time that it does.
+    """
     parsed = turn.answer.parsed
+    yield from ((block, "reasoning") for block in parsed.reasoning)
     for piece in parsed.leftovers:
-        torn = parsed.torn and piece is parsed.leftovers[-1]
-        yield piece, "truncated" if torn else "refused" if parsed.refused else "not_numbered"
+        if parsed.torn and piece is parsed.leftovers[-1]:
+            yield piece, "truncated"
+        elif parsed.refused or is_refusal(piece):
+            yield piece, "refused"
+        else:
+            yield piece, "too_long" if len(piece) > LONGEST_TEXT else "not_numbered"
 
 
-def _unusable(turn: Turn, position: int, plain: str, asked: int) -> Rejection | None:
-    """What is wrong with a text by itself: nothing in it, cut off with its answer, or beyond what was asked for."""
+def _faults(turn: Turn, asked: int, labels: re.Pattern[str] | None) -> list[str]:
+    """For each text of an answer the reason to reject it by itself; "" where there is none."""
     parsed = turn.answer.parsed
-    if not plain:
-        return Rejection("empty")
-    if turn.answer.finish_reason == "length" and not parsed.torn and position == len(parsed.texts) - 1:
-        return Rejection("truncated")
-    return Rejection("more_than_asked") if position >= asked else None
+    last = len(parsed.texts) - 1
+    cut_off = turn.answer.finish_reason == "length" and not parsed.torn
+
+    def fault(position: int, text: str) -> str:
+        if not text:
+            return "empty"
+        if len(text) > LONGEST_TEXT:
+            return "too_long"
+        if cut_off and position == last:
+            return "truncated"
+        if position >= asked:
+            return "more_than_asked"
+        if is_refusal(text):
+            return "refused"
+        return "label_word" if labels and labels.search(text) else ""
+
+    return [fault(position, text) for position, text in enumerate(parsed.texts)]
+
+
+def label_words(task: Task) -> re.Pattern[str]:
+    """Finds a label that a text names as a tag does: "#irony", "label: spam", or "(spam)" and "spam:" at its ends.
+
+    A label goes by its name, and by the phrase that stands for it in the prompts where that has at most three words.
+    """
+    phrases = [re.split("[:,]", phrase)[0] for phrase in task.labels.values()]
+    words = [re.findall(r"[^\W_]+", name) for name in (*task.labels, *phrases) if re.search(r"[^\W\d_]", name)]
+    short = sorted({r"[\W_]?".join(one) for one in words if len(one) <= 3}, key=len, reverse=True)
+    name = rf"(?:{'|'.join(short) or '(?!)'})(?!\w)"
+    tag = rf"[(\[<{{]\W?{name}\W?[)\]>}}]"
+    kind = r"\b(?:label|class|category|sentiment|emotion|topic|tag|type) ?[:=]"
+    begins, ends = rf"^\W{{0,3}}(?:{tag}|{name}\W{{0,3}}:)", rf"(?:{tag}|[-–—|]\W?{name})\W{{0,3}}$"
+    return re.compile(rf"#{name}|{kind}\W{{0,3}}{name}|{begins}|{ends}", re.IGNORECASE)
 
 
 def _repeat(plain: str, examples: Mapping[str, str], earlier: Mapping[str, str], cutoff: float) -> Rejection | None:
@@ -131,7 +184,7 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 
 
 def rejects_table(provenances: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Columns task, corpus, reason, texts: how many texts were rejected for every reason, 0 included."""
+    """Columns task, corpus, reason, texts: how many texts were rejected for every reason, the usual ones 0 included."""
     rows = [
         (about["task"], about["corpus"], reason, about["rejected"].get(reason, 0))
         for about in provenances

@@ -23,7 +23,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import begin_conversation, next_request, texts_wanted, with_prompt
 from synthgap.generation.corpora import CorpusTexts, corpora_of_task
-from synthgap.generation.live_generation import Job, open_llms, run_in_own_loop, run_job
+from synthgap.generation.live_generation import Job, open_llms, run_in_own_loop, run_job, without_texts
 from synthgap.llm import model_of
 from synthgap.llm.base import Conversation
 from synthgap.llm.budget import Money
@@ -128,6 +128,8 @@ async def _estimate(jobs: Sequence[Job], settings: GenerationSettings, llm: Logg
     finally:
         await llm.close()
     known = _known_answers(made)
+    if no_texts := without_texts([turn for one in made for turn in one.turns]):
+        problems.append(no_texts)
     if known["prompt_tokens"].isna().any():
         problems.append("the endpoint counts no tokens, so neither tokens nor cost can be estimated")
     rows = []

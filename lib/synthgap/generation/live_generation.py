@@ -36,9 +36,9 @@ from synthgap.generation.corpora import (
 from synthgap.llm.backends import connect
 from synthgap.llm.base import Conversation, Usage
 from synthgap.llm.budget import BudgetReached, Money
-from synthgap.llm.logged import LoggedLLM, RequestFailed
+from synthgap.llm.logged import SHOWN, LoggedLLM, RequestFailed
 from synthgap.llm.recorded import RecordedLLM
-from synthgap.llm.response_log import ResponseLog
+from synthgap.llm.response_log import LogUnwritable, ResponseLog
 from synthgap.tables import writer_of
 
 Result = TypeVar("Result")
@@ -165,13 +165,17 @@ async def run_job(job: Job, settings: GenerationSettings, bar: tqdm[Any]) -> tup
 
     The result depends on the answers alone, not on the order in which they came: conversations take their turns in
     rounds, and texts are filtered in the order of label, turn and conversation. A conversation that would overflow the
-    context window ends, and a fresh one takes its place.
+    context window ends, and a fresh one takes its place. Where the first answers hold no text, no more are asked for.
 
     Args:
         bar: over the texts of all jobs.
     """
     job = replace(job, data=with_prompt(job.data, settings, job.llm.answer_format))
     labels = [LabelConversations(job, label, settings) for label in job.data.task.labels]
+    await asyncio.gather(*(one.take_round(bar) for one in labels))
+    if no_texts := without_texts([turn for one in labels for turn in one.turns]):
+        for one in labels:
+            one.open, one.reasons = [], [*one.reasons, f"{no_texts}; nothing more was asked"]
     while True:
         await asyncio.gather(*(one.reach_goal(bar) for one in labels))
         turns = [turn for one in labels for turn in one.turns]
@@ -184,6 +188,13 @@ async def run_job(job: Job, settings: GenerationSettings, bar: tqdm[Any]) -> tup
             return made, [one.shortfall(accepted[one.label]) for one in short]
         for one in short:
             one.goal = len(one.different) + one.wanted - accepted[one.label]
+
+
+def without_texts(turns: Sequence[Turn]) -> str:
+    """What answers look like that hold no text at all; "" where one does, or where there are none."""
+    if not turns or any(text for turn in turns for text in turn.answer.parsed.texts):
+        return ""
+    return f"none of the first {len(turns)} answers holds a text; one begins with {turns[0].answer.text[:SHOWN]!r}"
 
 
 @dataclass
@@ -221,12 +232,16 @@ class LabelConversations:
     async def reach_goal(self, bar: tqdm[Any]) -> None:
         """Take rounds of turns until there are as many different texts, or no conversation goes on."""
         while self.goes_on and len(self.different) < self.goal:
-            self.rounds += 1
-            answered = await asyncio.gather(*(self.take_turn(*one, bar) for one in self.open))
-            turns = [turn for turn in answered if turn is not None]
-            self.turns += turns
-            turns.sort(key=lambda turn: turn.conversation.number)
-            self.open = [(turn.history, turn.answer.usage) for turn in turns]
+            await self.take_round(bar)
+
+    async def take_round(self, bar: tqdm[Any]) -> None:
+        """One turn of every conversation."""
+        self.rounds += 1
+        answered = await asyncio.gather(*(self.take_turn(*one, bar) for one in self.open))
+        turns = [turn for turn in answered if turn is not None]
+        self.turns += turns
+        turns.sort(key=lambda turn: turn.conversation.number)
+        self.open = [(turn.history, turn.answer.usage) for turn in turns]
 
     async def take_turn(self, history: Conversation, used: Usage | None, bar: tqdm[Any]) -> Turn | None:
         """The next turn of a conversation, or, where it would overflow the context window, the first of a fresh one.
@@ -242,7 +257,7 @@ class LabelConversations:
             if not history.turn and not llm.fits(request.conversation, None):
                 raise RequestFailed(f"the request does not fit the context window of {llm.context_window} tokens")
             answer = await llm.ask(llm.request(request.conversation, texts, tuple(request.examples)))
-        except (RequestFailed, BudgetReached) as error:
+        except (RequestFailed, BudgetReached, LogUnwritable) as error:
             self.reasons.append(f"turn {history.turn + 1}: {error}")
             return None
         before = min(len(self.different), self.wanted)

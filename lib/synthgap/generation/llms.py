@@ -95,7 +95,7 @@ def _by_turn(one: CorpusTexts) -> pd.DataFrame:
         return pd.DataFrame({"received": float("nan"), "accepted": 1.0, "words": words})
     keys = ["label", "turn"]
     accepted = one.texts[keys].assign(received=1.0, accepted=1.0, words=words)
-    rejected = one.ledger[keys].assign(received=1.0, accepted=0.0, words=0.0)
+    rejected = one.ledger.loc[one.ledger["reason"] != "reasoning", keys].assign(received=1.0, accepted=0.0, words=0.0)
     return pd.concat([part for part in (accepted, rejected) if len(part)] or [accepted]).groupby(keys).sum()
 
 

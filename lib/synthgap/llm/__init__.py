@@ -2,9 +2,10 @@
 
 base.py says what is asked and answered, and what every LLM can do; recorded.py replays recordings and makes them;
 logged.py is what LLMs that have to be asked share, openai.py and transformers.py are the two kinds of them.
-response_log.py keeps every answer, keys.py keeps keys out of what is said and stored, budget.py and rate_limits.py hold
-requests back, parsing.py turns an answer into texts. A new kind of LLM is a module beside openai.py, its settings in
-core/config.py, and a line in backends.py.
+response_log.py keeps every answer, bounded.py and completions.py read what endpoints send, keys.py keeps keys out of
+what is said and stored, budget.py and rate_limits.py hold requests back. parsing.py turns an answer into texts, after
+wrapping.py has taken reasoning and template tokens off, and refusals.py knows an LLM that declines. A new kind of LLM
+is a module beside openai.py, its settings in core/config.py, and a line in backends.py.
 The room may import data, tasks and core; how conversations go on is generation/'s.
 """
 

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tqdm import tqdm
 
 from synthgap.core.config import LocalSettings, OpenAISettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest
 from synthgap.llm.base import LLM, Answer, Conversation, Usage
 from synthgap.llm.budget import Money
-from synthgap.llm.response_log import LATE, Request, ResponseLog
+from synthgap.llm.response_log import LATE, LogUnwritable, Request, ResponseLog, UnderWay
 
 UNUSABLE = 3  # refused, truncated or empty answers to one request before its conversation ends
 LONGEST_WAIT = 60.0  # seconds between two tries
+PATIENCE = 600.0  # seconds for which answers are held that the log has no room for
+SHOWN = 80  # characters of an answer, in a message
+POLL = 0.2  # seconds between two looks at what another process does
+Written = TypeVar("Written")
 BACKOFF = wait_random_exponential(multiplier=1, max=LONGEST_WAIT)
 
 
@@ -57,6 +63,7 @@ class LoggedLLM(LLM):
     def __init__(self, settings: OpenAISettings | LocalSettings, response_log: ResponseLog | None = None) -> None:
         self.settings = settings
         self.response_log = response_log
+        self._told = False  # that answers are held
         self._under_way = WeakValueDictionary[str, asyncio.Lock]()  # by a request's key
 
     @property
@@ -83,13 +90,14 @@ class LoggedLLM(LLM):
         """At most so many tokens has the next request, given how many the one before it and its answer had."""
 
     @abc.abstractmethod
-    async def _ask_once(self, request: Request) -> tuple[Answer, int | None]:
-        """An answer, usable or not, and the number of the request's note in the log, where it has one.
+    async def _ask_once(self, request: Request) -> tuple[Answer, str]:
+        """An answer that is in the log now, and its fault.
 
         Raises:
             NoAnswer: another try may have one.
             RequestFailed: another try would end the same way.
             BudgetReached: it could cross the budget.
+            UnderWay: another process asks for the same.
         """
 
     @abc.abstractmethod
@@ -117,6 +125,7 @@ class LoggedLLM(LLM):
         Raises:
             RequestFailed: no usable answer in `attempts` tries, or the model refuses the request itself.
             BudgetReached: the next try could cross the budget.
+            LogUnwritable: there is no room for the answer.
         """
         faults: list[str] = []
         retrying = AsyncRetrying(
@@ -133,16 +142,37 @@ class LoggedLLM(LLM):
 
     async def _try(self, request: Request, faults: list[str]) -> Answer:
         """The answer in the log, or a new one; `faults` are those of the unusable ones so far."""
-        if (known := self.log.get(request.key)) is not None:
+        known = self.log.get(request.key)
+        while known is None and not self.offline and self.log.under_way(request.key):  # another process asks for it
+            await asyncio.sleep(POLL)
+            known = self.log.get(request.key)
+        if known is not None:
             return known
         if self.offline:
             raise RequestFailed("not asked yet")
         self.check()
-        answer, note = await self._ask_once(request)
-        fault = self.log.store(request, answer, note)
+        try:
+            answer, fault = await self._ask_once(request)
+        except UnderWay:
+            return await self._try(request, faults)
         if fault == LATE:
             return self.log.get(request.key) or answer
         if fault:
             faults.append(fault)
-            raise UnusableAnswer(f"{len(faults)} answers were not usable, the last one {fault}")
+            shown = f": {answer.text[:SHOWN]!r}" if answer.text else ""
+            raise UnusableAnswer(f"{len(faults)} answers were not usable, the last one {fault}{shown}")
         return answer
+
+    async def _held(self, write: Callable[..., Written], *arguments: Any) -> Written:
+        """What writing to the log gives; an answer that it has no room for is held until there is."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return write(*arguments)
+            except LogUnwritable as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not self._told:
+                    self._told = True
+                    tqdm.write(f"an answer is held and nothing more is asked: {error}")
+                await asyncio.sleep(1)

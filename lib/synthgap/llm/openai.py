@@ -10,30 +10,51 @@ import contextlib
 import functools
 import json
 import os
+import re
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import httpx2
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
 from synthgap.core.config import OpenAISettings, shown_endpoint
 from synthgap.core.errors import SynthgapError
 from synthgap.llm.base import Answer, Conversation, Message, Usage
+from synthgap.llm.bounded import bound
 from synthgap.llm.budget import BudgetReached, Money
-from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, hide_keys, on_this_machine
+from synthgap.llm.completions import what_it_says
+from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, SHORTEST, hide_keys, on_this_machine
 from synthgap.llm.logged import LONGEST_WAIT, LoggedLLM, NoAnswer, RequestFailed
 from synthgap.llm.rate_limits import RateLimits
-from synthgap.llm.response_log import Request, ResponseLog
+from synthgap.llm.response_log import LogUnwritable, Request, ResponseLog
 
 RETRIED_STATUS = {408, 409, 425, 429}
 OVERLOADED_STATUS = {429, 503}
-FAILURES = (OpenAIError, OSError, ValueError, TypeError, AttributeError, LookupError)  # half an answer raises the last
+NOT_BILLED = {*range(400, 500)} - {408, 499}  # a time that ran out may have been worked and billed
+SHOWN = 200  # characters of what an endpoint says, in a message
+TO_STORE = 60.0  # seconds beyond the timeout for which other processes wait for an answer
+NO_SYSTEM_ROLE = re.compile(  # as templates of chats and gateways put it
+    r"system.{0,40}(?:not|n't|un) ?(?:support|allow|enabled)|(?:not|n't|un) ?(?:support|allow).{0,40}system|"
+    r"roles must alternate|only user and assistant roles|developer instruction is not enabled",
+    re.IGNORECASE,
+)
 JSON_FORMAT = 'Answer with a JSON object {{"texts": [...]}} that holds {n} strings, one text each, and nothing else.'
 TEXTS = {"type": "array", "items": {"type": "string"}}
 SCHEMA = {"type": "object", "properties": {"texts": TEXTS}, "required": ["texts"], "additionalProperties": False}
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "texts", "strict": True, "schema": SCHEMA}}
+
+
+class Reply(NamedTuple):
+    """A response as it came, without the key; its fault says what kept it from being whole."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    fault: str
+    seconds: float
 
 
 class EndpointLLM(LoggedLLM):
@@ -49,6 +70,8 @@ class EndpointLLM(LoggedLLM):
         self.answer_format = JSON_FORMAT if settings.structured else None
         self._limits = RateLimits(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
         self._budget_reached: BudgetReached | None = None
+        self._system_role = self.settings.system_role is not False
+        self._beyond_worst = Usage(0, 0)  # tokens that the endpoint counted beyond the worst case of a request
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -70,78 +93,108 @@ class EndpointLLM(LoggedLLM):
     def prompt_tokens(self, conversation: Conversation, before: Usage | None) -> int:
         return sum(before) + most_tokens(conversation.messages[-1]) if before else most_tokens(*conversation.messages)
 
-    async def _ask_once(self, request: Request) -> tuple[Answer, int]:
-        worst = Usage(most_tokens(*request.conversation.messages), self.settings.max_tokens)
-        async with self._limits.slot(sum(worst)) as started:
+    async def _ask_once(self, request: Request) -> tuple[Answer, str]:
+        usual = Usage(most_tokens(*request.conversation.messages), self.settings.max_tokens)
+        async with self._limits.slot(sum(usual)) as started:
             if self._budget_reached:  # smaller requests would carry some conversations further than all can go
                 raise self._budget_reached
+            worst = Usage(*map(sum, zip(usual, self._beyond_worst, strict=True)))
             try:
-                note = self.log.note_request(request, worst, self.money)
+                note = self.log.note_request(request, worst, self.money, self.settings.timeout + TO_STORE)
             except BudgetReached as error:
                 self._budget_reached = error
                 raise
             self.asked += 1
             try:
-                async with asyncio.timeout(self.settings.timeout):
-                    answer = await self._send(request)
-            except FAILURES as error:
-                raise self._failure(error, note, started) from None
+                answer, fault = await self._answer(request, note, started)
+            except BaseException:
+                with contextlib.suppress(LogUnwritable):
+                    self.log.release(note)
+                raise
             self._limits.succeeded()
             if answer.usage:
-                self._limits.give_back(sum(worst) - sum(answer.usage))
-            return answer, note
+                self._limits.give_back(sum(usual) - sum(answer.usage))
+                beyond = (now - most for now, most in zip(answer.usage, usual, strict=True))
+                self._beyond_worst = Usage(*map(max, self._beyond_worst, beyond))
+            return answer, fault
 
-    async def _send(self, request: Request) -> Answer:
-        """One request by the client's plain `post`: its typed methods take about as long again for each answer."""
-        messages = [{"role": message.role, "content": message.content} for message in request.conversation.messages]
-        body = {"model": self.model, "messages": messages, **request.sampling}
-        started = time.monotonic()
-        response = await self._client.post("/chat/completions", body=body, cast_to=httpx2.Response)
-        seconds = time.monotonic() - started
-        completion = json.loads(response.content)
-        choice, usage = completion["choices"][0], completion.get("usage")
-        counted = Usage(int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
-        text = choice["message"].get("content") or ""
-        if not isinstance(text, str):
-            raise ValueError("the answer holds no text")
-        return Answer(text, str(choice.get("finish_reason") or "stop"), counted, self.model, seconds)
-
-    def _failure(self, error: Exception, note: int, started: float) -> NoAnswer | RequestFailed:
-        """What an error means for its request; the note of one that may have been answered and billed stays."""
-        if isinstance(error, APIStatusError):
-            self.log.forget_request(note)
-            status, pause = error.status_code, 0.0
-            if status not in RETRIED_STATUS and status < 500:
-                message = " ".join((error.body if isinstance(error.body, str) else error.message).split())
-                message = LOOKS_LIKE_A_KEY.sub(HIDDEN, hide_keys(message, [self.settings]))
-                return RequestFailed(f"the endpoint answered {status}: {message[:200]}")
-            with contextlib.suppress(ValueError):  # a date: the backoff will do
-                pause = min(float(error.response.headers.get("retry-after", 0)), LONGEST_WAIT)
-            if status in OVERLOADED_STATUS or pause:
-                self._limits.overloaded(started, pause)
-            return NoAnswer(f"the endpoint answered {status}")
-        if isinstance(error, TimeoutError):
+    async def _answer(self, request: Request, note: int, started: float) -> tuple[Answer, str]:
+        """Send a noted request and store what comes before it is read; the note stays where it may have been billed."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                reply = await self._reply(request)
+        except TimeoutError:
             self._limits.overloaded(started)
-            return NoAnswer(f"no answer within {self.settings.timeout:g} s")
-        if isinstance(error, APIConnectionError):
+            raise NoAnswer(f"no answer within {self.settings.timeout:g} s") from None
+        except Exception as error:  # whatever a server may send
             cause: BaseException = error  # aiohttp's own error tells a refused connection from a broken one
             while cause.__cause__ and not isinstance(cause, aiohttp.ClientError):
                 cause = cause.__cause__
             if isinstance(cause, aiohttp.ClientConnectorError):
                 self.log.forget_request(note)  # nothing was sent
-            return NoAnswer(f"no connection to the endpoint ({type(cause).__name__})")
-        return NoAnswer(f"no whole answer ({type(error).__name__})")
+            raise NoAnswer(f"no connection to the endpoint ({type(cause).__name__})") from None
+        if reply.status in NOT_BILLED:
+            self.log.forget_request(note)
+        else:
+            await self._held(self.log.keep, note, reply.status, reply.body)
+        if reply.status >= 300:
+            raise self._refusal(reply, started)
+        if judged := await self._held(self.log.judge, note, reply.seconds):
+            return judged
+        raise NoAnswer(self._said(reply))
+
+    def _said(self, reply: Reply) -> str:
+        """What came in place of an answer."""
+        if reply.fault:
+            return f"no whole answer: {reply.fault}"
+        what = LOOKS_LIKE_A_KEY.sub(HIDDEN, hide_keys(what_it_says(reply.body), [self.settings]))[:SHOWN]
+        return f"the endpoint answered {reply.status}" + (f": {what}" if what else "")
+
+    async def _reply(self, request: Request) -> Reply:
+        """What the endpoint sends; once it refuses the system's role, that is left out from then on."""
+        as_system = self._system_role
+        reply = await self._post(request, as_system)
+        refused = as_system and reply.status >= 400 and NO_SYSTEM_ROLE.search(reply.body.decode("utf-8", "replace"))
+        if not refused or self.settings.system_role:
+            return reply
+        self._system_role = False
+        return await self._post(request, system_role=False)
+
+    async def _post(self, request: Request, system_role: bool) -> Reply:
+        """One request by the client's plain `post`: its typed methods take about as long again for each answer."""
+        asked = {"model": self.model, "messages": request.conversation.sent(system_role), **request.sampling}
+        started = time.monotonic()
+        try:
+            response = await self._client.post("/chat/completions", body=asked, cast_to=httpx2.Response)
+        except APIStatusError as error:
+            response = error.response
+        body, fault = without_key(response.content, self.settings), response.extensions.get("fault", "")
+        return Reply(response.status_code, body, response.headers, fault, time.monotonic() - started)
+
+    def _refusal(self, reply: Reply, started: float) -> NoAnswer | RequestFailed:
+        """What an error status means for its request."""
+        if reply.status not in RETRIED_STATUS and reply.status < 500:
+            lacks_path = reply.status == 404 and "/v1" not in self.endpoint
+            return RequestFailed(self._said(reply) + ("; does the LLM's base_url lack /v1 at its end?" * lacks_path))
+        pause = 0.0
+        with contextlib.suppress(ValueError):  # a date: the backoff will do
+            pause = min(LONGEST_WAIT, max(0.0, float(reply.headers.get("retry-after", 0))))  # also of "nan"
+        if reply.status in OVERLOADED_STATUS or pause:
+            self._limits.overloaded(started, pause)
+        return NoAnswer(self._said(reply))
 
     @functools.cached_property
     def _client(self) -> AsyncOpenAI:
-        url, http = urlsplit(self.endpoint), DefaultAioHttpClient(trust_env=not on_this_machine(self.endpoint))
+        url, here = urlsplit(self.endpoint), on_this_machine(self.endpoint)
         return AsyncOpenAI(
             api_key=api_key(self.settings),
             base_url=url._replace(query="").geturl(),
             default_query=dict(parse_qsl(url.query)),
+            default_headers={"Accept-Encoding": "gzip, deflate"},  # which `bound` unpacks
             timeout=None,
             max_retries=0,
-            http_client=http,  # which asks no proxy of the environment to reach this machine
+            # no proxy of the environment is asked to reach this machine
+            http_client=DefaultAioHttpClient(trust_env=not here, event_hooks={"response": [bound]}),
         )
 
     async def close(self) -> None:
@@ -158,6 +211,14 @@ def api_key(settings: OpenAISettings) -> str:
             "environment (keys are read from nowhere else)"
         )
     return key
+
+
+def without_key(content: bytes, settings: OpenAISettings) -> bytes:
+    """What an endpoint sent, without the key's value."""
+    key = api_key(settings)
+    for spelled in (key, json.dumps(key)[1:-1]) if len(key) >= SHORTEST else ():
+        content = content.replace(spelled.encode("utf-8", "surrogateescape"), HIDDEN.encode())
+    return content
 
 
 def most_tokens(*messages: Message) -> int:

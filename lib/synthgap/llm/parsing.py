@@ -1,8 +1,8 @@
 """An LLM's answer -> texts. Lists of many shapes are understood; nothing is invented, and what is no text is kept.
 
-Understood are numbered lines ("1.", "1)", "(1)", "**1.**", "Text 1:"), bullets, JSON lists (also torn ones), either in
-a code fence or not, and several numbered texts on one line. Every piece of the answer ends up in a text or among the
-leftovers.
+An answer is freed of what stands around its texts (`wrapping`) and read as JSON, JSON Lines, a table, a numbered and a
+bulleted list; the shape that finds most texts counts. Every piece ends up in a text, among the leftovers or in the
+reasoning; only marks go (numbers, bullets, keys, heads of columns). Time and memory grow with the answer, no faster.
 """
 
 from __future__ import annotations
@@ -10,23 +10,43 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-# marks at the beginning of a stripped line
+from synthgap.llm.refusals import declines
+from synthgap.llm.wrapping import unwrapped, without_fences
+
+# marks at the beginning of a stripped line: "1." "1、" "(1)" "1/" "**1.**" "### Text 1" "- 1." "①" "1️⃣"
 NUMBER = re.compile(
-    r"(?:\*\*|__|#{1,4}\s+)?(?:[A-Za-z]{1,10}\s+)?[(#\[]?(?P<number>\d{1,4})[.):\]]+(?:\*\*|__)?(?:\s+(?P<text>\S.*))?"
+    r"""(?:[-*•]\s+)?(?P<heading>\#{1,6}\s+)?(?P<bold>\*\*|__)?(?:[^\W\d_]{1,15}\.?\s+|[\u4e00-\u9fff]{1,6})?
+    (?:(?P<circled>[①-⑳])|[(（\#\[【]?(?P<number>\d{1,4}))
+    (?:[.):\]）】、．：]+|[-/](?=\s)|\ufe0f?\u20e3|(?<=[①-⑳])|(?(bold)(?=\*\*|__)|(?(heading)(?=$)|(?!))))
+    (?P<shut>\*\*|__)?(?::(?=\s|$))?(?:(?:\s+|(?<!:)(?=\D))(?P<text>\S.*))?""",
+    re.VERBOSE,
 )
-BULLET = re.compile(r"[-*•‣◦–](?:\s+(?P<text>\S.*))?")
-INDENTED = re.compile(r"\s{2,}\S")
-BEFORE_LIST = re.compile(r"[^\[{]*(?=[\[{]\s*[\"'\[{])")
-BETWEEN_STRINGS = re.compile(r"[\s,\[]*")
-FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[^\S\n]*[\w-]*[^\S\n]*(?:\n|\Z)", re.MULTILINE)
-QUOTES = (('"', '"'), ("“", "”"), ("'", "'"), ("‘", "’"), ("«", "»"), ("„", "“"), ("`", "`"), ("**", "**"))
-REFUSAL = re.compile(
-    r"(?:i'?m sorry|i am sorry|sorry, but|i can(?:no|')t|i cannot|i'?m (?:not able|unable)|i won'?t|as an ai\b|"
-    r"i must decline|i have to decline|unable to (?:help|assist|comply))",
+BULLET = re.compile(r"(?:[-*+–—](?=\s|$)|[•‣◦▪●○■□▸►➤·])\s*(?P<text>\S.*)?")
+TEXT_KEYS = ("text", "content", "sentence", "message", "tweet", "review", "headline", "post", "example", "sample")
+KEYED = re.compile(rf"(?:\*\*|__)?(?:{'|'.join(TEXT_KEYS)})[*_]{{0,2}}[:：][*_]{{0,2}}\s+(?P<text>\S.*)", re.IGNORECASE)
+INNER_NUMBER = re.compile(r"\s(\d{1,4})(?:[.)](?=\s+\S)|[、．](?=\S))")
+# stripped lines that do not go on with the text above: headings, rules, remarks
+APART = re.compile(
+    r"#.*|[-*_=~]+|.*[:：]|\(.*\)|\[.*\]|\*\*.*\*\*|"
+    r"[^\w\s]*(?:explanation|note|label|category|class|sentiment|topic|translation|rationale|reason|why)\b.*:.*",
     re.IGNORECASE,
+)
+BEFORE_JSON = re.compile(r"[^\[{]*(?=[\[{]\s*[\"'\[{])")
+BETWEEN_VALUES = re.compile(r"[\s,;]*")
+BETWEEN_ELEMENTS = re.compile(r"[\s,\[]*")
+AFTER_ELEMENT = re.compile(r"\s*(?:[,\]]|\Z)")
+AFTER_LIST = re.compile(r"[\s,]*\][\s\]}]*")
+CELL = re.compile(r"(?<!\\)\|")
+QUOTES = (
+    *(('"', '"'), ("“", "”"), ("'", "'"), ("‘", "’"), ("«", "»"), ("„", "“"), ("「", "」"), ("『", "』")),
+    *(("`", "`"), ("**", "**"), ("*", "*"), ("_", "_")),
 )
 DECODER = json.JSONDecoder(strict=False)
 
@@ -36,124 +56,271 @@ class Parsed:
     """What an answer holds.
 
     Attributes:
-        texts: in order; "" where a number or bullet has nothing behind it.
+        texts: in order, each on one line; "" where a number or bullet has nothing behind it.
         leftovers: pieces that are no text, in order.
         torn: whether the last text was cut off within a JSON list.
         refused: whether there is no text and the answer reads as a refusal.
+        reasoning: what the LLM thought before it answered, by block.
     """
 
     texts: list[str]
     leftovers: list[str]
     torn: bool = False
     refused: bool = False
+    reasoning: Sequence[str] = ()
 
 
 def parse(response: str) -> Parsed:
     """Split an answer into its texts and what is left over."""
-    lines = response.removeprefix("\ufeff").splitlines()
-    parts = FENCE.split("\n".join(lines))  # outside of fences and inside, by turns
-    inside, outside = "".join(parts[1::2]), "\n".join(parts[::2])
-    if not inside.strip():
-        inside, outside = "".join(parts), ""
-    parsed = _json(inside) or _listed(inside.split("\n"))
-    refused = not any(parsed.texts) and REFUSAL.search(response.replace("’", "'")) is not None
-    return Parsed(parsed.texts, [*_filled(outside), *parsed.leftovers], parsed.torn, refused)
+    reasoning, said, beyond = unwrapped(response)
+    lines = without_fences(said.split("\n"))
+    parsed = _best_shape([line for line, fenced in lines if fenced])
+    outside = [line for line, fenced in lines if not fenced]
+    if not any(parsed.texts):
+        parsed, outside = _best_shape([line for line, _ in lines]), []
+    texts = [" ".join(_mended(text).split()) for text in parsed.texts]
+    leftovers = [_mended(piece) for piece in (*_filled(outside), *parsed.leftovers, *beyond)]
+    refused = not any(texts) and declines("\n".join(leftovers))
+    return Parsed(texts, leftovers, parsed.torn, refused, [_mended(block) for block in reasoning])
 
 
-def _filled(text: str) -> list[str]:
+def _best_shape(lines: list[str]) -> Parsed:
+    """The lines as the shape that finds most texts in them; of several the first."""
+    lists = [_listed(lines, kind) for kind in (NUMBER, BULLET, KEYED)]
+    shapes = (_json(lines), _json_lines(lines), _table(lines), *lists)
+    return max(filter(None, shapes), key=lambda shape: sum(map(bool, shape.texts)))
+
+
+def _filled(lines: Iterable[str]) -> list[str]:
     """The lines that hold anything."""
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    return [line.strip() for line in lines if line.strip()]
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _mended(text: str) -> str:
+    """With U+FFFD in place of lone surrogates; paired ones are joined."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _json(text: str) -> Parsed | None:
-    """The strings of a JSON list, also within an object or behind a preamble; None where there is none."""
-    before = BEFORE_LIST.match(text)
-    if before is None:
+# --------------------------------------------------------------------------------------------------------------- JSON
+
+
+def _json(lines: list[str]) -> Parsed | None:
+    """The texts of JSON values one after another, behind a preamble or not; None where there are none."""
+    text = "\n".join(lines)
+    before = BEFORE_JSON.match(text)
+    if before is None or before[0].rstrip(" \t")[-1:] not in {"", "\n", ":", "："}:  # a bracket within a sentence
         return None
-    torn = False
-    try:
-        value, end = DECODER.raw_decode(text, before.end())
-    except (json.JSONDecodeError, RecursionError):
-        value, end = _whole_strings(text, before.end())
-        torn = True
-    elements = _elements(value)
-    texts = [_one_line(element) for element in elements if isinstance(element, str)]
-    others = [json.dumps(element, ensure_ascii=False) for element in elements if not isinstance(element, str)]
-    after = _filled(_one_line(text[end:]) if torn else text[end:])
-    return Parsed(texts, [*_filled(before[0]), *others, *after], torn) if texts else None
+    values: list[Any] = []
+    place, torn = before.end(), False
+    while not torn and text[place : place + 1] in {"[", "{"}:
+        try:
+            value, place = DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            value, place, torn = _whole_elements(text, place)
+        values.append(value)
+        place = BETWEEN_VALUES.match(text, place).end()  # type: ignore[union-attr]
+    after = [" ".join(text[place:].split())] if torn else text[place:].split("\n")
+    return _of_values(values, _filled(before[0].split("\n")), _filled(after), torn)
 
 
-def _elements(value: Any) -> list[Any]:
-    """The list's elements: strings as they are, objects by their only string; others as they are."""
-    if isinstance(value, dict):
-        lists = [inner for inner in value.values() if isinstance(inner, list)]
-        value = lists[0] if len(lists) == 1 else [value]
-    elements = []
-    for element in value:
-        strings = [part for part in element.values() if isinstance(part, str)] if isinstance(element, dict) else []
-        elements.append(strings[0] if len(strings) == 1 else element)
-    return elements
-
-
-def _whole_strings(text: str, start: int) -> tuple[list[str], int]:
-    """The whole strings at the beginning of a JSON list that was cut off, and where the rest of it begins."""
-    strings: list[str] = []
-    place = text.find("[", start)
-    with contextlib.suppress(json.JSONDecodeError, RecursionError):
-        while place >= 0:
-            place = BETWEEN_STRINGS.match(text, place).end()  # type: ignore[union-attr]
-            value, end = DECODER.raw_decode(text, place)
-            if not isinstance(value, str):
-                return [], place
-            strings.append(value)
+def _whole_elements(text: str, place: int) -> tuple[list[Any], int, bool]:
+    """The whole elements at the beginning of a broken JSON list, where they end, and whether it was cut off."""
+    elements: list[Any] = []
+    place = max(place, text.find("[", place))
+    with contextlib.suppress(ValueError, RecursionError):
+        while True:
+            value, end = DECODER.raw_decode(text, BETWEEN_ELEMENTS.match(text, place).end())  # type: ignore[union-attr]
+            if not isinstance(value, str | dict) or not AFTER_ELEMENT.match(text, end):
+                break
+            elements.append(value)
             place = end
-    return strings, place
+    closed = AFTER_LIST.match(text, place) if elements else None
+    return elements, closed.end() if closed else place, not closed
 
 
-def _listed(lines: list[str]) -> Parsed:
-    """Numbered lines, or bullets where more lines have one; indented lines go on with the text above."""
-    numbers, bullets = ([mark.fullmatch(line.strip()) for line in lines] for mark in (NUMBER, BULLET))
-    marks = max(numbers, bullets, key=lambda marks: sum(map(bool, marks)))
+def _json_lines(lines: list[str]) -> Parsed | None:
+    """The texts of lines that are an object each, numbered or not, or a string each; None where there are none."""
+    values, leftovers = [], []
+    for line in map(str.strip, lines):
+        mark = NUMBER.fullmatch(line)
+        plain = (mark["text"] or "" if mark else line).rstrip(",")
+        try:
+            values.append(DECODER.decode(plain if plain[:1] == "{" or (plain[:1] == '"' and not mark) else ""))
+        except (ValueError, RecursionError):
+            leftovers += _filled([line])
+    return _of_values([values], [], leftovers) if len(values) > 1 else None
+
+
+def _of_values(values: list[Any], before: list[str], after: list[str], torn: bool = False) -> Parsed | None:
+    """The texts in decoded values and what else these hold, between what stands before and after; None: no texts.
+
+    A text is a string, an object's only string, or the one that has the same key as in the other objects.
+    """
+    parts = [_elements(value) for value in values]
+    elements, others = ([one for part in parts for one in part[side]] for side in (0, 1))
+    usual = _text_key([element for element in elements if isinstance(element, dict)])
     texts: list[str] = []
-    leftovers: list[str] = []
-    continues = False  # whether the line above belongs to a text
-    for line, mark, bullet in zip(lines, marks, bullets, strict=True):
-        if mark:
-            texts.append(mark["text"] or "")
-            continues = True
-        elif continues and texts[-1] and INDENTED.match(line) and not bullet:
-            texts[-1] += f" {line.strip()}"
+    beside: list[Any] = []  # the texts in their objects
+    for element in elements:
+        strings = [key for key, part in element.items() if isinstance(part, str)] if isinstance(element, dict) else []
+        key = strings[0] if len(strings) == 1 else usual
+        if isinstance(element, str):
+            texts.append(element)
+        elif key and key in strings:
+            texts.append(element[key])
+            beside += _rest(element, key)
         else:
-            leftovers += _filled(line)
-            continues = False
-    if marks is numbers:
-        texts = _several_on_a_line([int(mark["number"]) for mark in marks if mark], texts)
-    return Parsed(_without_quotes(texts), leftovers)
+            others.append(element)
+    others += [beside] if beside else []
+    marks = [NUMBER.fullmatch(text) for text in texts]
+    if len(texts) > 1 and [mark and mark["text"] and _number(mark) for mark in marks] == [*range(1, len(texts) + 1)]:
+        texts = [_behind(mark) for mark in marks if mark]
+    leftovers = [*before, *(json.dumps(one, ensure_ascii=False) for one in others), *after]
+    return Parsed(texts, leftovers, torn) if texts else None
+
+
+def _elements(value: Any) -> tuple[list[Any], list[Any]]:
+    """The elements of a list, of the one list in an object, or an object's numbered values; and what else there is."""
+    while isinstance(value, dict) and len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
+        value = inner
+    if isinstance(value, list):
+        return value, []
+    if value and all(key[-1:].isdigit() for key in value):
+        return [*value.values()], []
+    lists = [key for key, part in value.items() if isinstance(part, list)]
+    if len(lists) == 1 and (_named(lists, "s") or not _named(key for key in value if isinstance(value[key], str))):
+        return value[lists[0]], _rest(value, lists[0])
+    return [value], []
+
+
+def _text_key(objects: list[dict[str, Any]]) -> str | None:
+    """The key of the objects' texts: one with a word of TEXT_KEYS in it, else that of the longest strings."""
+    letters: Counter[str] = Counter()
+    for one in objects:
+        letters.update({key: len(part) for key, part in one.items() if isinstance(part, str)})
+    return next(iter([*_named(letters), *(key for key, _ in letters.most_common(1))]), None)
+
+
+def _named(keys: Iterable[str], ending: str = "") -> list[str]:
+    """Those of the keys that have a word of TEXT_KEYS in them, in the order of these."""
+    words = {key: re.findall("[a-z]+", key.lower()) for key in keys}
+    return [key for name in TEXT_KEYS for key in words if name + ending in words[key]]
+
+
+def _rest(value: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The object without a key, where it holds more than numbers, which are marks."""
+    rest = {name: part for name, part in value.items() if name != key}
+    return [rest] if {*json.dumps([*rest.values()], ensure_ascii=False)} - {*'0123456789., "[]'} else []
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def _table(lines: list[str]) -> Parsed | None:
+    """The texts in the rows of Markdown tables; None: there are none. Rows of more or fewer cells are left over."""
+    rows: list[dict[str, str]] = []
+    leftovers: list[str] = []
+    head: list[str] = []
+    for line, following in pairwise([*lines, ""]):
+        cells = _cells(line)
+        if _is_rule(line) and head:
+            continue
+        if _is_rule(following) and len(cells) == len(_cells(following)):
+            head = cells if len({*cells}) == len(cells) else [f"{number}" for number in range(len(cells))]
+        elif "|" in line and len(cells) == len(head):
+            rows.append(dict(zip(head, cells, strict=True)))
+        else:
+            leftovers += _filled([line])
+            head = head if "|" in line else []
+    parsed = _of_values([rows], [], leftovers)
+    return Parsed(_bare(parsed.texts), parsed.leftovers) if parsed else None
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a table's row."""
+    parts = CELL.split(line.strip().removeprefix("|").removesuffix("|"))
+    return [re.sub(r"<br ?/?>", " ", part.replace("\\|", "|")).strip() for part in parts]
+
+
+def _is_rule(line: str) -> bool:
+    """Whether the line stands below the head of a table."""
+    return "|" in line and all("-" in cell and {*cell} <= {*":- "} for cell in _cells(line))
+
+
+# --------------------------------------------------------------------------------------------------------------- lists
+
+
+def _listed(lines: list[str], kind: re.Pattern[str]) -> Parsed | None:
+    """Items that begin with marks of a kind, and the lines that go on with them; None: a single "Text:" is no list.
+
+    Lines before the following number belong to an item. The last one has no such end: of the lines below it that are
+    not indented, it takes no more than an item before it did.
+    """
+    marks = {place: mark for place, line in enumerate(lines) if (mark := kind.fullmatch(line.strip()))}
+    if kind is KEYED and len(marks) < 2:
+        return None
+    places = [*marks, len(lines)]
+    numbers = [_number(mark) for mark in marks.values()] if kind is NUMBER else [*range(len(marks))]
+    texts: list[str] = []
+    leftovers = _filled(lines[: places[0]])
+    most = 0
+    for (number, following), (place, end) in zip(pairwise([*numbers, -1]), pairwise(places), strict=True):
+        text = _behind(marks[place])
+        followed = following == number + 1
+        taken, unindented = _going_on(lines[place + 1 : end], end if followed else max(most, not text))
+        most = max(most, unindented) if followed else most
+        texts.append(" ".join([text, *_filled(lines[place + 1 : place + 1 + taken])]).strip())
+        leftovers += _filled(lines[place + 1 + taken : end])
+    return Parsed(_bare(_several_on_a_line(numbers, texts) if kind is NUMBER else texts), leftovers)
+
+
+def _number(mark: re.Match[str]) -> int:
+    return int(mark["number"] or unicodedata.numeric(mark["circled"]))
+
+
+def _behind(mark: re.Match[str]) -> str:
+    """What stands behind a mark; bold type that begins before a number goes on behind it."""
+    text = mark["text"] or ""
+    bold = mark.groupdict().get("bold") if text else None
+    if not bold or mark["shut"]:
+        return text
+    return text.removesuffix(bold) if text.endswith(bold) else bold + text
+
+
+def _going_on(lines: list[str], most: int) -> tuple[int, int]:
+    """How many lines go on with the text above, and how many of these are not indented: at most `most`."""
+    unindented = 0
+    for taken, line in enumerate(lines):
+        plain = line.strip()
+        flush = bool(plain) and not line.startswith(("  ", "\t"))
+        if unindented + flush > most or any(kind.fullmatch(plain) for kind in (APART, NUMBER, BULLET)):
+            return taken, unindented
+        unindented += flush
+    return len(lines), unindented
 
 
 def _several_on_a_line(numbers: list[int], texts: list[str]) -> list[str]:
     """Split "one 2. two 3. three" where the numbers go on with the line's own and no other line begins with them."""
-    split = []
+    split, taken = [], {*numbers}
     for number, text in zip(numbers, texts, strict=True):
-        following = number + 1
-        while following not in numbers and (inner := re.search(rf"\s{following}[.)]\s+(?=\S)", text)):
-            split.append(text[: inner.start()].strip())
-            text, following = text[inner.end() :], following + 1
-        split.append(text.strip())
+        following, begin = number + 1, 0
+        for inner in INNER_NUMBER.finditer(text):
+            if int(inner[1]) == following not in taken:
+                split.append(text[begin : inner.start()].strip())
+                following, begin = following + 1, inner.end()
+        split.append(text[begin:].strip())
     return split
 
 
-def _without_quotes(texts: list[str]) -> list[str]:
-    """Without the quotation marks or bold type around every text; where only some are quoted, they mean something."""
+def _bare(texts: list[str]) -> list[str]:
+    """Without what stands around every text: quotation marks, bold type, "Text:"; around some it means something."""
     if sum(map(bool, texts)) < 2:
         return texts
+    if all(KEYED.fullmatch(text) for text in texts if text):
+        texts = [KEYED.sub(r"\g<text>", text) for text in texts]
     for opening, closing in QUOTES:
         within = [text.removeprefix(opening).removesuffix(closing) for text in texts]
         pairs = [(text, inner) for text, inner in zip(texts, within, strict=True) if text]
         if all(inner and opening not in inner and text == opening + inner + closing for text, inner in pairs):
-            return [inner.strip() for inner in within]
+            return _bare([inner.strip() for inner in within])
     return texts

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from jinja2 import TemplateError
 
 from synthgap.core.config import LocalSettings
 from synthgap.core.errors import SynthgapError
@@ -68,18 +69,22 @@ class LocalLLM(LoggedLLM):
         return len(self._prompt(conversation))
 
     def _prompt(self, conversation: Conversation) -> list[int]:
-        messages = [{"role": message.role, "content": message.content} for message in conversation.messages]
-        templated = self._loaded[1].apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        """The tokens of a request; a template that refuses the system's role gets its text in the first request."""
+        template = functools.partial(self._loaded[1].apply_chat_template, add_generation_prompt=True, return_dict=True)
+        try:
+            templated = template(conversation.sent())
+        except TemplateError:
+            templated = template(conversation.sent(system_role=False))
         return list(templated["input_ids"])
 
-    async def _ask_once(self, request: Request) -> tuple[Answer, None]:
+    async def _ask_once(self, request: Request) -> tuple[Answer, str]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
         async with self._writing:
             await asyncio.sleep(0)  # let the other conversations come to their requests
             while not answer.done():
                 await self._answer_batch()
-        return await answer, None
+        return await answer, await self._held(self.log.store, request, await answer)
 
     async def _answer_batch(self) -> None:
         """Answer those who wait longest; half as many at once from the time on when memory does not do."""

@@ -14,7 +14,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_parquet, write_text
 from synthgap.core.paths import command
 from synthgap.generation.corpora import corpus_file, load_corpus, provenance
-from synthgap.generation.filtering import REASONS
+from synthgap.generation.filtering import RARE_REASONS, REASONS
 from synthgap.pipeline.validity import finished_in
 from synthgap.tables import escape_markdown, footer
 from synthgap.tasks import load_task
@@ -109,11 +109,12 @@ def card(profile: Profile, abouts: Sequence[dict[str, Any]], licence: str) -> st
 
 def _counts(abouts: Sequence[dict[str, Any]]) -> str:
     shown = ("task", "corpus", "setting", "written_by", "asked", "received", "accepted")
+    reasons = [*REASONS, *(reason for reason in RARE_REASONS if any(reason in about["rejected"] for about in abouts))]
     rows = [
-        [*(about[name] for name in shown), *(about["rejected"].get(reason, 0) for reason in REASONS)]
+        [*(about[name] for name in shown), *(about["rejected"].get(reason, 0) for reason in reasons)]
         for about in abouts
     ]
-    head = [*shown, *REASONS]
+    head = [*shown, *reasons]
     lines = [f"| {' | '.join(escape_markdown(str(cell)) for cell in row)} |" for row in (head, *rows)]
     lines.insert(1, "|" + " -- |" * len(head))
     return "\n".join(["## What was asked, received and rejected", "", *lines])
