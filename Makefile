@@ -11,7 +11,7 @@ SETS    ?=
 ARGS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce status test test-slow lint format lab readme lock clean
+.PHONY: help setup reproduce status test test-slow lint format lab readme faults lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -67,6 +67,9 @@ lab: setup ## open this folder in JupyterLab
 
 readme: setup ## write README's table anew from outputs/recorded
 	$(BIN)/python docs/readme_table.py
+
+faults: setup ## write docs/faults.md anew by the tests that show its rows, in some ten minutes
+	$(BIN)/python -m pytest -m fault --write-faults
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \

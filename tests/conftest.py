@@ -15,6 +15,7 @@ from unittest import mock
 
 import pandas as pd
 import pytest
+from faults import FAULTS, fault, write_faults
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
@@ -30,6 +31,20 @@ settings.load_profile("synthgap")
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported; else it tries for a minute
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-faults", action="store_true", help="write docs/faults.md, if every test passes")
+
+
+@pytest.hookimpl(tryfirst=True)  # before slow tests are left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[FAULTS] = list(dict.fromkeys(fault(mark) for item in items for mark in item.iter_markers("fault")))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if session.config.getoption("--write-faults") and exitstatus == pytest.ExitCode.OK:
+        write_faults(session.config.stash[FAULTS])
 
 
 @pytest.fixture(scope="session", autouse=True)

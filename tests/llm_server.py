@@ -136,7 +136,7 @@ def main() -> None:
         while not server.started:
             await asyncio.sleep(0.01)
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
-        await asyncio.wait_for(task, 300)
+        await asyncio.wait_for(task, 1200)
 
     asyncio.run(serve())
 

@@ -157,6 +157,7 @@ def test_pairs_from_label_studio_become_comparisons(tmp_path):
     assert read_pairs(pairs, PROFILE.tasks, "human: x").answers.sum() == 6
 
 
+@pytest.mark.fault("Files of others", "judgements that are malformed", "every row is named, and nothing is stored")
 def test_every_malformed_row_is_named_and_nothing_is_stored(tmp_path):
     path = tmp_path / "ann.csv"
     good = f"i1,humor,ann,{LABELS[0]}\n"
@@ -245,6 +246,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path, text, message):
         collect.import_file(path, PROFILE, tmp_path)
 
 
+@pytest.mark.fault(
+    "Files of others",
+    "Label Studio: no person, a second question, deep nesting, half surrogates; CSV cells of any length",
+    "what answers the question is read",
+)
 @pytest.mark.parametrize(
     "content",
     [
@@ -289,6 +295,9 @@ def test_an_import_says_how_many_judgements_table_2_will_use(tmp_path):
     assert imported("bob", items[:2], other).strip() == use.format(0, 6) + " (profile 'smoke' has no such task)"
 
 
+@pytest.mark.fault(
+    "Data of your own", "ids that are numbers", "they are text everywhere, and judgements find their items"
+)
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_integer_ids_come_back_as_the_items_that_they_are(tmp_path, monkeypatch, suffix):
     places = [(split, label, n) for split, size in SIZES.items() for label in LABELS for n in range(size)]

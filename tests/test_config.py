@@ -53,6 +53,15 @@ def test_a_profile_is_frozen():
         ("training.augmentation.corpus", "nothing", ["training.augmentation", "nothing", "few_shot"]),
         ("generation.examples_per_turn", 3, ["generation.examples_per_turn", "recording", "live LLM"]),
         ("nothing.here", 1, ["key 'nothing' is unknown", "known: "]),
+        ("name", "../demo", ["'name'", "../demo"]),
+        ("name", "demo\n", ["'name'"]),
+        ("variant", "a/b", ["'variant'", "a/b"]),
+        ("tasks", ["../humor"], ["tasks", "../humor"]),
+        ("corpora", {"../x": {"file": "x.csv"}}, ["corpora.../x"]),
+        ("corpora.x", {"llm": "claude", "setting": "../few_shot"}, ["corpora.x.setting", "../few_shot"]),
+        ("llms", {"a/b": {"backend": "recorded", "recording": "claude"}}, ["llms.a/b"]),
+        ("training.classifiers", {"../c": {"kind": "tfidf"}}, ["training.classifiers.../c"]),
+        ("comparisons", {"../c": {"corpora": ["few_shot"]}}, ["comparisons.../c"]),
         ("data.source", "cloud", ["data.source", "bundled", "cloud"]),
         ("evaluation.resamples", "many", ["evaluation.resamples", "many"]),
     ],
@@ -146,6 +155,7 @@ def bomb(line: str) -> str:
     return "\n".join(["a: &a {x: 1}", *lines])
 
 
+@pytest.mark.fault("Files of others", "a YAML bomb, or a file that is no profile", "one sentence")
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -123,6 +123,9 @@ ROWS = "id{0}text{0}label{0}split\n007{0}ä text{0}ham{0}test\n"
 LINE = '{"id": 7, "text": "ä text", "label": "ham", "split": "test"}\n'
 
 
+@pytest.mark.fault(
+    "Data of your own", "byte order marks, UTF-16, ; or tabs between columns, Windows line ends", "they are recognised"
+)
 @pytest.mark.parametrize(
     ("name", "content", "key"),
     [
@@ -144,6 +147,11 @@ def test_what_tools_write_is_read_as_it_is(tmp_path, name, content, key):
     assert read_file(path).to_dict("records") == [{"id": key, "text": "ä text", "label": "ham", "split": "test"}]
 
 
+@pytest.mark.fault(
+    "Data of your own",
+    "cp1252, UTF-16 without its mark, torn or nested lines",
+    "refused with that word and the way out",
+)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -175,6 +183,7 @@ def test_ids_are_text_in_every_format(tmp_path, texts):
         checked(SMS, read_file(missing), "x")
 
 
+@pytest.mark.fault("Data of your own", "a categorical column in Parquet", "it is read as its values")
 @pytest.mark.parametrize("column", ["split", "label", "text", "id"])
 def test_a_column_of_categories_is_read_as_its_values(tmp_path, texts, column):
     texts.loc[texts["id"] == "train-ham-0", "text"] = "test text 0 of ham"
@@ -189,6 +198,9 @@ def test_a_column_of_categories_is_read_as_its_values(tmp_path, texts, column):
     assert dict(data.dropped) == {"stands in another split": 1}
 
 
+@pytest.mark.fault(
+    "Data of your own", "texts with half a surrogate pair", "they are left out and counted", lost="such texts"
+)
 def test_texts_with_half_a_character_are_left_out_and_counted(tmp_path, texts, monkeypatch):
     lines = [json.dumps(row) for row in texts.to_dict("records")]
     lines += [lines[0].replace("train-ham-0", f"more-{n}").replace("text 0", f"\\udc00 {n}") for n in range(3)]

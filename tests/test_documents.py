@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from faults import FAULTS, PAGE, page
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -32,6 +33,13 @@ def test_every_profile_and_notebook_is_named():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in sorted(Path(ROOT / "notebooks").glob("*.ipynb")):
         assert f"[{path.stem}](notebooks/{path.name})" in readme
+
+
+def test_the_page_of_faults_has_the_rows_that_tests_show(request):
+    written, collected = PAGE.read_text(encoding="utf-8").splitlines(), request.config.stash[FAULTS]
+    assert {*page(collected).splitlines()} <= {*written}
+    if {item.path for item in request.session.items} == {*(ROOT / "tests").glob("test_*.py")}:
+        assert page(collected).splitlines() == written
 
 
 def test_make_help_lists_every_target_that_people_call():

@@ -32,6 +32,12 @@ def real():
 # ------------------------------------------------------------------------------------------ endpoints that misbehave
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs",
+    "storms of 429, with and without Retry-After; 5xx; torn answers",
+    "fewer requests at once, longer and longer pauses, every text in the end",
+    costs="time",
+)
 @pytest.mark.parametrize("endpoint", ["storm", "storm_retry_after", "errors", "torn"], indirect=True)
 def test_a_bad_day_of_the_endpoint_costs_time_and_no_text(endpoint, tmp_path, real):
     made, shortfalls, llm, rows = run(endpoint, tmp_path, real, attempts=12)
@@ -45,6 +51,12 @@ def test_a_bad_day_of_the_endpoint_costs_time_and_no_text(endpoint, tmp_path, re
     assert llm.asked == endpoint.counts()["requests"] > len(rows)
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs",
+    "a request that hangs",
+    "it ends by its timeout and is asked again; it may have been billed, so it stays in the budget",
+    costs="the request",
+)
 @pytest.mark.parametrize("endpoint", ["stalls"], indirect=True)
 def test_a_hung_request_ends_by_its_timeout(endpoint, tmp_path, real):
     started = time.monotonic()
@@ -129,6 +141,9 @@ def test_answers_without_a_count_of_tokens_are_taken_at_their_worst(endpoint, tm
     assert 0.05 < worst <= 0.1
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs", "two processes share a log and a budget", "both stop at the budget that they keep together"
+)
 @pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
 def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
     money = {"input_price": 10.0, "output_price": 20.0, "budget": 0.1}
@@ -153,6 +168,11 @@ def test_two_processes_keep_one_budget_together(endpoint, tmp_path):
 BUDGET_REACHED = r"the budget of 0.1 is reached: (\S+) spent, (\S+) at the worst .* next request could cost (\S+);"
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs",
+    "two or four processes ask for the same on one log",
+    "each request is sent once; the others wait for its answer",
+)
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("endpoint", ["slow"], indirect=True)
 def test_processes_that_want_the_same_pay_for_each_answer_once(endpoint, tmp_path, processes):
@@ -387,6 +407,12 @@ def served(folder) -> dict[str, str]:
         return {row["key"]: row["response"] for row in log.rows() if not row["fault"]}
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs",
+    "generation killed (kill -9) 20 times at random moments",
+    "every stored answer is served again, and the texts are those of an undisturbed run",
+    costs="at most the requests that were under way at a kill",
+)
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
 def test_kills_at_any_moment_cost_what_was_under_way_and_change_nothing(endpoint, tmp_path, real, kills):
@@ -429,6 +455,9 @@ endpoints.run(Known, Path({folder!r}), endpoints.real_texts(), concurrency=3)
 """
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs", "Ctrl-C", "nothing more is asked", costs="at most the requests that were under way"
+)
 @pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
 def test_ctrl_c_stops_asking(endpoint, tmp_path):
     code = INTERRUPTED.format(tests=str(ROOT / "tests"), url=endpoint.url, folder=str(tmp_path))

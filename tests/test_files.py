@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -11,6 +12,8 @@ from synthgap.core.config import LocalSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import atomic, open_sqlite, write_json, write_parquet, write_text
 from synthgap.llm.backends import connect
+from synthgap.pipeline.notebooks import COPIES, keep_copy
+from synthgap.tasks import load_profile
 from synthgap.training.embeddings import VectorCache, encode, encoder_fingerprint
 
 WRITERS = {
@@ -32,6 +35,7 @@ def mode(path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.fault("Keys and addresses", "a umask", "every file and folder has its permissions")
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002], indirect=True)
 def test_files_and_folders_are_as_the_umask_says(umask, tmp_path):
     for name, write in WRITERS.items():
@@ -43,6 +47,9 @@ def test_files_and_folders_are_as_the_umask_says(umask, tmp_path):
         assert mode(tmp_path / "new" / name) == 0o666 & ~umask
 
 
+@pytest.mark.fault(
+    "Keys and addresses", "exported real texts and caches of their tokens", "they are the owner's alone (0600)"
+)
 @pytest.mark.parametrize("umask", [0o000, 0o022], indirect=True)
 def test_what_real_texts_can_be_read_from_is_the_owners_alone(umask, tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHGAP_CACHE", str(tmp_path / "cache"))
@@ -51,6 +58,14 @@ def test_what_real_texts_can_be_read_from_is_the_owners_alone(umask, tmp_path, m
         assert {mode(path) for path in (tmp_path / "cache").glob("*.sqlite*")} == {0o600}
     assert mode(write_text(tmp_path / "a", "x", private=True)) == 0o600
     assert mode(write_json(tmp_path / "a", {}, private=True)) == 0o600
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_notebook_that_shows_real_texts_is_its_owners_alone(tmp_path, monkeypatch, shown):
+    profile = load_profile("demo", {"show_real_texts": shown})
+    monkeypatch.setitem(COPIES, "a.ipynb", nbformat.writes(nbformat.v4.new_notebook()))
+    keep_copy(profile, tmp_path / "a.ipynb")
+    assert (mode(tmp_path / "a.ipynb") == 0o600) == shown
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
@@ -62,6 +77,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.fault(
+    "Files of others", "a model whose weights are a pickle (pytorch_model.bin) alone", "it is refused with the way out"
+)
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth"])
 def test_a_model_whose_weights_are_a_pickle_alone_is_refused(tmp_path, tiny_bert, name):
     import torch

@@ -92,6 +92,13 @@ def test_an_endpoint_that_counts_no_tokens_gets_no_invented_estimate(endpoint, t
     assert plan.table[["prompt_tokens", "completion_tokens", "cost"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("endpoint", ["prose"], indirect=True)
+def test_a_pilot_without_texts_says_what_came(endpoint, tmp_path, real):
+    plan = make_plan(profile(endpoint), real, tmp_path / "log.sqlite")
+    (problem,) = plan.problems
+    assert problem.startswith("none of the first 2 answers holds a text; one begins with '\\x1b[31mI would")
+
+
 @pytest.mark.parametrize("endpoint", ["forbidden"], indirect=True)
 def test_pilots_that_fail_are_named_and_a_first_request_that_fails_ends_it(endpoint, tmp_path, real):
     found = set()

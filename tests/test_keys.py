@@ -47,6 +47,11 @@ def settings(url: str | None = "http://127.0.0.1:1/v1", **changes) -> OpenAISett
     return OpenAISettings(backend="openai", model="m", base_url=url, key_variable="TEST_KEY", attempts=1, **changes)
 
 
+@pytest.mark.fault(
+    "Keys and addresses",
+    "a key escaped for an address, JSON, Python or HTML, whatever stands around it",
+    "it is hidden",
+)
 @pytest.mark.parametrize("spelled", SPELLED)
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_is_hidden_whatever_stands_around_it(key, spelled, monkeypatch):
@@ -68,6 +73,19 @@ def test_words_that_are_no_secret_stay(monkeypatch):
     assert hide_keys(text, [settings(), settings(None)]) == text
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", ["\\", "%25", "gsk_", "https://gateway.test/", "&#"])
+def test_a_long_text_that_looks_like_the_beginning_of_a_key_is_read_in_time(part, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", KEYS[0])
+    text = part * 100_000
+    assert hide_keys(text + KEYS[0], [settings("https://gateway.test/s3cr3t-path")]).endswith("[hidden]")
+
+
+@pytest.mark.fault(
+    "Keys and addresses",
+    "secrets in the path or query of a base URL",
+    "scheme, host and port are stored and shown, nothing else",
+)
 @pytest.mark.parametrize(
     ("url", "shown", "here"),
     [
@@ -125,7 +143,7 @@ def listen():
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
         server.status, server.answer, server.heard = status, answer, []
         server.url = f"http://127.0.0.1:{server.server_address[1]}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         started.append(server)
         return server
 
@@ -154,6 +172,9 @@ def ask(one: OpenAISettings, folder):
     return asyncio.run(asked())
 
 
+@pytest.mark.fault(
+    "Keys and addresses", "HTTP_PROXY is set and the endpoint is on this machine", "the proxy hears nothing"
+)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_loopback_never_goes_through_a_proxy(host, variable, listen, tmp_path, monkeypatch):
@@ -166,6 +187,11 @@ def test_loopback_never_goes_through_a_proxy(host, variable, listen, tmp_path, m
     assert proxy.heard == []
 
 
+@pytest.mark.fault(
+    "Keys and addresses",
+    "an endpoint whose error repeats the key",
+    "its sentence is shown with [hidden] in the place of the key",
+)
 @pytest.mark.parametrize("key", KEYS[:2])
 @pytest.mark.parametrize("around", AROUND)
 def test_an_endpoint_that_repeats_the_key_is_told_without_it(key, around, listen, tmp_path, monkeypatch):

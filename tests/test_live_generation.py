@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import random
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
-from conftest import synthgap
+from conftest import ROOT, synthgap
 from endpoints import LABELS, TASKS, WANTED, as_table, profile_of, real_texts, run, settings
 
 from synthgap.core.config import GenerationSettings, parse_overrides
@@ -263,6 +267,41 @@ def test_what_a_live_llm_wrote_is_trained_on_and_named_and_run_by_force_it_is_no
     requests = endpoint.counts()["requests"]
     assert synthgap("run", "smoke", "01", "--force", *options).returncode == 0
     assert endpoint.counts()["requests"] == requests == 8
+
+
+@pytest.mark.fault(
+    "Runs",
+    "a whole live run killed 20 times, from the first request to the report",
+    "it goes on each time; tables equal those of an undisturbed run",
+    costs="at most the requests that were under way at a kill",
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", ["slower"], indirect=True)
+def test_a_run_killed_twenty_times_from_the_first_request_to_the_report_loses_nothing(endpoint, tmp_path):
+    options = (*live(endpoint, seed=0, concurrency=3), "--set", "generation.texts_per_label=100")
+    assert synthgap("run", "smoke", *options, "--output", str(tmp_path / "undisturbed")).returncode == 0
+    needed, chance, stored = endpoint.counts()["requests"], random.Random(0), {}
+    command = [sys.executable, "-m", "synthgap", "run", "smoke", *options, "--output", str(tmp_path / "killed")]
+    for number, kills in enumerate((4, 4, 3, 3, 3, 3), start=1):
+        for _ in range(kills):
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            assert any(line.startswith(f"[{number}/6]") and ": running" in line for line in process.stdout)
+            time.sleep(chance.uniform(0, 2.5))  # no stage takes less
+            process.kill()
+            process.communicate()
+            (log,) = (tmp_path / "killed").rglob("responses.sqlite")
+            with ResponseLog(log) as answers:
+                now = {row["key"]: row["response"] for row in answers.rows() if not row["fault"]}
+            assert stored.items() <= now.items()
+            stored = now
+    assert synthgap("run", "smoke", *options, "--output", str(tmp_path / "killed")).returncode == 0
+    with ResponseLog(log) as answers:
+        under_way = sum(row["unanswered"] for row in answers.spent("a model"))
+    assert 0 <= endpoint.counts()["requests"] - 2 * needed <= under_way <= 3 * 4
+    assert (tmp_path / "killed" / "smoke-live" / "report.html").is_file()
+    for name in ("table_1", "gaps", "diversity", "mixes"):
+        tables = [tmp_path / run / "smoke-live" / "tables" / f"{name}.csv" for run in ("undisturbed", "killed")]
+        assert tables[0].read_text() == tables[1].read_text(), name
 
 
 @pytest.mark.parametrize(("step", "left"), [("run", []), ("plan", ["smoke"])])

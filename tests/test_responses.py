@@ -137,12 +137,22 @@ def test_the_log_survives_being_closed(tmp_path):
         assert log.get(REQUEST.key) == GOOD
 
 
+@pytest.mark.fault(
+    "Answers of live LLMs", "a log that is empty, torn, or no log", "it is refused in a sentence and left as it is"
+)
 def test_a_file_that_is_no_log_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "r.sqlite"
     path.write_text("this is no database, " * 100)
     with pytest.raises(SynthgapError, match="holds answers that were paid for"):
         ResponseLog(path)
     assert path.read_text().startswith("this is no database")
+
+
+def test_an_empty_file_is_no_new_log(tmp_path):
+    (tmp_path / "r.sqlite").touch()
+    with pytest.raises(SynthgapError, match=r"'r\.sqlite' cannot be opened .it is empty.*move it away"):
+        ResponseLog(tmp_path / "r.sqlite")
+    assert (tmp_path / "r.sqlite").stat().st_size == 0
 
 
 # ----------------------------------------------------------------------------------------------- kills and two writers
@@ -265,6 +275,11 @@ def test_nothing_to_export_and_two_answers_for_one_place_are_refused(log, tmp_pa
 SOUND = {"task": "humor", "setting": "zero_shot", "label": "humorous", "turn": 0, "response": "1. a", "key": "k"}
 
 
+@pytest.mark.fault(
+    "Files of others",
+    "an import of answers whose task or setting is a path",
+    "it is refused with its line, and nothing is stored",
+)
 @pytest.mark.parametrize(
     ("crafted", "message"),
     [

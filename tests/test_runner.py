@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import in_process
@@ -22,8 +23,10 @@ from synthgap.core.files import read_json
 from synthgap.pipeline import commands
 from synthgap.pipeline.validity import STAGES, stage_name
 from synthgap.tasks import load_profile, load_task
+from synthgap.training.embeddings import cache_folder
 
 ONE_TASK = ("--set", "tasks=[sms_spam]", "--name", "one")  # so its folder is smoke-one
+TLS = [part for name in ("ca", "cert", "key") for part in (f"--tls-{name}", f"nowhere/{name}.pem")]
 FIRST = ("01", "02", "03")  # the stages that most of these tests need
 
 
@@ -71,6 +74,9 @@ def edited(home, stage: str, source: str, place: int) -> None:
         (["run", "recorded", "--data", ".", "--no-data"], ["--data", "--no-data", "leave one of them out"]),
         (["run", "smoke", "--no-data"], ["stage 01_generation has to run (not finished)", "leave out --no-data"]),
         (["run", "smoke", "--workers", "0"], ["--workers must be 1 or more"]),
+        (["run", "smoke", "--tls-ca", "x.pem"], ["TLS takes --tls-ca, --tls-cert, --tls-key", "begins with tls://"]),
+        (["run", "smoke", "--address", "tls://x:1"], ["TLS takes --tls-ca, --tls-cert, --tls-key"]),
+        (["run", "smoke", "--address", "tls://x:1", *TLS], ["nowhere/ca.pem' is not there"]),
         (["run", "recorded", "--data", "no_such_folder"], ["no_such_folder' does not exist", "--data"]),
         (
             ["run", "smoke", "03_evaluation"],
@@ -92,6 +98,7 @@ def test_a_users_error_is_one_sentence(command, tmp_path, arguments, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("The command line", "`synthgap status | head`", "it ends quietly")
 def test_a_reader_that_has_enough_ends_it_quietly():
     reads, writes = os.pipe()
     os.close(reads)
@@ -102,6 +109,9 @@ def test_a_reader_that_has_enough_ends_it_quietly():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.fault(
+    "The command line", "ANSI escapes in a profile's title, a file's name, an exception", "none reaches the terminal"
+)
 def test_nothing_from_outside_steers_the_terminal_or_repeats_the_key(command, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "gsk_0123456789abcdef")
     path = tmp_path / "mine.yaml"
@@ -170,6 +180,9 @@ def test_a_users_error_within_a_notebook_is_one_sentence_too(command, made):
     assert "Traceback" not in failed
 
 
+@pytest.mark.fault(
+    "Runs", "a full disk", "one sentence; the same command goes on when there is room", costs="the cell that ran"
+)
 def test_a_full_disk_is_one_sentence(command, in_process, tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
     limited = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} {' '.join(ONE_TASK)}"
@@ -228,6 +241,7 @@ def test_the_run_goes_on_where_it_failed(command, home, tmp_path, monkeypatch):
     assert not (tmp_path / "out/smoke-one/notebooks/02_training.failed.ipynb").exists()
 
 
+@pytest.mark.fault("Runs", "a kernel that dies", "one sentence, and the stage runs again", costs="the stage's time")
 @pytest.mark.parametrize(
     "last_words",
     ["import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "import os; os._exit(0)"],
@@ -402,6 +416,11 @@ def test_a_profile_of_ones_own_is_found_from_anywhere(command, made, tmp_path, m
 GIVEN = ("../my profiles/own.yaml", "--output", "out of here", "--name", "few", "--set", "training.seeds=[0, 1]")
 
 
+@pytest.mark.fault(
+    "The command line",
+    "a profile given by a path from any folder, with options",
+    "hints name path and options, and can be pasted",
+)
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
@@ -538,17 +557,24 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(command, in_process, tmp_path,
 TELLING = """import os
 from pathlib import Path
 from synthgap.core.paths import root
-(root() / "temporary").write_text(str(os.listdir(os.environ["TMPDIR"])))
+(root() / "temporary").write_text(f"{os.listdir(os.environ['TMPDIR'])} {os.environ['TORCHINDUCTOR_CACHE_DIR']}")
 print(os.environ["TEST_KEY"], stage.profile.llms["mine"].base_url)
 raise ValueError(f"{os.environ['TEST_KEY']}! {stage.profile.llms['mine'].base_url}")"""
 
 
+@pytest.mark.fault(
+    "Runs",
+    "a cell that prints the key and fails; a foreign kernelspec python3; a failed run",
+    "no file holds the key, this Python is started, and TMPDIR is empty",
+)
 def test_a_run_keeps_keys_out_of_its_notebook_starts_this_python_and_leaves_nothing_behind(
     command, made, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("TEST_KEY", "gsk_0123456789abcdef")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)  # torch sets it where another test loaded it
     (tmp_path / "tmp").mkdir()
     foreign = {"argv": ["touch", str(tmp_path / "foreign")], "display_name": "x", "language": "python"}
     kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
@@ -561,7 +587,7 @@ def test_a_run_keeps_keys_out_of_its_notebook_starts_this_python_and_leaves_noth
     assert done.returncode == 1
     assert "ValueError: [hidden]! https://gateway.test" in done.stderr
     assert not (tmp_path / "foreign").exists()
-    assert (made / "temporary").read_text() == "[]"
+    assert (made / "temporary").read_text() == f"[] {cache_folder() / 'torch'}"
     assert list((tmp_path / "tmp").iterdir()) == []
     folder = made / "outputs" / "made-told"
     assert "[hidden] https://gateway.test" in (folder / "notebooks" / "01_generation.failed.ipynb").read_text()
@@ -571,6 +597,7 @@ def test_a_run_keeps_keys_out_of_its_notebook_starts_this_python_and_leaves_noth
     assert '"base_url": "https://gateway.test"' in (folder / "manifest.json").read_text()
 
 
+@pytest.mark.fault("Runs", "a manifest that was edited", "one sentence, before anything runs")
 @pytest.mark.parametrize(
     ("content", "words"),
     [

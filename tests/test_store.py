@@ -1,5 +1,6 @@
 """Runs on disk: packed and found again, never under another name, whole under kills, and read by one reader."""
 
+import dataclasses
 import json
 import os
 import random
@@ -17,10 +18,11 @@ from workers import forked, grid_and_pack, made_texts, small_grid
 from synthgap.core.errors import SynthgapError
 from synthgap.tasks import load_profile
 from synthgap.training import runs, store
-from synthgap.training.grid import run_grid
+from synthgap.training.grid import fan_out, run_grid
 from synthgap.training.predictions import Predictions, load_predictions, read_index
 from synthgap.training.runs import TaskTexts, plan_curves, plan_grid
-from synthgap.training.store import find, finished_runs, pack, related
+from synthgap.training.store import find, finished_runs, loose_files, pack, packed_lines, related, run_name, save
+from synthgap.training.workers import RunResult, Workers
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +182,12 @@ def remove(folder, one, other) -> None:
     (folder / "sms_spam.parquet").unlink()
 
 
+@pytest.mark.fault(
+    "Runs",
+    "packed runs that were swapped, edited or torn",
+    "they are noticed, not believed, and trained again",
+    costs="those trainings",
+)
 @pytest.mark.parametrize(
     "damage", [swap_columns, swap_names, swap_what_they_say, change_a_label, change_an_id, cut, remove]
 )
@@ -199,6 +207,60 @@ def test_a_packed_run_that_is_another_or_is_torn_is_noticed_and_trained_again(pl
     pack(folder)
     for name, table in tables.items():
         assert find(folder, name).table().equals(table)
+
+
+OTHER_SHAPES = [
+    *([], "a", 1, None, {}),
+    *({"identity": []}, {"identity": {"labels": "ab"}}, {"identity": None}, {"scores": [1]}, {"scores": {"f1": "x"}}),
+    *({"seed": "0"}, {"n_train": None}, {"classifier": ["c"]}, {"corpus": {}}, {"task": "humor"}, {"run": ["x"]}),
+]
+
+
+@pytest.mark.parametrize("shape", OTHER_SHAPES, ids=str)
+def test_a_run_that_says_something_of_another_shape_is_none(loose, planned, tmp_path, shape):
+    run, folder = planned[0], tmp_path / "made" / "runs"
+    predictions, about = loose_files(loose, run.name)
+    (folder / "loose").mkdir(parents=True)
+    said = json.loads(about.read_text()) | shape if isinstance(shape, dict) and shape else shape
+    shutil.copy(predictions, folder / "loose")
+    for path, text in ((folder / "loose" / about.name, json.dumps(said)), (folder / "runs.jsonl", json.dumps(said))):
+        path.write_text(text)
+    shutil.copy(predictions, folder / f"{run.task}.parquet")
+    assert find(folder, run.name) is None
+    assert packed_lines(folder) == {}
+    pack(folder)
+    assert not list((folder / "loose").glob("*.json"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "\\x00"])
+def test_what_is_no_json_is_no_run(loose, planned, tmp_path, text):
+    folder = tmp_path / "made" / "runs"
+    (folder / "loose").mkdir(parents=True)
+    for path in (folder / "loose" / f"{planned[0].name}.json", folder / "runs.jsonl"):
+        path.write_text(text)
+    assert find(folder, planned[0].name) is None
+    assert packed_lines(folder) == {}
+
+
+def test_a_run_of_a_crafted_task_is_written_nowhere(loose, planned, tmp_path):
+    folder, run = tmp_path / "made" / "runs", find(loose, planned[0].name)
+    identity = run.about["identity"] | {"task": "../../../out"}
+    name = run_name(identity)
+    save(
+        folder, dataclasses.replace(run, about=run.about | {"run": name, "task": "../../../out", "identity": identity})
+    )
+    assert find(folder, name) is None
+    pack(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_what_a_worker_sends_is_written_under_the_runs_own_name(planned, tmp_path, monkeypatch):
+    files = {"../../out": b"x", "/tmp/out": b"x", f"{planned[0].name}.json": b"{}", "other.json": b"x"}  # noqa: S108
+    sent = RunResult(planned[0].name, True, files=files)
+    monkeypatch.setattr("synthgap.training.grid.train_in_processes", lambda *_: [sent])
+    assert list(fan_out(planned[:1], tmp_path / "a" / "runs", Workers(1))) == [sent]
+    written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in written if ".locks" not in path] == [f"a/runs/loose/{planned[0].name}.json"]
 
 
 def test_swapped_probabilities_are_not_believed(planned, folder):
@@ -228,6 +290,7 @@ def nothing_is_lost(planned, folder, ended) -> None:
     assert not list(folder.glob(".*.tmp"))
 
 
+@pytest.mark.fault("Runs", "a kill while runs are packed", "every run is found again")
 def test_a_kill_at_a_random_moment_of_packing_loses_nothing(planned, loose, packed, tmp_path):
     chance = random.Random(0)
     started = time.perf_counter()

@@ -29,6 +29,7 @@ def printed(*texts: str, encoding: str = "utf-8", hide=str) -> str:
         ("\x9b31mred", "red"),
         ("\x1b]0;a title\x07text", "text"),
         ("\x1b]8;;http://evil.test\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]0;a title without an end\ntext", "\ntext"),
         ("\x1bP1$r0m\x1b\\text", "text"),
         ("\x1bctext\x1b", "text"),
         ("\x1b(0line\x1b(B", "line"),

@@ -427,6 +427,7 @@ def test_a_marker_names_digests_of_files_below_its_folder(marker, sound):
     assert is_marker(marker) == sound
 
 
+@pytest.mark.fault("Runs", "a stage's marker that was edited", "the stage runs again", costs="its time")
 def test_a_marker_that_was_edited_is_none_and_its_stage_runs_again(finished):
     edit(marker_file(load_profile("made"), "03_evaluation"), '"tables/gaps.csv"', '"../tables/gaps.csv"')
     assert states()["03_evaluation"] == "not finished"

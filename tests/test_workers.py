@@ -104,12 +104,21 @@ def test_processes_train_what_one_process_trains(runs, troubled, undisturbed):
     assert list(fan_out(runs[8:9], troubled.folder, TWO)) == [RunResult(runs[8].name, False)]
 
 
+@pytest.mark.fault(
+    "Training", "a worker process that dies", "its run is trained again, the others go on", costs="that training"
+)
 def test_a_process_that_dies_loses_its_own_run_alone_and_that_is_trained_again(runs, troubled, undisturbed):
     assert troubled.result(2) == RunResult(runs[2].name, True)
     assert (troubled.logs / "deaths").stat().st_size == 3
     same_predictions(troubled.folder, undisturbed, [*runs[:3], *runs[8:]])
 
 
+@pytest.mark.fault(
+    "Training",
+    "a run that kills every worker",
+    "it is given up after three and named; the others are finished",
+    costs="three trainings",
+)
 def test_a_run_that_kills_every_process_is_given_up_and_the_others_are_finished(runs, troubled):
     assert troubled.result(3).error == "its process died 3 times (killed, or out of memory)"
     assert (troubled.logs / "hopeless").stat().st_size == 3
@@ -117,6 +126,9 @@ def test_a_run_that_kills_every_process_is_given_up_and_the_others_are_finished(
     assert sorted(failed) == sorted(runs[place].name for place in (3, 5, 7))
 
 
+@pytest.mark.fault(
+    "Training", "no memory left on a shared GPU", "the run is trained alone at the end", costs="that training"
+)
 def test_a_run_for_which_a_shared_gpu_was_full_is_trained_again_at_the_end(runs, troubled, undisturbed):
     assert troubled.result(4) == RunResult(runs[4].name, True)
     assert {result.run for result in troubled.results[-2:]} == {runs[4].name, runs[5].name}
@@ -149,6 +161,12 @@ def test_the_gpus_are_those_that_this_process_may_use(monkeypatch):
     assert visible_gpus() == ["4", "GPU-abc"]
 
 
+@pytest.mark.fault(
+    "Training",
+    "Ctrl-C or kill -9 while workers train",
+    "the workers end, and finished runs are kept",
+    costs="the trainings under way",
+)
 @pytest.mark.parametrize(
     "end",
     [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGKILL, id="kill -9", marks=pytest.mark.slow)],
@@ -380,6 +398,9 @@ def certificate(tmp_path_factory):
     return {"tls_ca_file": made[1], "tls_client_cert": made[1], "tls_client_key": made[0]}
 
 
+@pytest.mark.fault(
+    "Training", "a Dask cluster of one worker with one thread, behind TLS", "it trains what one process trains"
+)
 def test_one_worker_with_one_thread_behind_tls(certificate, runs, undisturbed, tmp_path, monkeypatch):
     from distributed import LocalCluster, Security
 
@@ -417,6 +438,12 @@ def test_tls_is_as_the_environment_says_and_whole(certificate, monkeypatch):
                 Workers.from_environment()
 
 
+@pytest.mark.fault(
+    "Training",
+    "a Dask scheduler that is killed",
+    "one sentence, and finished runs are kept",
+    costs="the trainings under way",
+)
 def test_a_scheduler_that_is_killed_is_one_sentence_and_what_is_finished_is_kept(runs, tmp_path, monkeypatch):
     command = [sys.executable, "workers.py", "serve_cluster"]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True, cwd=ROOT / "tests")
@@ -453,6 +480,7 @@ def test_other_versions_of_a_cluster_are_named(nodes, differing):
     assert [how for _, how in cluster.version_differences(HERE, nodes)] == differing
 
 
+@pytest.mark.fault("Training", "a cluster with other versions of packages", "they are named before work begins")
 def test_a_cluster_with_other_code_is_refused_before_work_begins(dask, runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "version_differences", lambda *_: [("torch", "torch 2.12 on x, 2.13 here")])
     assert results_of(runs[:1], tmp_path, dask)[runs[0].name].trained

@@ -128,11 +128,10 @@ def _add_responses(commands: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, 130 for Ctrl-C."""
     keep_ctrl_c()
-    streams = Terminal(sys.stdout), Terminal(sys.stderr)
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+    with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):
         try:
             try:
-                _carry_out(parser().parse_args(arguments), streams)
+                _carry_out(parser().parse_args(arguments))
             finally:
                 sys.stdout.flush()  # here, where a closed pipe is no error
             return 0
@@ -174,30 +173,20 @@ def _reason(error: OSError) -> str:
     return "the disk is full" if error.errno in OUT_OF_SPACE else str(error.strerror or error)
 
 
-def _carry_out(given: argparse.Namespace, streams: Sequence[Terminal]) -> None:
-    """Load the profile, which costs little and finds most errors, and only then what the command needs.
-
-    Args:
-        streams: where it prints, from now on without the profile's keys.
-    """
+def _carry_out(given: argparse.Namespace) -> None:
+    """Load the profile, which costs little and finds most errors, and only then what the command needs."""
     from synthgap.core.config import parse_overrides
     from synthgap.core.paths import root
     from synthgap.llm.keys import hide_keys
     from synthgap.tasks import load_profile
 
     overrides = parse_overrides(getattr(given, "sets", []))
-    variant = getattr(given, "variant", None)
-    if variant:
+    if variant := getattr(given, "variant", None):
         overrides["variant"] = variant
     profile = load_profile(given.profile, overrides)
-    for stream in streams:
-        stream.hide = functools.partial(hide_keys, llms=tuple(profile.llms.values()))
-    options = [("--output", given.output), ("--data", getattr(given, "data", None)), ("--name", variant)]
-    options += [("--set", pair) for pair in getattr(given, "sets", [])]
-    os.environ["SYNTHGAP_GIVEN"] = shlex.join([given.profile, *(word for one in options if one[1] for word in one)])
-    os.environ["SYNTHGAP_HOME"] = str(root())  # for notebooks, which run there
-    if given.profile.endswith((".yaml", ".yml")):
-        given.profile = os.path.relpath(os.path.realpath(given.profile), os.path.realpath(root()))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Terminal):
+            stream.hide = functools.partial(hide_keys, llms=tuple(profile.llms.values()))
     data, no_data = getattr(given, "data", None), getattr(given, "no_data", given.command == "verify")
     if data and no_data:
         raise SynthgapError("--data names the real texts, and --no-data does without them; leave one of them out")
@@ -206,17 +195,34 @@ def _carry_out(given: argparse.Namespace, streams: Sequence[Terminal]) -> None:
             f"--data names a folder, and profile '{profile.name}' takes its real texts from '{profile.data.source}'; "
             "leave --data out, or add --set data.source=folder"
         )
-    folders = {"DATA": data and Path(data).absolute(), "OUTPUTS": given.output and Path(given.output).absolute()}
-    asked = {name.upper(): getattr(given, name, None) for name in ("workers", "address")}
-    asked |= {name.upper(): (file := getattr(given, name, None)) and Path(file).absolute() for name in TLS}
-    for name, value in {**folders, **asked, "NO_DATA": "1" if no_data else None}.items():
-        if value:
-            os.environ[f"SYNTHGAP_{name}"] = str(value)  # notebooks and workers read it there
+    _tell_notebooks(given, no_data)
+    if given.profile.endswith((".yaml", ".yml")):  # as notebooks find it, which run in the project's folder
+        given.profile = os.path.relpath(os.path.realpath(given.profile), os.path.realpath(root()))
 
     from synthgap.pipeline.commands import carry_out
 
     given.overrides = overrides
     carry_out(given, profile)
+
+
+def _tell_notebooks(given: argparse.Namespace, no_data: bool) -> None:
+    """Write what notebooks, workers and hints need of the command line into the environment, where they read it."""
+    from synthgap.core.paths import root
+
+    options = {name: str(getattr(given, name, None) or "") for name in ("output", "data", "workers", "address", *TLS)}
+    paths = {name: str(Path(options[name]).absolute()) for name in ("output", "data", *TLS) if options[name]}
+    named = [
+        ("--output", options["output"]),
+        ("--data", options["data"]),
+        ("--name", getattr(given, "variant", None) or ""),
+    ]
+    named += [("--set", pair) for pair in getattr(given, "sets", [])]
+    told = {name.upper(): value for name, value in {**options, **paths}.items()}
+    told |= {"OUTPUTS": told.pop("OUTPUT"), "NO_DATA": "1" if no_data else "", "HOME": str(root())}
+    told["GIVEN"] = shlex.join([given.profile, *(word for one in named if one[1] for word in one)])
+    for name, value in told.items():
+        if value:
+            os.environ[f"SYNTHGAP_{name}"] = value
 
 
 def command() -> NoReturn:

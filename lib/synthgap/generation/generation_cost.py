@@ -128,8 +128,7 @@ async def _estimate(jobs: Sequence[Job], settings: GenerationSettings, llm: Logg
     finally:
         await llm.close()
     known = _known_answers(made)
-    if no_texts := without_texts([turn for one in made for turn in one.turns]):
-        problems.append(no_texts)
+    no_texts = without_texts([turn for one in made for turn in one.turns])
     if known["prompt_tokens"].isna().any():
         problems.append("the endpoint counts no tokens, so neither tokens nor cost can be estimated")
     rows = []
@@ -138,11 +137,11 @@ async def _estimate(jobs: Sequence[Job], settings: GenerationSettings, llm: Logg
         means = (known if of_task.empty else of_task).mean()
         rows += [_of_label(job, label, there, means, settings) for label in job.data.task.labels]
     labels = pd.DataFrame(rows, columns=[*COLUMNS, *MISSING, "label", "rounds", "short"])
-    for row in labels[labels["short"]].itertuples():
-        problems.append(
-            f"{row.task} / {row.corpus} / {row.label}: the limit of {settings.turns} turns comes before its "
-            f"{row.texts} texts; raise generation.turns or generation.conversations"
-        )
+    problems += [no_texts] * bool(no_texts) or [
+        f"{row.task} / {row.corpus} / {row.label}: the limit of {settings.turns} turns comes before its {row.texts} "
+        "texts; raise generation.turns or generation.conversations"
+        for row in labels[labels["short"]].itertuples()
+    ]
     table = labels.groupby(["task", "corpus"], sort=False)[[*COLUMNS[2:], *MISSING]].sum(skipna=False).reset_index()
     minutes = _minutes(table, labels["rounds"].max(), known["seconds"].mean(), llm)
     return Estimate(model_of(llm.settings), table, llm.money, len(known), llm.spent(), minutes, llm.asked, problems)

@@ -63,8 +63,8 @@ def _spelled(secret: str) -> re.Pattern[str]:
 
 def _spelled_sign(sign: str) -> str:
     code = ord(sign)
-    as_bytes = "".join(rf"(?:%(?:25)*|\\+x){byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
-    forms = [rf"\\*{re.escape(sign)}", as_bytes, rf"\\+u{code:04x}", f"&\\#{code};", f"&\\#x{code:x};"]
+    as_bytes = "".join(rf"(?:%(?:25){{0,3}}|\\{{1,4}}x){byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
+    forms = [rf"\\{{0,4}}{re.escape(sign)}", as_bytes, rf"\\{{1,4}}u{code:04x}", f"&\\#{code};", f"&\\#x{code:x};"]
     if (named := html.escape(sign)) != sign:
         forms.append(re.escape(named))
     return f"(?:{'|'.join(forms)})"

@@ -174,5 +174,5 @@ class LoggedLLM(LLM):
                     raise
                 if not self._told:
                     self._told = True
-                    tqdm.write(f"an answer is held and nothing more is asked: {error}")
+                    tqdm.write(f"answers are held until there is room, and nothing more is asked: {error}")
                 await asyncio.sleep(1)

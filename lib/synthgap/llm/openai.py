@@ -177,8 +177,8 @@ class EndpointLLM(LoggedLLM):
             lacks_path = reply.status == 404 and "/v1" not in self.endpoint
             return RequestFailed(self._said(reply) + ("; does the LLM's base_url lack /v1 at its end?" * lacks_path))
         pause = 0.0
-        with contextlib.suppress(ValueError):  # a date: the backoff will do
-            pause = min(LONGEST_WAIT, max(0.0, float(reply.headers.get("retry-after", 0))))  # also of "nan"
+        with contextlib.suppress(ValueError):  # a date: the backoff will do; and max makes 0 of "nan"
+            pause = min(LONGEST_WAIT, max(0.0, float(reply.headers.get("retry-after", 0))))
         if reply.status in OVERLOADED_STATUS or pause:
             self._limits.overloaded(started, pause)
         return NoAnswer(self._said(reply))
@@ -216,7 +216,7 @@ def api_key(settings: OpenAISettings) -> str:
 def without_key(content: bytes, settings: OpenAISettings) -> bytes:
     """What an endpoint sent, without the key's value."""
     key = api_key(settings)
-    for spelled in (key, json.dumps(key)[1:-1]) if len(key) >= SHORTEST else ():
+    for spelled in {key, json.dumps(key)[1:-1], key.replace("/", r"\/")} if len(key) >= SHORTEST else ():
         content = content.replace(spelled.encode("utf-8", "surrogateescape"), HIDDEN.encode())
     return content
 

@@ -55,7 +55,6 @@ SUMS = {  # {column of `spent`: what is summed up}
     "unanswered_prompt": "(fault = 'unanswered') * prompt_tokens",
     "unanswered_completion": "(fault = 'unanswered') * completion_tokens",
 }
-SPENT = ("task", "setting", "label", *SUMS)
 
 
 def log_file(folder: Path) -> Path:
@@ -138,8 +137,8 @@ def _runs(pid: int) -> bool:
     """Whether there is such a process on this machine, and it was not killed."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    except psutil.Error as error:
+        return not isinstance(error, psutil.NoSuchProcess)  # one of somebody else may tell nothing
 
 
 class LogUnwritable(SynthgapError):
@@ -203,6 +202,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         return Answer(rows[0]["response"], rows[0]["finish_reason"], usage, rows[0]["model"], rows[0]["seconds"])
 
     def _read_again(self, row: sqlite3.Row) -> None:
+        """Serve what a row holds where it is an answer by now."""
         if row["fault"] == UNANSWERED:
             self.judge(row["number"])
         elif (found := _completion(row)) and not fault_of(Answer(found.text, found.finish_reason, None, "")):
@@ -360,7 +360,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             return any(row["answers"] for row in log.spent(model))
 
     def spent(self, model: str) -> list[dict[str, Any]]:
-        """What was asked of a model for each label, in keys as in SPENT.
+        """What was asked of a model for each task, setting and label: these, and what SUMS names.
 
         Tokens are those of answers that this log paid for (imported ones cost nothing); `unanswered` requests may have
         been billed and are counted at the worst in `unanswered_prompt` and `unanswered_completion`.

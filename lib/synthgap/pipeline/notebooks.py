@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import os
 import re
 import sys
 import warnings
@@ -16,6 +17,7 @@ import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import papermill_io
@@ -27,6 +29,7 @@ from synthgap.core.files import write_text
 from synthgap.core.paths import root
 from synthgap.figures import smaller_png
 from synthgap.llm.keys import hide_keys
+from synthgap.training.embeddings import cache_folder
 
 KERNEL = "python3"  # Jupyter's name for the Python that asks
 MEMORY = "memory:"  # how the names of copies begin that are in no file, so that a kill leaves none behind
@@ -40,11 +43,17 @@ class StageFailed(SynthgapError):
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel of this Python, whatever kernels of its name lie on Jupyter's paths."""
+    """A kernel of this Python, whatever kernels of its name lie on Jupyter's paths; it makes no temporary file."""
 
     @default("kernel_spec_manager")
     def _without_paths(self) -> KernelSpecManager:
         return KernelSpecManager(parent=self, kernel_dirs=[])
+
+    @default("connection_file")
+    def _where_jupyter_keeps_them(self) -> str:
+        folder = Path(jupyter_runtime_dir())
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        return str(folder / f"kernel-synthgap-{os.getpid()}.json")
 
 
 class Copies(dict[str, str]):
@@ -68,6 +77,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
         StageFailed: a cell failed, or the kernel died.
     """
     COPIES.clear()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))  # else a folder in TMPDIR
     try:
         with _quiet_papermill():
             papermill.execute_notebook(

@@ -8,6 +8,7 @@ belongs into a network that is trusted, or behind TLS.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import tempfile
 import time
@@ -47,14 +48,14 @@ def train_on_cluster(jobs: Sequence[Job], workers: Workers) -> Iterator[RunResul
     with lost_in_a_sentence(str(workers.address)), connect(workers) as client:
         check_versions(client)
         executor = client.get_executor(pure=False)
-        for _, result in work_off(
+        for job, result in work_off(
             jobs,
             submit=lambda job: executor.submit(train_anywhere, job, token),
             most=lambda: workers.number or 2 * max(1, sum(client.nthreads().values())),
             lost=KilledWorker,
             reason="the cluster's workers died over it ({})",
         ):
-            yield result
+            yield dataclasses.replace(result, run=job[0].name)  # whatever the worker calls it
 
 
 def connect(workers: Workers) -> distributed.Client:

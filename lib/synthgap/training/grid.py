@@ -18,7 +18,7 @@ from tqdm import tqdm
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import WriteFailed, atomic, write_text
 from synthgap.training.runs import PlannedRun, train_once
-from synthgap.training.store import INDEX_COLUMNS, find, index_file, is_torn, lock
+from synthgap.training.store import INDEX_COLUMNS, find, index_file, is_torn, lock, loose_files
 from synthgap.training.workers import RunResult, Workers, one_line, train_in_processes
 
 
@@ -120,7 +120,8 @@ def fan_out(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Itera
             raise SynthgapError("--address needs the package distributed: pip install 'synthgap[dask]'") from error
     for result in train([(run, folder) for run in runs], workers) if runs else ():
         with lock(folder, result.run) if result.files else contextlib.nullcontext():
-            for name, content in result.files.items():
-                with atomic(folder / "loose" / name) as temporary:
-                    temporary.write_bytes(content)
+            for path in loose_files(folder, result.run):
+                if path.name in result.files:
+                    with atomic(path) as temporary:
+                        temporary.write_bytes(result.files[path.name])
         yield result

@@ -25,13 +25,46 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from synthgap.core.config import Name
 from synthgap.core.files import digest, write_json, write_parquet, write_text
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
 INDEXES = ("grid", "curve", "mixes")
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "seed", "run", "n_train", "texts_per_label"]
-UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError)
+UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
+
+
+class Identity(BaseModel):
+    """What the readers of a run's identity rely on."""
+
+    task: str
+    labels: list[str]
+
+
+class About(BaseModel):
+    """What the readers of a run rely on, of all that it says of itself."""
+
+    model_config = ConfigDict(strict=True)
+
+    run: str
+    task: Name
+    classifier: str
+    corpus: str
+    seed: int
+    n_train: int
+    scores: dict[str, float]
+    identity: Identity
+
+
+def is_about(value: Any) -> bool:
+    """Whether this is what a run says of itself; its task, which becomes a path, has a task's name."""
+    try:
+        about = About.model_validate(value)
+    except ValidationError:
+        return False
+    return about.task == about.identity.task
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +212,8 @@ class RunTable:
         Raises:
             KeyError: it is not in the table.
         """
+        if not is_about(about):
+            return None
         places = pd.Index(about["identity"]["labels"]).get_indexer(self.table[name])
         rows, columns, values = places >= 0, _columns(about), None
         if (mask := rows.tobytes()) not in self._items:
@@ -230,10 +265,10 @@ def packed_lines(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     lines = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         with contextlib.suppress(*UNREADABLE):
-            about = json.loads(line)
-            lines[str(about["run"])] = about
+            if is_about(about := json.loads(line)):
+                lines[about["run"]] = about
     return lines
 
 
