@@ -28,6 +28,7 @@ from synthgap.generation.corpora import (
 )
 from synthgap.generation.display import hidden_corpora, samples
 from synthgap.generation.filtering import (
+    COMPARED,
     LONGEST_TEXT,
     RARE_REASONS,
     REASONS,
@@ -174,6 +175,14 @@ def test_reasoning_is_no_text_that_was_received_and_label_words_are_counted():
 )
 def test_a_label_that_a_text_names_as_a_tag(task, text, named):
     assert bool(label_words(load_task(task)).search(text)) is named
+
+
+def test_of_long_texts_the_beginning_is_compared():
+    words = [f"{first}{second}" for first in "abcdefghijklmnopqrst" for second in "vwxyzabcdefg"] * 12
+    begins, goes_on, ends = " ".join(words), " ".join(reversed(words)), " ".join(sorted(words))
+    assert len(begins) > COMPARED
+    texts, ledger = filtered(answered(f"1. {begins} {goes_on}\n2. {begins} {ends}\n3. {goes_on} {begins}"))
+    assert (len(texts), ledger["matches"].tolist()) == (2, texts["id"].head(1).tolist())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from synthgap.llm.refusals import is_refusal
 from synthgap.tasks import Task
 
 LONGEST_TEXT = 20_000  # letters; no task has longer ones
+COMPARED = 5_000  # letters of a text that are compared with others: what two take grows with the product of theirs
 
 REASONS = {
     "refused": "the LLM declined to answer, or to write this text",
@@ -53,7 +54,8 @@ def filter_answers(
     """The accepted texts and the ledger of the others; together they are everything that was received.
 
     Similarity is rapidfuzz's normalised Indel similarity of the texts in lower case and without punctuation. An example
-    counts as shown from its turn on, for its label; repeats are looked for in the whole task and corpus.
+    counts as shown from its turn on, for its label; repeats are looked for in the whole task and corpus. Of a longer
+    text the first COMPARED letters are compared.
 
     Args:
         near_duplicate: similarity in percent from which two texts are one.
@@ -65,7 +67,7 @@ def filter_answers(
     examples: dict[str, dict[str, str]] = {label: {} for label in task.labels}
     faults = [_faults(turn, task.texts_per_turn, labels) for turn in turns]
     plain_texts = [
-        normalised(text)
+        normalised(text)[:COMPARED]
         for turn, of_turn in zip(turns, faults, strict=True)
         for text, fault in zip(turn.answer.parsed.texts, of_turn, strict=True)
         if not fault
@@ -74,7 +76,7 @@ def filter_answers(
     kept: dict[int, str] = {}  # {place: id}
     for turn, of_turn in zip(turns, faults, strict=True):
         label = turn.conversation.label
-        examples[label] |= {key: normalised(text) for key, text in turn.examples.items()}
+        examples[label] |= {key: normalised(text)[:COMPARED] for key, text in turn.examples.items()}
         origin = {"task": task.name, "corpus": corpus, "label": label, "turn": turn.conversation.turn}
         for piece, reason in _outside_the_list(turn):
             rejected.append({**origin, "position": -1, "text": piece[:LONGEST_TEXT], **vars(Rejection(reason))})
