@@ -21,8 +21,9 @@ NO = r"\bi (?:cannot|can not|can't|could not|couldn't|won't|will not|am unable t
 LANGUAGES = (
     (
         r"sorry|apolog|unfortunately",
-        rf"as an? (?:ai|(?:large )?language model)\b|{NO}{GAP} (?:generate|create|produce|provide|fulfil|comply|engage)"
-        rf"{GAP}\b(?:content|material|request|(?:message|text|example|tweet|review|headline|post|statement|joke)s?)\b|"
+        rf"as an? (?:ai(?=,| i\b| (?:language )?(?:model|assistant|system)\b)|(?:large )?language model\b)|"
+        rf"{NO}(?: \w+)? (?:generate|create|produce|provide|fulfil|fulfill|comply|engage)(?: [\w-]+){{0,2}}"
+        r" (?:content|material|request|(?:message|text|example|tweet|review|headline|post|statement|joke)s?)\b|"
         rf"\bi (?:must|have to) decline to (?:write|create|generate|provide|produce)\b|"
         rf"{NO} (?:help|assist)(?: you)? with (?:that|this|your|the) (?:request|task|kind|type|content)",
         rf"{NO} (?:help|assist|write|create|generate)(?: you)?(?: with)? (?:that|this|it|such|creating|writing)\b",
