@@ -35,7 +35,9 @@ def mode(path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.fault("Keys and addresses", "a umask", "every file and folder has its permissions")
+@pytest.mark.fault(
+    "Keys and addresses", "the user's umask", "new files and folders have the permissions that it leaves"
+)
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o022, 0o002], indirect=True)
 def test_files_and_folders_are_as_the_umask_says(umask, tmp_path):
     for name, write in WRITERS.items():

@@ -92,7 +92,7 @@ PAGE = """# Odd answers, and what comes of them
 
 What endpoints were seen to send, or could. Nothing of it ends a run. What may have been billed is in the response log
 as it came, before it is read, and in the budget: as the endpoint counted it, or at the most that the request could
-cost. What holds no answer is asked for again, a few times; an answer is never asked for again.
+cost. What holds no answer is asked for again, a few times; one that is served is never asked for again.
 
 | what is sent | what comes of it | what the budget counts |
 |:--|:--|:--|
@@ -481,7 +481,7 @@ def test_a_request_that_ended_is_nobody_s_any_longer(tmp_path):
 )
 def test_what_was_kept_and_not_read_before_a_kill_is_read_after_it(tmp_path):
     with ResponseLog(tmp_path / "log") as log:
-        log.keep(log.note_request(asked("x"), Usage(50, 60), EndpointLLM.money), 200, GOOD)
+        log.keep_response(log.note_request(asked("x"), Usage(50, 60), EndpointLLM.money), 200, GOOD)
     with ResponseLog(tmp_path / "log") as log:
         assert log.get(asked("x").key) == Answer(TEXT, "stop", Usage(5, 7), "m")
         assert (log.paid_tokens("m"), log.pending_tokens("m")) == ((5, 7), (0, 0))

@@ -197,7 +197,7 @@ def test_the_processes_end_with_the_one_that_started_them_and_what_is_finished_i
 @pytest.mark.parametrize("pause", [0, 1])
 def test_a_process_that_dies_while_it_is_idle_is_replaced(runs, tmp_path, pause):
     def train(run):
-        return list(pool.work_off([(run, tmp_path)], submit, lambda: 1, BrokenProcessPool, pool.DIED))
+        return list(pool.run_jobs([(run, tmp_path)], submit, lambda: 1, BrokenProcessPool, pool.DIED))
 
     others = set(multiprocessing.active_children())
     with pool.processes(1, []) as submit:

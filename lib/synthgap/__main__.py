@@ -19,7 +19,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.terminal import Terminal
 
 STOPPED = 130  # the status after a Ctrl-C
-TLS = ("tls_ca", "tls_cert", "tls_key")
+TLS = {"tls_ca": "the authority's certificate", "tls_cert": "your certificate", "tls_key": "its key"}
 NOBODY_READS = 141  # the status after a pipe was closed, as of `synthgap status | head`
 KEPT = "what is finished is kept: run the same command again to go on"
 
@@ -39,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--address", metavar="URL", help="train on a Dask cluster; its scheduler, e.g. tcp://10.0.0.1:8786"
     )
-    for name, what in {"ca": "the authority's certificate", "cert": "your certificate", "key": "its key"}.items():
-        run.add_argument(f"--tls-{name}", metavar="FILE", help=f"of a cluster with TLS: {what}")
+    for name, what in TLS.items():
+        run.add_argument(f"--{name.replace('_', '-')}", metavar="FILE", help=f"of a cluster with TLS: {what}")
     commands.add_parser("plan", parents=common, help="estimate what a live LLM and fine-tuning will take, by a pilot")
     commands.add_parser("status", parents=common, help="say what of a profile is done and what is missing")
     commands.add_parser("report", parents=common, help="write outputs/<profile>/report.html anew from what was run")
@@ -126,7 +126,7 @@ def _add_responses(commands: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, 130 for Ctrl-C."""
+    """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, or STOPPED or NOBODY_READS."""
     keep_ctrl_c()
     with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):
         try:
@@ -195,7 +195,7 @@ def _carry_out(given: argparse.Namespace) -> None:
             f"--data names a folder, and profile '{profile.name}' takes its real texts from '{profile.data.source}'; "
             "leave --data out, or add --set data.source=folder"
         )
-    _tell_notebooks(given, no_data)
+    _set_environment(given, no_data)
     if given.profile.endswith((".yaml", ".yml")):  # as notebooks find it, which run in the project's folder
         given.profile = os.path.relpath(os.path.realpath(given.profile), os.path.realpath(root()))
 
@@ -205,7 +205,7 @@ def _carry_out(given: argparse.Namespace) -> None:
     carry_out(given, profile)
 
 
-def _tell_notebooks(given: argparse.Namespace, no_data: bool) -> None:
+def _set_environment(given: argparse.Namespace, no_data: bool) -> None:
     """Write what notebooks, workers and hints need of the command line into the environment, where they read it."""
     from synthgap.core.paths import root
 
@@ -217,10 +217,10 @@ def _tell_notebooks(given: argparse.Namespace, no_data: bool) -> None:
         ("--name", getattr(given, "variant", None) or ""),
     ]
     named += [("--set", pair) for pair in getattr(given, "sets", [])]
-    told = {name.upper(): value for name, value in {**options, **paths}.items()}
-    told |= {"OUTPUTS": told.pop("OUTPUT"), "NO_DATA": "1" if no_data else "", "HOME": str(root())}
-    told["GIVEN"] = shlex.join([given.profile, *(word for one in named if one[1] for word in one)])
-    for name, value in told.items():
+    values = {name.upper(): value for name, value in {**options, **paths}.items()}
+    values |= {"OUTPUTS": values.pop("OUTPUT"), "NO_DATA": "1" if no_data else "", "HOME": str(root())}
+    values["GIVEN"] = shlex.join([given.profile, *(word for one in named if one[1] for word in one)])
+    for name, value in values.items():
         if value:
             os.environ[f"SYNTHGAP_{name}"] = value
 

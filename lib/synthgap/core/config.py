@@ -44,7 +44,7 @@ SeedsOrByTask = Annotated[
 
 
 def shown_endpoint(url: str) -> str:
-    """Scheme, host and port of an address; the rest may be a secret, and is told and stored nowhere."""
+    """Scheme, host and port of an address; the rest may be a secret, and is neither shown nor stored."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 

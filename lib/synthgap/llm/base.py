@@ -7,12 +7,7 @@ import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from synthgap.llm.parsing import Parsed, parse
-
-
-def whole(text: str) -> str:
-    """A text with a mark in place of every half of a surrogate pair, which no file and no request can hold."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+from synthgap.llm.parsing import Parsed, parse, without_lone_surrogates
 
 
 @dataclass(frozen=True)
@@ -42,9 +37,11 @@ class Conversation:
     messages: tuple[Message, ...]
     number: int = 0
 
-    def sent(self, system_role: bool = True) -> list[dict[str, str]]:
+    def as_messages(self, system_role: bool = True) -> list[dict[str, str]]:
         """The messages as they are sent; without the role of the system, what it says begins the first request."""
-        messages = [{"role": message.role, "content": whole(message.content)} for message in self.messages]
+        messages = [
+            {"role": message.role, "content": without_lone_surrogates(message.content)} for message in self.messages
+        ]
         if not system_role and messages[0]["role"] == "system":
             context, request, *others = messages
             return [{"role": "user", "content": f"{context['content']}\n\n{request['content']}"}, *others]

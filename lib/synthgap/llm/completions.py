@@ -11,16 +11,16 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from synthgap.llm.base import whole
+from synthgap.llm.parsing import without_lone_surrogates
 
 MOST_TOKENS = 1_000_000  # of a prompt or an answer; a count above it is none
 ENDS = {  # {how an answer ended: the ways of endpoints to say it}
     "stop": {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "none", "null", ""},
     "length": {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"},
 }
-THOUGHTS = {"thinking", "reasoning", "reasoning_content", "redacted_thinking"}  # kinds of parts that are no text
-SAYS_WHY = ("error", "message", "detail", "msg", "errors")  # where errors have their sentence
-SAID = 2000  # characters of what an endpoint says, in which keys are looked for before it is shown
+REASONING_PARTS = {"thinking", "reasoning", "reasoning_content", "redacted_thinking"}  # kinds of parts that are no text
+ERROR_KEYS = ("error", "message", "detail", "msg", "errors")  # where errors have their sentence
+EXCERPT = 2000  # characters of what an endpoint says, in which keys are looked for before it is shown
 
 
 class Completion(NamedTuple):
@@ -47,18 +47,18 @@ def read_completion(body: bytes) -> Completion | None:
 
 def ending(finish_reason: Any) -> str:
     """ "stop", "length", or the endpoint's own word."""
-    word = whole(str(finish_reason or "")).lower()
+    word = without_lone_surrogates(str(finish_reason or "")).lower()
     return next((end for end, words in ENDS.items() if word in words), word)
 
 
-def what_it_says(body: bytes) -> str:
+def error_message(body: bytes) -> str:
     """The sentence of an error, or the beginning of whatever was sent, on one line without control characters."""
     value = _json(body)
     while isinstance(value, dict | list):
-        inner = [value.get(name) for name in SAYS_WHY] if isinstance(value, dict) else value
+        inner = [value.get(name) for name in ERROR_KEYS] if isinstance(value, dict) else value
         value = next(filter(None, inner), None)
     said = value if isinstance(value, str) else body.decode("utf-8", "replace")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in said[:SAID]).split())
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in said[:EXCERPT]).split())
 
 
 def _json(body: bytes) -> Any:
@@ -76,16 +76,19 @@ def _integer(digits: str) -> float:
 def _text(content: Any) -> str:
     """A content's text, also in parts; thoughts are none."""
     parts = content if isinstance(content, list) else [content]
-    said = [part.get("text") if isinstance(part, dict) and part.get("type") not in THOUGHTS else part for part in parts]
-    return whole("".join(text for text in said if isinstance(text, str)))
+    said = [
+        part.get("text") if isinstance(part, dict) and part.get("type") not in REASONING_PARTS else part
+        for part in parts
+    ]
+    return without_lone_surrogates("".join(text for text in said if isinstance(text, str)))
 
 
 def _tokens(usage: Any, text: str) -> tuple[int | None, int | None]:
     """Tokens of the prompt and of the answer, hidden thoughts included; a text has one at least."""
-    told = usage if isinstance(usage, dict) else {}
-    prompt = _count(told, ("prompt_tokens", "input_tokens"), 1)
-    answer = _count(told, ("completion_tokens", "output_tokens"), bool(text))
-    total = _count(told, ("total_tokens",), (prompt or 1) + (answer or bool(text)))
+    counts = usage if isinstance(usage, dict) else {}
+    prompt = _count(counts, ("prompt_tokens", "input_tokens"), 1)
+    answer = _count(counts, ("completion_tokens", "output_tokens"), bool(text))
+    total = _count(counts, ("total_tokens",), (prompt or 1) + (answer or bool(text)))
     if total is not None and prompt is not None:
         answer = total - prompt
     elif total is not None and answer is not None:
@@ -93,9 +96,9 @@ def _tokens(usage: Any, text: str) -> tuple[int | None, int | None]:
     return prompt, answer
 
 
-def _count(told: dict[str, Any], names: Sequence[str], least: int) -> int | None:
+def _count(counts: dict[str, Any], names: Sequence[str], least: int) -> int | None:
     """The first number under these names that can be a count of tokens."""
-    for value in map(told.get, names):
+    for value in map(counts.get, names):
         try:
             number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):

@@ -43,16 +43,13 @@ def hide_keys(text: str, llms: Iterable[LLMSettings] = ()) -> str:
 
 def _secrets(endpoints: Iterable[OpenAISettings]) -> Iterator[str]:
     """The keys, and what addresses have in their queries, or as a long path."""
-    found = [os.environ.get(HUB_KEY, "")]
+    values = [os.environ.get(HUB_KEY, "")]
     for one in endpoints:
         url = urlsplit(one.endpoint)
-        found += [
-            os.environ.get(one.key_variable, ""),
-            url.path,
-            url.query,
-            *(value for _, value in parse_qsl(url.query)),
-        ]
-    return (value.strip("/ \t\r\n") for value in found if len(value.strip("/ \t\r\n")) >= SHORTEST)
+        queried = [value for _, value in parse_qsl(url.query)]
+        values += [os.environ.get(one.key_variable, ""), url.path, url.query, *queried]
+    stripped = (value.strip("/ \t\r\n") for value in values)
+    return (value for value in stripped if len(value) >= SHORTEST)
 
 
 @functools.lru_cache(maxsize=32)

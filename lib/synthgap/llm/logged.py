@@ -63,7 +63,7 @@ class LoggedLLM(LLM):
     def __init__(self, settings: OpenAISettings | LocalSettings, response_log: ResponseLog | None = None) -> None:
         self.settings = settings
         self.response_log = response_log
-        self._told = False  # that answers are held
+        self._warned = False  # that answers are held
         self._under_way = WeakValueDictionary[str, asyncio.Lock]()  # by a request's key
 
     @property
@@ -163,7 +163,7 @@ class LoggedLLM(LLM):
             raise UnusableAnswer(f"{len(faults)} answers were not usable, the last one {fault}{shown}")
         return answer
 
-    async def _held(self, write: Callable[..., Written], *arguments: Any) -> Written:
+    async def _write_when_possible(self, write: Callable[..., Written], *arguments: Any) -> Written:
         """What writing to the log gives; an answer that it has no room for is held until there is."""
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -172,7 +172,7 @@ class LoggedLLM(LLM):
             except LogUnwritable as error:
                 if time.monotonic() > deadline:
                     raise
-                if not self._told:
-                    self._told = True
+                if not self._warned:
+                    self._warned = True
                     tqdm.write(f"answers are held until there is room, and nothing more is asked: {error}")
                 await asyncio.sleep(1)

@@ -25,7 +25,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.bounded import bound
 from synthgap.llm.budget import BudgetReached, Money
-from synthgap.llm.completions import what_it_says
+from synthgap.llm.completions import error_message
 from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, SHORTEST, hide_keys, on_this_machine
 from synthgap.llm.logged import LONGEST_WAIT, LoggedLLM, NoAnswer, RequestFailed
 from synthgap.llm.rate_limits import RateLimits
@@ -136,18 +136,18 @@ class EndpointLLM(LoggedLLM):
         if reply.status in NOT_BILLED:
             self.log.forget_request(note)
         else:
-            await self._held(self.log.keep, note, reply.status, reply.body)
+            await self._write_when_possible(self.log.keep_response, note, reply.status, reply.body)
         if reply.status >= 300:
-            raise self._refusal(reply, started)
-        if judged := await self._held(self.log.judge, note, reply.seconds):
+            raise self._error_of_status(reply, started)
+        if judged := await self._write_when_possible(self.log.read_response, note, reply.seconds):
             return judged
-        raise NoAnswer(self._said(reply))
+        raise NoAnswer(self._failure_message(reply))
 
-    def _said(self, reply: Reply) -> str:
+    def _failure_message(self, reply: Reply) -> str:
         """What came in place of an answer."""
         if reply.fault:
             return f"no whole answer: {reply.fault}"
-        what = LOOKS_LIKE_A_KEY.sub(HIDDEN, hide_keys(what_it_says(reply.body), [self.settings]))[:SHOWN]
+        what = LOOKS_LIKE_A_KEY.sub(HIDDEN, hide_keys(error_message(reply.body), [self.settings]))[:SHOWN]
         return f"the endpoint answered {reply.status}" + (f": {what}" if what else "")
 
     async def _reply(self, request: Request) -> Reply:
@@ -162,7 +162,7 @@ class EndpointLLM(LoggedLLM):
 
     async def _post(self, request: Request, system_role: bool) -> Reply:
         """One request by the client's plain `post`: its typed methods take about as long again for each answer."""
-        asked = {"model": self.model, "messages": request.conversation.sent(system_role), **request.sampling}
+        asked = {"model": self.model, "messages": request.conversation.as_messages(system_role), **request.sampling}
         started = time.monotonic()
         try:
             response = await self._client.post("/chat/completions", body=asked, cast_to=httpx2.Response)
@@ -171,17 +171,18 @@ class EndpointLLM(LoggedLLM):
         body, fault = without_key(response.content, self.settings), response.extensions.get("fault", "")
         return Reply(response.status_code, body, response.headers, fault, time.monotonic() - started)
 
-    def _refusal(self, reply: Reply, started: float) -> NoAnswer | RequestFailed:
+    def _error_of_status(self, reply: Reply, started: float) -> NoAnswer | RequestFailed:
         """What an error status means for its request."""
         if reply.status not in RETRIED_STATUS and reply.status < 500:
             lacks_path = reply.status == 404 and "/v1" not in self.endpoint
-            return RequestFailed(self._said(reply) + ("; does the LLM's base_url lack /v1 at its end?" * lacks_path))
+            hint = "; does the LLM's base_url lack /v1 at its end?" if lacks_path else ""
+            return RequestFailed(self._failure_message(reply) + hint)
         pause = 0.0
         with contextlib.suppress(ValueError):  # a date: the backoff will do; and max makes 0 of "nan"
             pause = min(LONGEST_WAIT, max(0.0, float(reply.headers.get("retry-after", 0))))
         if reply.status in OVERLOADED_STATUS or pause:
             self._limits.overloaded(started, pause)
-        return NoAnswer(self._said(reply))
+        return NoAnswer(self._failure_message(reply))
 
     @functools.cached_property
     def _client(self) -> AsyncOpenAI:

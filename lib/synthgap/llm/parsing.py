@@ -78,10 +78,10 @@ def parse(response: str) -> Parsed:
     outside = [line for line, fenced in lines if not fenced]
     if not any(parsed.texts):
         parsed, outside = _best_shape([line for line, _ in lines]), []
-    texts = [" ".join(_mended(text).split()) for text in parsed.texts]
-    leftovers = [_mended(piece) for piece in (*_filled(outside), *parsed.leftovers, *beyond)]
+    texts = [" ".join(without_lone_surrogates(text).split()) for text in parsed.texts]
+    leftovers = [without_lone_surrogates(piece) for piece in (*_filled(outside), *parsed.leftovers, *beyond)]
     refused = not any(texts) and declines("\n".join(leftovers))
-    return Parsed(texts, leftovers, parsed.torn, refused, [_mended(block) for block in reasoning])
+    return Parsed(texts, leftovers, parsed.torn, refused, [without_lone_surrogates(block) for block in reasoning])
 
 
 def _best_shape(lines: list[str]) -> Parsed:
@@ -96,8 +96,8 @@ def _filled(lines: Iterable[str]) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _mended(text: str) -> str:
-    """With U+FFFD in place of lone surrogates; paired ones are joined."""
+def without_lone_surrogates(text: str) -> str:
+    """A text with U+FFFD in place of lone surrogates, which no file and no request can hold; paired ones are joined."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -104,7 +104,7 @@ def fault_of(answer: Answer) -> str:
     return "refused" if answer.parsed.refused else ""
 
 
-def _about(request: Request) -> dict[str, Any]:
+def _request_columns(request: Request) -> dict[str, Any]:
     """The columns that say what was asked."""
     of = request.conversation
     return {
@@ -114,7 +114,7 @@ def _about(request: Request) -> dict[str, Any]:
     }
 
 
-def _said(answer: Answer, tokens: Sequence[int | None]) -> dict[str, Any]:
+def _answer_columns(answer: Answer, tokens: Sequence[int | None]) -> dict[str, Any]:
     """The columns that say what was answered."""
     return {
         **{"model": answer.model, "response": answer.text, "finish_reason": answer.finish_reason},
@@ -133,7 +133,7 @@ def _usage(tokens: Sequence[int | None]) -> Usage | None:
     return None if None in tokens else Usage(*tokens)  # type: ignore[arg-type]
 
 
-def _runs(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     """Whether there is such a process on this machine, and it was not killed."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -204,7 +204,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
     def _read_again(self, row: sqlite3.Row) -> None:
         """Serve what a row holds where it is an answer by now."""
         if row["fault"] == UNANSWERED:
-            self.judge(row["number"])
+            self.read_response(row["number"])
         elif (found := _completion(row)) and not fault_of(Answer(found.text, found.finish_reason, None, "")):
             better = "UPDATE OR IGNORE response SET response = ?, finish_reason = ?, fault = '' WHERE number = ?"
             with self._transaction():
@@ -220,7 +220,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             "SELECT fault, host, pid FROM response WHERE key = ? AND (fault = '' OR fault = 'unanswered' AND lease > ?)"
         )
         found = self._connection.execute(query, (key, time.time()))
-        return any(not fault or host != platform.node() or _runs(pid) for fault, host, pid in found)
+        return any(not fault or host != platform.node() or _is_running(pid) for fault, host, pid in found)
 
     def note_request(self, request: Request, tokens: Usage, money: Money, seconds: float = 0.0) -> int:
         """Note a request and its tokens at the worst before it is sent; the others wait for it so many seconds.
@@ -235,7 +235,9 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
                 raise UnderWay
             money.check(self.paid_tokens(request.model), self.pending_tokens(request.model), tokens)
             note = Answer("", "", None, request.model)
-            return self._insert({**_about(request), **_said(note, tokens), "paid": 0, "fault": UNANSWERED, **lease})
+            return self._insert(
+                {**_request_columns(request), **_answer_columns(note, tokens), "paid": 0, "fault": UNANSWERED, **lease}
+            )
 
     def forget_request(self, note: int) -> None:
         """The request was refused or never sent, so nothing was paid."""
@@ -248,13 +250,13 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             query = "UPDATE response SET lease = NULL WHERE number = ? AND fault = 'unanswered'"
             self._connection.execute(query, (note,))
 
-    def keep(self, note: int, status: int, body: bytes) -> None:
+    def keep_response(self, note: int, status: int, body: bytes) -> None:
         """Store an endpoint's response, before it is read."""
         with self._transaction():
             query = "UPDATE response SET status = ?, body = ? WHERE number = ?"
             self._connection.execute(query, (status, zlib.compress(body, 1), note))
 
-    def judge(self, note: int, seconds: float | None = None) -> tuple[Answer, str] | None:
+    def read_response(self, note: int, seconds: float | None = None) -> tuple[Answer, str] | None:
         """Make an answer of the response that was kept for a request, with its fault; None where it holds none."""
         with self._transaction():
             query = "SELECT * FROM response WHERE number = ? AND fault = 'unanswered'"
@@ -264,7 +266,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
                 return None
             text, finish_reason, *tokens = completion
             answer = Answer(text, finish_reason, _usage(tokens), row["model"], seconds)
-            return answer, self._answered(dict(row), answer, tokens, note)
+            return answer, self._store_answer(dict(row), answer, tokens, note)
 
     def store(self, request: Request, answer: Answer, note: int | None = None) -> str:
         """Store an answer at once; returns its fault, "" where it will be served.
@@ -273,9 +275,9 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         up. Where the endpoint counted no tokens, the note of the request stays, at its worst case.
         """
         with self._transaction():
-            return self._answered(_about(request), answer, answer.usage or (None, None), note)
+            return self._store_answer(_request_columns(request), answer, answer.usage or (None, None), note)
 
-    def _answered(
+    def _store_answer(
         self, about: Mapping[str, Any], answer: Answer, counted: Sequence[int | None], note: int | None
     ) -> str:
         """Store an answer; of its note stays what was not counted."""
@@ -283,7 +285,7 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         if not fault and self._served(about["key"]):
             fault = LATE
         request = {name: value for name, value in about.items() if name not in {"number", "host", "pid", "lease"}}
-        self._insert({**request, **_said(answer, counted), "paid": 1, "fault": fault})
+        self._insert({**request, **_answer_columns(answer, counted), "paid": 1, "fault": fault})
         if None in counted:
             left = "prompt_tokens = prompt_tokens * ?, completion_tokens = completion_tokens * ?, body = NULL"
             unknown = [tokens is None for tokens in counted]

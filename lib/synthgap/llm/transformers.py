@@ -72,9 +72,9 @@ class LocalLLM(LoggedLLM):
         """The tokens of a request; a template that refuses the system's role gets its text in the first request."""
         template = functools.partial(self._loaded[1].apply_chat_template, add_generation_prompt=True, return_dict=True)
         try:
-            templated = template(conversation.sent())
+            templated = template(conversation.as_messages())
         except TemplateError:
-            templated = template(conversation.sent(system_role=False))
+            templated = template(conversation.as_messages(system_role=False))
         return list(templated["input_ids"])
 
     async def _ask_once(self, request: Request) -> tuple[Answer, str]:
@@ -84,7 +84,7 @@ class LocalLLM(LoggedLLM):
             await asyncio.sleep(0)  # let the other conversations come to their requests
             while not answer.done():
                 await self._answer_batch()
-        return await answer, await self._held(self.log.store, request, await answer)
+        return await answer, await self._write_when_possible(self.log.store, request, await answer)
 
     async def _answer_batch(self) -> None:
         """Answer those who wait longest; half as many at once from the time on when memory does not do."""

@@ -107,10 +107,12 @@ def read_marker(stage: str, profile: Profile) -> dict[str, Any] | None:
 
 def is_marker(marker: Any) -> bool:
     """Whether this is what a stage's end writes: digests, of files below its folder and of what determines them."""
-    parts = [marker.get(name) for name in ("determined_by", "products")] if isinstance(marker, dict) else [None]
-    digests = [part for part in parts if isinstance(part, dict) and all(isinstance(one, str) for one in part.values())]
-    paths = map(PurePosixPath, digests[-1] if digests else ())
-    return digests == parts and not any(path.is_absolute() or ".." in path.parts for path in paths)
+    if not isinstance(marker, dict):
+        return False
+    for part in (marker.get("determined_by"), marker.get("products")):
+        if not isinstance(part, dict) or not all(isinstance(one, str) for one in part.values()):
+            return False
+    return not any(path.is_absolute() or ".." in path.parts for path in map(PurePosixPath, marker["products"]))
 
 
 def products_of(stage: str, profile: Profile) -> Mapping[str, str]:

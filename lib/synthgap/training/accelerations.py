@@ -63,7 +63,7 @@ def tokenised(tokenizer: PreTrainedTokenizerBase, encoder: str, texts: Sequence[
         return [np.array(row) for row in tokenizer(some, truncation=True, max_length=limit)["input_ids"]]
 
     with VectorCache("tokens", digest([tokenizer_fingerprint(encoder), limit]), "<i4") as cache:
-        return [row.tolist() for row in cache.of(texts, tokens)]
+        return [row.tolist() for row in cache.get_or_compute(texts, tokens)]
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.core.versions import PACKAGES
 from synthgap.training.store import loose_files
-from synthgap.training.workers import Job, RunResult, Workers, limit_threads, one_line, train_job, work_off
+from synthgap.training.workers import Job, RunResult, Workers, limit_threads, one_line, run_jobs, train_job
 
 PATIENCE = "20s"  # until a scheduler that does not answer is given up
 SAME = ("python", "distributed", "synthgap")  # packages of which a cluster has the version that is here, or is refused
@@ -48,7 +48,7 @@ def train_on_cluster(jobs: Sequence[Job], workers: Workers) -> Iterator[RunResul
     with lost_in_a_sentence(str(workers.address)), connect(workers) as client:
         check_versions(client)
         executor = client.get_executor(pure=False)
-        for job, result in work_off(
+        for job, result in run_jobs(
             jobs,
             submit=lambda job: executor.submit(train_anywhere, job, token),
             most=lambda: workers.number or 2 * max(1, sum(client.nthreads().values())),

@@ -102,7 +102,7 @@ def embed(texts: Sequence[str], encoder: str = MINILM, progress: bool = True) ->
     that a batch pads to texts of its own length, and stored as they come.
     """
     with embedding_cache(encoder) as cache:
-        vectors = cache.of(texts, lambda some: encode(some, encoder), progress)
+        vectors = cache.get_or_compute(texts, lambda some: encode(some, encoder), progress)
     return np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
 
 
@@ -157,7 +157,7 @@ class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
 
-    def of(
+    def get_or_compute(
         self, texts: Sequence[str], compute: Callable[[list[str]], Iterable[np.ndarray]], progress: bool = False
     ) -> list[np.ndarray]:
         """The array of each text: from the cache, or computed, longest texts first, and stored as they come."""

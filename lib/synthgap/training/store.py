@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthgap.core.config import Name
-from synthgap.core.files import digest, write_json, write_parquet, write_text
+from synthgap.core.files import digest, read_json, write_json, write_parquet, write_text
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
 INDEXES = ("grid", "curve", "mixes")
@@ -36,14 +36,14 @@ INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "seed", "run", "n
 UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
 
 
-class Identity(BaseModel):
+class RunIdentity(BaseModel):
     """What the readers of a run's identity rely on."""
 
     task: str
     labels: list[str]
 
 
-class About(BaseModel):
+class RunRecord(BaseModel):
     """What the readers of a run rely on, of all that it says of itself."""
 
     model_config = ConfigDict(strict=True)
@@ -55,13 +55,13 @@ class About(BaseModel):
     seed: int
     n_train: int
     scores: dict[str, float]
-    identity: Identity
+    identity: RunIdentity
 
 
-def is_about(value: Any) -> bool:
+def is_run_record(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether this is what a run says of itself; its task, which becomes a path, has a task's name."""
     try:
-        about = About.model_validate(value)
+        about = RunRecord.model_validate(value)
     except ValidationError:
         return False
     return about.task == about.identity.task
@@ -212,8 +212,6 @@ class RunTable:
         Raises:
             KeyError: it is not in the table.
         """
-        if not is_about(about):
-            return None
         places = pd.Index(about["identity"]["labels"]).get_indexer(self.table[name])
         rows, columns, values = places >= 0, _columns(about), None
         if (mask := rows.tobytes()) not in self._items:
@@ -242,9 +240,9 @@ def packed_files(folder: Path, task: str) -> tuple[Path, Path]:
 def _loose_run(folder: Path, name: str) -> FinishedRun | None:
     predictions, about = loose_files(folder, name)
     with contextlib.suppress(*UNREADABLE):
-        says = json.loads(about.read_text(encoding="utf-8"))
-        runs = RunTable(predictions)
-        return runs.run(name, says, runs.table)
+        if is_run_record(record := read_json(about)):
+            runs = RunTable(predictions)
+            return runs.run(name, record, runs.table)
     return None
 
 
@@ -267,7 +265,7 @@ def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     lines = {}
     for line in path.read_text(encoding="utf-8").split("\n"):
         with contextlib.suppress(*UNREADABLE):
-            if is_about(about := json.loads(line)):
+            if is_run_record(about := json.loads(line)):
                 lines[about["run"]] = about
     return lines
 

@@ -116,17 +116,17 @@ def train_in_processes(jobs: Sequence[Job], workers: Workers) -> Iterator[RunRes
     size = min(processes_here(workers, len(gpus), gpu_memory()), len(jobs))
     out_of_memory = []
     with processes(size, gpus) as submit:
-        for job, result in work_off(jobs, submit, lambda: size, BrokenProcessPool, DIED):
+        for job, result in run_jobs(jobs, submit, lambda: size, BrokenProcessPool, DIED):
             if size > 1 and result.error.startswith(OUT_OF_GPU_MEMORY):
                 out_of_memory.append(job)
             else:
                 yield result
     with processes(1, gpus) as submit:
-        for _, result in work_off(out_of_memory, submit, lambda: 1, BrokenProcessPool, DIED):
+        for _, result in run_jobs(out_of_memory, submit, lambda: 1, BrokenProcessPool, DIED):
             yield result
 
 
-def work_off(
+def run_jobs(
     jobs: Iterable[Job],
     submit: Callable[[Job], Future[RunResult]],
     most: Callable[[], int],
