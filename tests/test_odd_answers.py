@@ -523,8 +523,8 @@ def test_a_log_of_version_0_2_0_is_gone_on_with(tmp_path):
 # ---------------------------------------------------------------------------------------------------------- full disks
 
 
-def full_while_asking(path, patience: float):
-    """What comes of three requests whose answers the disk has no room for, until some is made if there is patience."""
+def full_while_asking(path, is_warned=None):
+    """What comes of three requests whose answers the disk has no room for, until `is_warned` and room is made."""
 
     async def story():
         with ResponseLog(path) as log:
@@ -536,16 +536,18 @@ def full_while_asking(path, patience: float):
                 return http(completion("1. " + os.urandom(30_000).hex()))
 
             async def make_room() -> None:
-                while not llm._told:
+                while not is_warned():
                     await asyncio.sleep(0.01)
                 log._connection.execute("PRAGMA max_page_count = 1000000")
 
             async with Line(reply) as line:
                 llm = line.llm(log)
-                room = asyncio.create_task(make_room()) if patience else None
-                found = await asyncio.gather(*(llm.ask(asked(str(n))) for n in range(3)), return_exceptions=True)
+                requests = asyncio.gather(*(llm.ask(asked(str(n))) for n in range(3)), return_exceptions=True)
+                if is_warned:
+                    await make_room()
+                found = await requests
                 await llm.close()
-                return found, room
+                return found
 
     return asyncio.run(story())
 
@@ -557,8 +559,8 @@ def full_while_asking(path, patience: float):
     costs="time",
 )
 def test_answers_that_the_disk_has_no_room_for_are_held_until_it_has(tmp_path, capsys):
-    found, _ = full_while_asking(tmp_path / "log", patience=60)
-    assert "answers are held until there is room, and nothing more is asked: the response" in capsys.readouterr().out
+    held = "answers are held until there is room, and nothing more is asked: the response log 'log' cannot be written"
+    found = full_while_asking(tmp_path / "log", is_warned=lambda: held in capsys.readouterr().out)
     assert [one.text[:3] for one in found] == ["1. "] * 3
     with ResponseLog(tmp_path / "log") as log:
         assert [log.get(asked(str(n)).key).text for n in range(3)] == [one.text for one in found]
@@ -574,7 +576,7 @@ def test_answers_that_the_disk_has_no_room_for_are_held_until_it_has(tmp_path, c
 )
 def test_a_disk_that_stays_full_ends_the_requests_and_they_stay_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(logged, "PATIENCE", 0.0)
-    found, _ = full_while_asking(tmp_path / "log", patience=0)
+    found = full_while_asking(tmp_path / "log")
     assert {type(one) for one in found} <= {LogUnwritable, Answer}
     unstored = sum(isinstance(one, LogUnwritable) for one in found)
     assert unstored > 0
