@@ -1,13 +1,15 @@
 """An LLM's answer -> texts. Lists of many shapes are understood; nothing is invented, and what is no text is kept.
 
 An answer is freed of what stands around its texts (`wrapping`) and read as JSON, JSON Lines, a table, a numbered and a
-bulleted list; the shape that finds most texts counts. Every piece ends up in a text, among the leftovers or in the
-reasoning; only marks go (numbers, bullets, keys, heads of columns). Time and memory grow with the answer, no faster.
+bulleted list, a list in tags; the shape that finds most texts counts. Every piece ends up in a text, among the
+leftovers or in the reasoning; only marks go (numbers, bullets, keys, tags, heads of columns). Time and memory grow with
+the answer, no faster.
 """
 
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import re
 import unicodedata
@@ -31,14 +33,31 @@ NUMBER = re.compile(
 BULLET = re.compile(r"(?:[-*+–—](?=\s|$)|[•‣◦▪●○■□▸►➤·])\s*(?P<text>\S.*)?")
 TEXT_KEYS = ("text", "content", "sentence", "message", "tweet", "review", "headline", "post", "example", "sample")
 KEYED = re.compile(rf"(?:\*\*|__)?(?:{'|'.join(TEXT_KEYS)})[*_]{{0,2}}[:：][*_]{{0,2}}\s+(?P<text>\S.*)", re.IGNORECASE)
+# marks that prose has too, "1 - a", "#1 a", "Q1. a", "(a) a": for where there is no other list, and they count
+COUNTED = tuple(
+    re.compile(rf"(\*\*|__)?{mark}(?(1)\1)\s+(?P<text>\S.*)")
+    for mark in (
+        r"(?P<number>\d{1,4})\s+[-–—:.)]",
+        r"\#(?P<number>\d{1,4})",
+        r"[^\W\d_]{1,15}(?P<number>\d{1,4})[.):]",
+        r"[(（]?(?P<number>[A-Za-z])[.)）]",
+    )
+)
+TAG = rf"(?:li|{'|'.join(TEXT_KEYS)})\d{{0,4}}"
+TEXT_BEGINS = re.compile(rf"(?:^|(?<=>))[ \t]*<{TAG}(?:\s[^<>]{{0,200}})?>\s*", re.IGNORECASE | re.MULTILINE)
+TEXT_ENDS = re.compile(rf"</{TAG}>|</?[ou]l(?:\s[^<>]{{0,200}})?>", re.IGNORECASE)
 INNER_NUMBER = re.compile(r"\s(\d{1,4})(?:[.)](?=\s+\S)|[、．](?=\S))")
 # stripped lines that do not go on with the text above: headings, rules, remarks
 APART = re.compile(
-    r"#.*|[-*_=~]+|.*[:：]|\(.*\)|\[.*\]|\*\*.*\*\*|"
+    r"#.*|[-*_=~]+|.*[:：]|\(.*\)|\[.*\]|\*\*.*\*\*|<[/\w].*>|"
     r"[^\w\s]*(?:explanation|note|label|category|class|sentiment|topic|translation|rationale|reason|why)\b.*:.*",
     re.IGNORECASE,
 )
 BEFORE_JSON = re.compile(r"[^\[{]*(?=[\[{]\s*[\"'\[{])")
+PYTHON_STRING = re.compile(
+    r""""[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|(?P<before>[\[{,:]\s*)'(?P<inner>[^'\\]*(?:\\.[^'\\]*)*)(?P<end>'?)""",
+    re.DOTALL,
+)
 BETWEEN_VALUES = re.compile(r"[\s,;]*")
 BETWEEN_ELEMENTS = re.compile(r"[\s,\[]*")
 AFTER_ELEMENT = re.compile(r"\s*(?:[,\]]|\Z)")
@@ -46,7 +65,7 @@ AFTER_LIST = re.compile(r"[\s,]*\][\s\]}]*")
 CELL = re.compile(r"(?<!\\)\|")
 QUOTES = (
     *(('"', '"'), ("“", "”"), ("'", "'"), ("‘", "’"), ("«", "»"), ("„", "“"), ("「", "」"), ("『", "』")),
-    *(("`", "`"), ("**", "**"), ("*", "*"), ("_", "_")),
+    *(("`", "`"), ("**", "**"), ("*", "*"), ("_", "_"), ("<p>", "</p>"), ("<b>", "</b>"), ("<strong>", "</strong>")),
 )
 DECODER = json.JSONDecoder(strict=False)
 
@@ -85,10 +104,20 @@ def parse(response: str) -> Parsed:
 
 
 def _best_shape(lines: list[str]) -> Parsed:
-    """The lines as the shape that finds most texts in them; of several the first."""
-    lists = [_listed(lines, kind) for kind in (NUMBER, BULLET, KEYED)]
-    shapes = (_json(lines), _json_lines(lines), _table(lines), *lists)
-    return max(filter(None, shapes), key=lambda shape: sum(map(bool, shape.texts)))
+    """The lines as the shape that finds most texts in them, of several the first; marks of prose count last."""
+    text, nested = "\n".join(lines), _nested(lines)
+    lists = [_listed(lines, kind, nested) for kind in (NUMBER, BULLET, KEYED)]
+    python = _with_double_quotes(text)
+    shapes = (
+        _json(text),
+        _json_lines(lines),
+        _table(lines),
+        *lists,
+        _tagged(text),
+        _json(python) if python != text else None,
+    )
+    best = max(filter(None, shapes), key=lambda shape: sum(map(bool, shape.texts)))
+    return best if any(best.texts) else next(filter(None, (_listed(lines, kind, {}) for kind in COUNTED)), best)
 
 
 def _filled(lines: Iterable[str]) -> list[str]:
@@ -104,19 +133,19 @@ def without_lone_surrogates(text: str) -> str:
 # --------------------------------------------------------------------------------------------------------------- JSON
 
 
-def _json(lines: list[str]) -> Parsed | None:
+def _json(text: str) -> Parsed | None:
     """The texts of JSON values one after another, behind a preamble or not; None where there are none."""
-    text = "\n".join(lines)
     before = BEFORE_JSON.match(text)
-    if before is None or before[0].rstrip(" \t")[-1:] not in {"", "\n", ":", "："}:  # a bracket within a sentence
+    if before is None or before[0].rstrip(" \t")[-1:] not in {"", "\n", ":", "：", "="}:  # a bracket within a sentence
         return None
     values: list[Any] = []
     place, torn = before.end(), False
     while not torn and text[place : place + 1] in {"[", "{"}:
         try:
             value, place = DECODER.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
             value, place, torn = _whole_elements(text, place)
+            torn = torn or isinstance(error, RecursionError)  # each further one takes a millisecond
         values.append(value)
         place = BETWEEN_VALUES.match(text, place).end()  # type: ignore[union-attr]
     after = [" ".join(text[place:].split())] if torn else text[place:].split("\n")
@@ -136,6 +165,18 @@ def _whole_elements(text: str, place: int) -> tuple[list[Any], int, bool]:
             place = end
     closed = AFTER_LIST.match(text, place) if elements else None
     return elements, closed.end() if closed else place, not closed
+
+
+def _with_double_quotes(text: str) -> str:
+    """Python's strings in single quotation marks as JSON has them."""
+
+    def quoted(string: re.Match[str]) -> str:
+        if string["before"] is None:
+            return string[0]
+        inner = re.sub(r"\\.|\"", lambda mark: {"\\'": "'", '"': '\\"'}.get(mark[0], mark[0]), string["inner"])
+        return string["before"] + '"' + inner + string["end"].replace("'", '"')
+
+    return PYTHON_STRING.sub(quoted, text)
 
 
 def _json_lines(lines: list[str]) -> Parsed | None:
@@ -184,13 +225,22 @@ def _elements(value: Any) -> tuple[list[Any], list[Any]]:
     while isinstance(value, dict) and len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
         value = inner
     if isinstance(value, list):
-        return value, []
+        return _flat(value), []
     if value and all(key[-1:].isdigit() for key in value):
         return [*value.values()], []
     lists = [key for key, part in value.items() if isinstance(part, list)]
     if len(lists) == 1 and (_named(lists, "s") or not _named(key for key in value if isinstance(value[key], str))):
-        return value[lists[0]], _rest(value, lists[0])
+        return _flat(value[lists[0]]), _rest(value, lists[0])
     return [value], []
+
+
+def _flat(elements: list[Any]) -> list[Any]:
+    """The elements of lists in a list; lists that repeat a string are rows with a label, and become objects."""
+    rows = [element for element in elements if isinstance(element, list)]
+    strings = [part for row in rows for part in row if isinstance(part, str)]
+    if len({*map(len, rows)}) == 1 and len({*strings}) < len(strings):
+        return [{f"{n}": part for n, part in enumerate(one)} if isinstance(one, list) else one for one in elements]
+    return [part for one in elements for part in (one if isinstance(one, list) else [one])]
 
 
 def _text_key(objects: list[dict[str, Any]]) -> str | None:
@@ -250,32 +300,64 @@ def _is_rule(line: str) -> bool:
 # --------------------------------------------------------------------------------------------------------------- lists
 
 
-def _listed(lines: list[str], kind: re.Pattern[str]) -> Parsed | None:
+def _nested(lines: list[str]) -> dict[int, str]:
+    """The places of lines with marks that are indented below an item, which they belong to; and what is behind them.
+
+    There are none where all that they stand below is one item, or headings: items that are empty or end in a colon.
+    """
+    nested: dict[int, str] = {}
+    outer: list[str] = []
+    depth, following = 0, -1  # of the outer item above: its indentation, and the number that goes on with it
+    for place, line in enumerate(lines):
+        number = NUMBER.fullmatch(line.strip())
+        if mark := number or BULLET.fullmatch(line.strip()):
+            indentation = len(line[: -len(line.lstrip())].expandtabs(4))
+            if outer and indentation > depth + 1 and not (number and _number(number) == following):
+                nested[place], following = mark["text"] or "", -1
+            else:
+                outer.append(_behind(mark).rstrip("*_ "))
+                depth, following = indentation, _number(number) + 1 if number else -1
+    return nested if len(outer) > 1 and any(text[-1:] not in {"", ":", "："} for text in outer) else {}
+
+
+def _listed(lines: list[str], kind: re.Pattern[str], nested: dict[int, str]) -> Parsed | None:
     """Items that begin with marks of a kind, and the lines that go on with them; None: a single "Text:" is no list.
 
     Lines before the following number belong to an item. The last one has no such end: of the lines below it that are
     not indented, it takes no more than an item before it did.
     """
-    marks = {place: mark for place, line in enumerate(lines) if (mark := kind.fullmatch(line.strip()))}
-    if kind is KEYED and len(marks) < 2:
+    found = ((place, kind.fullmatch(line.strip())) for place, line in enumerate(lines) if place not in nested)
+    marks = {place: mark for place, mark in found if mark}
+    numbers = [_number(mark) for mark in marks.values()] if "number" in kind.groupindex else [*range(len(marks))]
+    if (len(marks) < 2 and kind not in {NUMBER, BULLET}) or (
+        kind in COUNTED and numbers != [*range(1, len(marks) + 1)]
+    ):
         return None
     places = [*marks, len(lines)]
-    numbers = [_number(mark) for mark in marks.values()] if kind is NUMBER else [*range(len(marks))]
     texts: list[str] = []
     leftovers = _filled(lines[: places[0]])
     most = 0
     for (number, following), (place, end) in zip(pairwise([*numbers, -1]), pairwise(places), strict=True):
         text = _behind(marks[place])
         followed = following == number + 1
-        taken, unindented = _going_on(lines[place + 1 : end], end if followed else max(most, not text))
+        behind, unindented = _going_on(lines, nested, range(place + 1, end), end if followed else max(most, not text))
         most = max(most, unindented) if followed else most
-        texts.append(" ".join([text, *_filled(lines[place + 1 : place + 1 + taken])]).strip())
-        leftovers += _filled(lines[place + 1 + taken : end])
-    return Parsed(_bare(_several_on_a_line(numbers, texts) if kind is NUMBER else texts), leftovers)
+        texts.append(" ".join([text, *_filled(lines[place + 1 : behind])]).strip())
+        leftovers += _filled(lines[behind:end])
+    return Parsed(_bare(_several_on_a_line(numbers, texts) if kind is NUMBER and not nested else texts), leftovers)
+
+
+def _tagged(text: str) -> Parsed:
+    """The texts in tags: HTML's <li>, <text> and their like. One without an end is a line."""
+    before, *items = TEXT_BEGINS.split(text)
+    parts = [TEXT_ENDS.split(item) if "</" in item else item.split("\n") for item in items]
+    leftovers = [piece for outside in (TEXT_ENDS.split(before), *(part[1:] for part in parts)) for piece in outside]
+    return Parsed(_bare([html.unescape(part[0]).strip() for part in parts]), _filled("\n".join(leftovers).split("\n")))
 
 
 def _number(mark: re.Match[str]) -> int:
-    return int(mark["number"] or unicodedata.numeric(mark["circled"]))
+    number = mark["number"] or f"{unicodedata.numeric(mark['circled']):.0f}"
+    return int(number) if number.isdecimal() else ord(number.lower()) - ord("a") + 1
 
 
 def _behind(mark: re.Match[str]) -> str:
@@ -287,28 +369,33 @@ def _behind(mark: re.Match[str]) -> str:
     return text.removesuffix(bold) if text.endswith(bold) else bold + text
 
 
-def _going_on(lines: list[str], most: int) -> tuple[int, int]:
-    """How many lines go on with the text above, and how many of these are not indented: at most `most`."""
+def _going_on(lines: list[str], nested: dict[int, str], below: range, most: int) -> tuple[int, int]:
+    """Where the lines that go on with the text above end, and how many are not indented: at most `most`."""
     unindented = 0
-    for taken, line in enumerate(lines):
-        plain = line.strip()
-        flush = bool(plain) and not line.startswith(("  ", "\t"))
-        if unindented + flush > most or any(kind.fullmatch(plain) for kind in (APART, NUMBER, BULLET)):
-            return taken, unindented
+    for place in below:
+        plain = nested.get(place, lines[place].strip())
+        flush = bool(plain) and not lines[place].startswith(("  ", "\t"))
+        apart = any(kind.fullmatch(plain) for kind in ([APART] if place in nested else [APART, NUMBER, BULLET]))
+        if unindented + flush > most or apart:
+            return place, unindented
         unindented += flush
-    return len(lines), unindented
+    return below.stop, unindented
 
 
 def _several_on_a_line(numbers: list[int], texts: list[str]) -> list[str]:
-    """Split "one 2. two 3. three" where the numbers go on with the line's own and no other line begins with them."""
+    """Split "one 2. two 3. three" where the inner numbers go on with the line's own and no other line begins with them.
+
+    A single one counts only where it is missing among the lines' numbers, or the line is the whole list.
+    """
     split, taken = [], {*numbers}
+    missing = numbers == [1] or any(after > before + 1 for before, after in pairwise(numbers))
     for number, text in zip(numbers, texts, strict=True):
-        following, begin = number + 1, 0
-        for inner in INNER_NUMBER.finditer(text):
-            if int(inner[1]) == following not in taken:
-                split.append(text[begin : inner.start()].strip())
-                following, begin = following + 1, inner.end()
-        split.append(text[begin:].strip())
+        inner: list[re.Match[str]] = []
+        for mark in INNER_NUMBER.finditer(text):
+            inner += [mark] if int(mark[1]) == number + len(inner) + 1 not in taken else []
+        cuts = inner if missing or len(inner) > 1 else []
+        begins, ends = [0, *(mark.end() for mark in cuts)], [*(mark.start() for mark in cuts), len(text)]
+        split += [text[begin:end].strip() for begin, end in zip(begins, ends, strict=True)]
     return split
 
 

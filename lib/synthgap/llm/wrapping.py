@@ -7,6 +7,10 @@ import re
 LONGEST_ANSWER = 500_000  # letters of an answer that are searched for texts; what is beyond is left over
 
 TAGS = "think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|seed:think"
+INVISIBLE = (
+    r"\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"  # zero-width spaces, marks of direction, word joiners
+)
+LINE_BEGINS = re.compile(rf"^[ \t{INVISIBLE}]+", re.MULTILINE)
 REASONING = re.compile(
     rf"(?P<opens>^[ \t]{{0,20}}(?:<(?:{TAGS})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<unused94>)|"
     r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>)|"
@@ -34,9 +38,11 @@ FENCE = re.compile(r"(?:`{3,}|~{3,})\s*[\w.+-]*")
 def unwrapped(response: str) -> tuple[list[str], str, list[str]]:
     """The blocks of reasoning in an answer, what the LLM says in its own turn, and pieces beyond that.
 
-    Line ends are \\n. A line separator, a form feed and their like stay within their line.
+    Line ends are \\n. A line separator, a form feed and their like stay within their line. Invisible marks at the
+    beginning of lines go.
     """
-    text = response.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = response.replace("\r\n", "\n").replace("\r", "\n")
+    text = LINE_BEGINS.sub(lambda begin: re.sub(f"[{INVISIBLE}]", "", begin[0]), text)
     end = text.rfind("\n", 0, LONGEST_ANSWER) if len(text) > LONGEST_ANSWER else len(text)
     reasoning, said = _without_reasoning(text[: max(end, 0)])
     first, *others = [turn for turn in map(_without_tokens, TURN.split(said)) if turn.strip()] or [""]
