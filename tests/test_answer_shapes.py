@@ -405,6 +405,21 @@ REFUSALS = {
     "English, of content": "I cannot create content that promotes fraud.",
     "English, of a request": "I’m unable to fulfill this request.",
     "English, of kinds of content": "I won't produce sexually explicit content",
+    "English, without regret": "I can't assist with that.",
+    "English, with a reason": "I can't help with this, as it could do harm.",
+    "English, in a word": "I must decline.",
+    "English, declining politely": "I must respectfully decline this request.",
+    "English, of what does harm": "I won't write hateful tweets.",
+    "English, of spam": "I cannot write spam messages",
+    "English, of creating": "I can’t help with creating phishing messages.",
+    "English, of what it promotes": "I cannot write tweets that promote violence.",
+    "English, not comfortable": "I'm not comfortable writing that.",
+    "English, of a type of content": "I'm unable to continue with this type of content.",
+    "English, of assistance": "I'm sorry, but I can't provide assistance on this request.",
+    "English, of guidelines": "I can't provide that, as it goes against my guidelines.",
+    "English, of a response": "Sorry, but I can't generate a response to that.",
+    "English, of a prompt": "I'm sorry, but it seems that your question is incomplete.",
+    "English, of a kind": "Sorry, I can't write that kind of review.",
     "an LLM on itself": "As an AI language model, I do not have opinions.",
     "an LLM on itself, shorter": "As an AI, I can't write insults.",
     "German": "Es tut mir leid, aber dabei kann ich nicht helfen.",
@@ -440,6 +455,22 @@ TEXTS = [
     "No puedo ir mañana, lo siento",
     "抱歉，我今天不能来",
     "Unfortunately the company cannot provide figures",
+    "Sorry I couldn't help with that, my phone died",
+    "Sorry, I can't help with that tonight",
+    "Sorry, I can't help you on this.",
+    "Sorry, only saw your message now",
+    "It seems your message sparked a discussion",
+    "I can't write a review of this film without crying",
+    "I can't help with that, I am in Leeds until Monday",
+    "I can't provide a good example of worse acting",
+    "I can't write a review that does it justice",
+    "Unfortunately I can't write that review without spoilers",
+    "Thanks for the invitation, but I must decline.",
+    "I'm not comfortable writing a review after one viewing",
+    "I can't help but find it offensive",
+    "I can't help with the move on Sunday, sorry",
+    "I won't make it to the spam talk",
+    "I cannot support a film that glorifies war",
 ]
 
 
@@ -447,6 +478,7 @@ TEXTS = [
 def test_a_refusal_is_one_alone_and_in_a_list(text):
     assert parse(text).refused
     assert is_refusal(text)
+    assert is_refusal(f"{text} Let me know if I can do anything else.")
     assert not parse(f"1. {text}\n2. a text").refused
 
 

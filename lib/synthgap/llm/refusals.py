@@ -1,8 +1,8 @@
 """Whether an answer, or one text of it, is an LLM's refusal: in English and the languages that LLMs answer in most.
 
 A whole answer without a text is judged by little: people's "I can't" is enough. A text of a list has to say that it
-will not be made ("I cannot create content ..."), or to regret that it can't be helped with ("I'm sorry, but I can't
-help with that"): people write "Sorry, I can't come" too.
+will not be made ("I cannot create content ..."), or in a whole sentence that it can't be helped with ("I can't help with
+that."), first of all or with regret: people write "Sorry, I can't come" and "I can't help with that tonight".
 """
 
 from __future__ import annotations
@@ -16,17 +16,36 @@ SAYS_NO = re.compile(
     re.IGNORECASE,
 )
 GAP = r"[^.!?。\n]{0,60}?"
-NO = r"\bi (?:cannot|can not|can't|could not|couldn't|won't|will not|am unable to|am not able to)"
+NO = r"\bi (?:cannot|can not|can't|won't|will not|am unable to|am not able to)(?: \w+)?"
+DECLINE = r"\bi (?:must|have to|need to|will have to)(?: \w+ly)? decline"
+END = r"(?= ?(?:[.!;:\n]|$|[,–—-]? ?(?:but|as|because|since|however)\b))"  # of what is said; people go on otherwise
+KINDS = r"(?:message|text|example|tweet|review|headline|post|statement|joke|response)s?"
+HARM = (
+    r"(?:hate|harm|deceptive|misleading|fraud|phish|scam|spam|offensive|abusive|illegal|unethical|inappropriate|explicit|"
+    r"sexual|racis|sexis|discriminat|derogat)"
+)
+WRITE = "write|create|generate|produce|provide|compose|draft|craft"
+WRITING = r"(?:writing|creating|generating|producing|providing|composing|drafting|crafting)"
+HELPS = (
+    rf"{NO} (?:(?:help|assist)(?: you)? with|write|create|generate|produce|provide) (?:that|this|it|such)"
+    rf"(?: (?:kinds?|types?|sorts?) of)?(?: (?:{KINDS}|content|material|things?|stuff|topics?))?{END}"
+)
 # for each language: regret, what only an LLM declines, what people decline too
 LANGUAGES = (
     (
         r"sorry|apolog|unfortunately",
         rf"as an? (?:ai(?=,| i\b| (?:language )?(?:model|assistant|system)\b)|(?:large )?language model\b)|"
-        rf"{NO}(?: \w+)? (?:generate|create|produce|provide|fulfil|fulfill|comply|engage)(?: [\w-]+){{0,2}}"
-        r" (?:content|material|request|(?:message|text|example|tweet|review|headline|post|statement|joke)s?)\b|"
-        rf"\bi (?:must|have to) decline to (?:write|create|generate|provide|produce)\b|"
-        rf"{NO} (?:help|assist)(?: you)? with (?:that|this|your|the) (?:request|task|kind|type|content)",
-        rf"{NO} (?:help|assist|write|create|generate)(?: you)?(?: with)? (?:that|this|it|such|creating|writing)\b",
+        rf"{NO} (?:{WRITE}|fulfil|fulfill|comply|engage|continue)(?: [\w-]+){{0,4}} (?:content|material|request)\b|"
+        rf"{NO} (?:{WRITE})(?: [\w-]+){{0,2}} {KINDS}"
+        rf"(?: (?:promot|contain|encourag|directly|as (?:described|requested))|(?: (?:to|like) (?:that|this))?{END})|"
+        rf"{NO} (?:{WRITE})(?: [\w-]+){{0,3}} (?:that|which) (?:promot|encourag|incit|spread|glorif|demean|deceiv)|"
+        rf"{NO} (?:{WRITE}|make)(?: an?| any| such)? {HARM}|"
+        rf"{NO} (?:help|assist)(?: you)? with (?:{WRITING}|(?:that|this|your|the) (?:request|task|kind|type|content))|"
+        rf"{NO} assist(?: you)? with (?:that|this|it){END}|^\W*{HELPS}|^\W*{DECLINE}{END}|"
+        rf"{DECLINE} (?:to (?:write|create|generate|provide|produce)|(?:this|that|your|the) request)\b|"
+        rf"\bi am not comfortable {WRITING}(?: an?| any)? (?:that|this|it|these|those|such|content|material|{HARM})|"
+        r"\bagainst my (?:guidelines|programming)\b",
+        rf"{HELPS}|\bit (?:seems|appears|looks)\b{GAP} your (?:request|question|prompt|instructions?|message)\b",
     ),
     (
         r"tut mir leid|entschuldig|leider|bedau",
@@ -49,7 +68,7 @@ LANGUAGES = (
         rf"\bnão (?:posso|consigo)\b{GAP}\b(?:ajudar|escrever)",
     ),
     (
-        r"mi dispiace|scus|purtroppo",
+        r"mi dispiace|\bscus|purtroppo",
         rf"\bnon (?:posso|sono in grado)\b{GAP}\b(?:generare|creare|redigere|fornire|produrre|soddisfare)",
         rf"\bnon (?:posso|sono in grado)\b{GAP}\b(?:aiutar|scrivere|assister)",
     ),
