@@ -159,7 +159,7 @@ ANSWERS = [  # source, answer, texts, leftovers
         [],
         ["2 - 1 was the score", "3 - 0 would be fair"],
     ),
-    ("initials are no letters", "A. Smith won\nC. Jones lost", [], ["A. Smith won", "C. Jones lost"]),
+    ("initials and choices are no letters", "A. Smith won\nB. Jones lost", [], ["A. Smith won", "B. Jones lost"]),
     ("a single one is no list", "#1 in the charts", [], ["#1 in the charts"]),
     (
         "quarters within a text",

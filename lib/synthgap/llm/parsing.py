@@ -40,7 +40,7 @@ COUNTED = tuple(
         r"(?P<number>\d{1,4})\s+[-–—:.)]",
         r"\#(?P<number>\d{1,4})",
         r"[^\W\d_]{1,15}(?P<number>\d{1,4})[.):]",
-        r"[(（]?(?P<number>[A-Za-z])[.)）]",
+        r"[(（]?(?P<number>[A-Za-z])[)）]",
     )
 )
 TAG = rf"(?:li|{'|'.join(TEXT_KEYS)})\d{{0,4}}"

@@ -1,8 +1,8 @@
 """Whether an answer, or one text of it, is an LLM's refusal: in English and the languages that LLMs answer in most.
 
 A whole answer without a text is judged by little: people's "I can't" is enough. A text of a list has to say that it
-will not be made ("I cannot create content ..."), or in a whole sentence that it can't be helped with ("I can't help with
-that."), first of all or with regret: people write "Sorry, I can't come" and "I can't help with that tonight".
+will not be made ("I cannot create content ..."), or in a whole sentence that it cannot be helped with ("I can't help
+with that."), first of all or with regret: people write "Sorry, I can't come" and "I can't help with that tonight".
 """
 
 from __future__ import annotations
