@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pandas as pd
@@ -103,7 +104,31 @@ def test_an_unreadable_file_is_named(tmp_path, suffix):
         (lambda t: t.assign(text=[" \n", *t["text"][1:]]), "empty texts"),
         (lambda t: t.assign(label=["eggs", *t["label"][1:]]), "label 'eggs' is unknown to the task; known: ham, spam"),
         (lambda t: t.assign(split=["dev", *t["split"][1:]]), "unknown split; known: train, validation, test"),
-        (lambda t: t.assign(id=["x", "x", *t["id"][2:]]), "every row needs an id of its own"),
+        (
+            lambda t: t.assign(text=[t["text"][0], 7, b"x", *t["text"][3:]]),
+            "no text but bytes, int; write them as text",
+        ),
+        (
+            lambda t: t.assign(text=range(len(t))),
+            "no text but int; write them as text (first: row 1, id 'train-ham-0'",
+        ),
+        (lambda t: t.assign(id=["x", "x", *t["id"][2:]]), "repeated or empty ids (first: row 2, id 'x'; 1 in all)"),
+        (lambda t: t.assign(id=[" ", "", *t["id"][2:]]), "repeated or empty ids (first: row 1, id ''; 2 in all)"),
+        (
+            lambda t: t.assign(id=[*t["id"][:2], [1], *t["id"][3:]]),
+            "every row needs an id of its own, a word or a number",
+        ),
+        (lambda t: t.assign(id=[*t["id"][:2], {"a": 1}, *t["id"][3:]]), "(first: row 3, id ''; 1 in all)"),
+        (lambda t: t.assign(id=[float("nan"), *t["id"][1:]]), "(first: row 1, id ''; 1 in all)"),
+        (lambda t: t.assign(id=["1", 1, *t["id"][2:]]), "(first: row 2, id '1'; 1 in all)"),
+        (lambda t: t.assign(id=["1", 1.0, *t["id"][2:]]), "(first: row 2, id '1'; 1 in all)"),
+        (lambda t: t.assign(label=[["ham"], *t["label"][1:]]), "label '' (an empty cell, or a list) is unknown"),
+        (
+            lambda t: t.assign(label=[1.0, True, *t["label"][2:]]),
+            "label '1', 'True' is unknown to the task; known: ham",
+        ),
+        (lambda t: t.assign(label=["Ham", *t["label"][1:]]), "label 'Ham' is unknown to the task; known: ham, spam"),
+        (lambda t: t.assign(split=[["train"], *t["split"][1:]]), "'' (an empty cell, or a list) is an unknown split"),
         (
             lambda t: t[(t["split"] != "validation") | (t["label"] != "spam")],
             "'spam' has no row in the split 'validation'",
@@ -135,9 +160,17 @@ LINE = '{"id": 7, "text": "ä text", "label": "ham", "split": "test"}\n'
         ("a.csv", ROWS.format(";").encode(), "007"),
         ("a.csv", ROWS.format("\t").encode("utf-8-sig"), "007"),
         ("a.csv", ROWS.format(",").replace("\n", "\r\n").encode(), "007"),
+        ("a.csv", ROWS.format(",").replace("\n", "\r").encode(), "007"),
+        ("a.csv", ROWS.format(",").encode("utf-32"), "007"),
+        ("a.csv", ROWS.format("\t").encode("utf-16"), "007"),
+        ("a.csv", ("sep=;\r\n" + ROWS.format(";")).encode("utf-8-sig"), "007"),
+        ("a.csv", ("\r\n\n" + ROWS.format(",") + ",,,\n\n").encode(), "007"),
+        ("a.csv", ROWS.format(",").replace(",", ", ").replace(", ä", ",ä").encode(), "007"),
         ("a.jsonl", LINE.encode(), "7"),
         ("a.jsonl", LINE.encode("utf-8-sig"), "7"),
         ("a.jsonl", LINE.encode("utf-16"), "7"),
+        ("a.jsonl", LINE.replace("7", "7.0").encode(), "7"),
+        ("a.jsonl", LINE.replace("7", '" 7"').encode(), "7"),
         ("a.jsonl", (LINE + LINE.replace("ä", "\\ud83d")).replace("\n", "\r\n").encode(), "7"),
     ],
 )
@@ -147,9 +180,28 @@ def test_what_tools_write_is_read_as_it_is(tmp_path, name, content, key):
     assert read_file(path).to_dict("records") == [{"id": key, "text": "ä text", "label": "ham", "split": "test"}]
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ('id;"text";"a, b";c, d\n1;"x; y";1;2\n', ["x; y"]),
+        ('id,text,"a;b;c;d;e"\n1,x,2\n', ["x"]),
+        ('id,text\n1,it is 5" long\n', ['it is 5" long']),
+        ('id,text\n1,"he said ""hi"""\n', ['he said "hi"']),
+        ('id,text\n1,"ends in a backslash\\"\n2,y\n', ["ends in a backslash\\", "y"]),
+        ('id,text\r\n1,"two\r\nlines"\r\n', ["two\r\nlines"]),
+        (",id,text\n0,1,x\n", ["x"]),
+        (f"id,text\n1,{'long ' * 200_000}\n2,NA\n", ["long " * 200_000, "NA"]),
+    ],
+)
+def test_cells_of_a_csv_are_read_as_they_are(tmp_path, content, texts):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode())
+    assert read_file(path)["text"].tolist() == texts
+
+
 @pytest.mark.fault(
     "Data of your own",
-    "cp1252, UTF-16 without its mark, torn or nested lines",
+    "cp1252, UTF-16 without its mark, damaged bytes, archives, stray quotes, rows of other lengths, torn lines",
     "refused with that word and the way out",
 )
 @pytest.mark.parametrize(
@@ -158,7 +210,38 @@ def test_what_tools_write_is_read_as_it_is(tmp_path, name, content, key):
         ("a.csv", ROWS.format(",").encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
         ("a.jsonl", LINE.encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
         ("a.csv", ROWS.format(",").encode("utf-16-le"), r"UTF-16 without its mark.*save it as UTF-8"),
+        ("a.csv", ROWS.format(",").encode("utf-16-be"), r"UTF-16 without its mark.*iconv -f UTF-16BE -t UTF-8"),
+        ("a.csv", ROWS.format(",").encode("utf-32-le"), r"UTF-32 without its mark.*iconv -f UTF-32LE -t UTF-8"),
         ("a.csv", ROWS.format(",").encode("utf-16")[:-1], r"no UTF-16 text"),
+        (
+            "a.csv",
+            ROWS.format(",").replace("ä", "\ud83d").encode("utf-16", "surrogatepass"),
+            r"no UTF-16 text throughout: line 2 holds half a character.*iconv -f UTF-16 -c",
+        ),
+        (
+            "a.csv",
+            ROWS.format(",").replace("ä", "\ud83d").encode("utf-8", "surrogatepass"),
+            "no UTF-8 text throughout: line 2 holds half a character",
+        ),
+        (
+            "a.csv",
+            (ROWS.format(",") * 20_000).encode() + "é".encode("cp1252"),
+            r"no UTF-8 text throughout: line 40001 is damaged \(unexpected end of data\).*iconv -f UTF-8 -c",
+        ),
+        ("a.csv", ROWS.format(",").replace("ä", '"he said \\"hi\\" there"').encode(), "line 2 has .* separator"),
+        ("a.csv", ROWS.format(",").replace("ä text", '"\\"hi\\" there"').encode(), "line 2 has a quote out of place"),
+        ("a.csv", ROWS.format(",").replace("ä text", '"not closed').encode() + b"8,x,ham,test\n", "line 2 has a quote"),
+        ("a.csv", ROWS.format(",").replace("ä", "ä,").encode(), "line 2 has 5 cells and the header 4"),
+        ("a.csv", ROWS.format(",").replace("ä text,", "").encode(), "line 2 has 3 cells and the header 4"),
+        ("a.csv", ROWS.format(",").replace("007", "007,7").encode(), "line 2 has 5 cells and the header 4"),
+        ("a.csv", ROWS.format(",").replace("id", "text").encode(), "the column 'text' more than once"),
+        ("a.csv", b"\n \n", "it is empty"),
+        ("a.csv", gzip.compress(ROWS.encode()), "no text but compressed with gzip; unpack it"),
+        ("a.jsonl", b"PK\3\4xl", r"no text but a spreadsheet \(\.xlsx\)"),
+        ("a.csv", b"PAR1", r"Parquet; let its name end in \.parquet"),
+        ("a.jsonl", f"[{LINE}]".encode(), "an array is written as one object a line"),
+        ("a.jsonl", f"[\n{LINE}]".encode(), "an array is written as one object a line"),
+        ("a.jsonl", LINE.replace("label", "text").encode(), "line 1 is no JSON .a name stands twice"),
         ("a.jsonl", b"[" * 100_000, "cannot be read: maximum recursion depth"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object; a line holds one row"),
         ("a.jsonl", LINE.encode() + b"\n{\n", "line 3 is no JSON"),
@@ -211,6 +294,53 @@ def test_texts_with_half_a_character_are_left_out_and_counted(tmp_path, texts, m
     corpus = ImportedCorpus(file=str(tmp_path / "sms_spam.jsonl"))
     _, dropped = read_imported(corpus, SMS, "theirs")
     assert dropped["half_character"] == 3
+
+
+@pytest.mark.fault(
+    "Data of your own", "an imported corpus with lists, numbers, nothing in its cells", "counted, by reason"
+)
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"text": "x"}, "other_label"),
+        ({"text": "x", "label": ["ham"]}, "other_label"),
+        ({"text": "x", "label": "Ham"}, "other_label"),
+        ({"label": "ham"}, "empty"),
+        ({"text": 7, "label": "ham"}, "empty"),
+        ({"text": ["x"], "label": "ham"}, "empty"),
+        ({"text": " ", "label": "ham"}, "empty"),
+        ({"text": "x", "label": " ham "}, None),
+    ],
+)
+def test_rows_of_an_imported_corpus_that_are_no_texts_are_counted(tmp_path, texts, row, reason):
+    path = save(texts.assign(year=2020.0), tmp_path / "theirs.jsonl")
+    with path.open("a") as handle:
+        handle.write("\n" + json.dumps({**row, "year": 2020}) + "\n" + json.dumps({**row, "year": [2020]}) + "\n")
+    kept, dropped = read_imported(ImportedCorpus(file=str(path), rows={"year": 2020}), SMS, "theirs")
+    assert {name: count for name, count in dropped.items() if count} == ({reason: 1} if reason else {})
+    assert len(kept) == len(texts) + (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("label", "has '', 'a', and the task's labels"), ("year", r"no row whose 'year' is 2020; it has '', 'b'")],
+)
+def test_a_corpus_without_fitting_rows_is_refused_though_cells_are_empty_or_lists(tmp_path, column, message):
+    lines = [{"text": "x", "label": "a", "year": "b"}, {"text": "x"}, {"text": "x", "label": ["a"], "year": ["b"]}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    corpus = ImportedCorpus(file=str(tmp_path / "a.jsonl"), rows={"year": 2020} if column == "year" else {})
+    with pytest.raises(SynthgapError, match=message):
+        read_imported(corpus, SMS, "theirs")
+
+
+def test_what_lies_there_in_place_of_a_file_of_data_is_named(tmp_path):
+    (tmp_path / "sms_spam.csv").symlink_to("nowhere")
+    (tmp_path / "sms_spam.csv.gz").touch()
+    (tmp_path / "sms_spam.jsonl").mkdir()
+    with pytest.raises(
+        SynthgapError, match=r"'sms_spam.csv' and 'sms_spam.csv.gz' and 'sms_spam.jsonl' is no such file"
+    ):
+        data_file(SMS, tmp_path)
 
 
 def test_too_few_texts_for_the_few_shot_pool(texts):

@@ -14,7 +14,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import HALF_CHARACTER, SUFFIXES, RealData, read_file
+from synthgap.data.real import HALF_CHARACTER, SUFFIXES, RealData, read_file, refuse_faults, text_faults
 from synthgap.tasks import Task
 
 ANNOTATION_COLUMNS = ["item_id", "annotator", "label"]
@@ -69,6 +69,7 @@ def load_annotated(task: Task, profile: Profile, data: RealData) -> AnnotatedIte
     none_of_ours = rows["label"].isin(section.left_out)
     rows = rows[~none_of_ours].assign(label=rows["label"].replace(section.labels))
     judgements, left_out = check_annotations(rows, list(task.labels))
+    refuse_faults(f"annotations of task '{task.name}' ({path.name})", rows["item_id"], text_faults(rows["text"]))
     texts = judgements.drop_duplicates("item_id").sort_values("item_id").rename(columns={"item_id": "id"})
     seen = seen_in_training(texts["text"].tolist(), data)
     texts = texts.loc[~seen, ["id", "text"]].reset_index(drop=True)

@@ -11,7 +11,7 @@ from synthgap.core.config import ImportedCorpus
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder, root
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import HALF_CHARACTER, SUFFIXES, read_file
+from synthgap.data.real import HALF_CHARACTER, SUFFIXES, as_word, column_names, read_file
 from synthgap.tasks import Task
 
 TASK_COLUMN = "task"  # where a file has it, rows of other tasks belong to these
@@ -57,7 +57,7 @@ def read_imported(corpus: ImportedCorpus, task: Task, name: str) -> tuple[pd.Dat
     """
     path = imported_file(corpus, task.name)
     rows = _chosen(read_file(path), corpus, task.name, path.name)
-    frame = pd.DataFrame({"text": rows[corpus.text_column], "label": rows[corpus.label_column].astype(str)})
+    frame = pd.DataFrame({"text": rows[corpus.text_column], "label": rows[corpus.label_column].map(as_word)})
     fitting = frame[frame["label"].isin(task.labels)]
     plain = [normalised(text) if isinstance(text, str) else "" for text in fitting["text"]]
     filled = fitting.assign(plain=plain).query("plain != ''")
@@ -82,13 +82,13 @@ def _chosen(frame: pd.DataFrame, corpus: ImportedCorpus, task: str, file: str) -
     needed = [corpus.text_column, corpus.label_column, *corpus.rows]
     if missing := [column for column in needed if column not in frame.columns]:
         raise SynthgapError(
-            f"the corpus file '{file}' has no column {', '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(str, frame.columns))}: name its columns in text_column, label_column and rows"
+            f"the corpus file '{file}' has no column {', '.join(map(repr, missing))}; it has {column_names(frame)}: "
+            "name its columns in text_column, label_column and rows"
         )
     of_task = {TASK_COLUMN: task} if TASK_COLUMN in frame.columns else {}
     for column, value in {**of_task, **corpus.rows}.items():
         values = value if isinstance(value, list | tuple) else [value]
-        fitting = frame[column].isin(values) | frame[column].astype(str).isin(list(map(str, values)))
+        fitting = frame[column].map(as_word).isin(list(map(as_word, values)))
         if not fitting.any():
             raise SynthgapError(
                 f"the corpus file '{file}' has no row whose '{column}' is {' or '.join(map(repr, values))}; it has "
@@ -100,5 +100,5 @@ def _chosen(frame: pd.DataFrame, corpus: ImportedCorpus, task: str, file: str) -
 
 def _some(values: pd.Series) -> str:
     """A few values of a column for a message: short ones, so that it shows no text of the corpus."""
-    short = [value for value in sorted(values.astype(str).unique()) if len(value) <= 30]
+    short = [value for value in sorted(set(values.map(as_word))) if len(value) <= 30]
     return ", ".join(map(repr, short[:5])) or "no short values"

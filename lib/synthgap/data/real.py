@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import functools
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
@@ -24,14 +29,24 @@ from synthgap.tasks import SPLITS, Task
 
 COLUMNS = ("id", "text", "label", "split")
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-IDS = ("id", "item_id", "annotator")  # columns that are text whatever they look like
-ENCODINGS = {
+WORDS = ("id", "item_id", "annotator", "label", "split")  # columns that are words whatever they look like
+ENCODINGS = {  # by their mark; that of UTF-32 begins as that of UTF-16
     codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
-}  # by their mark
+}
+OTHER_FORMATS = {  # by their first bytes
+    b"PK\3\4": 'a spreadsheet (.xlsx) or a zip archive; save it as UTF-8, which spreadsheets call "CSV UTF-8"',
+    b"\xd0\xcf\x11\xe0": 'an old spreadsheet (.xls); save it as UTF-8, which spreadsheets call "CSV UTF-8"',
+    b"\x1f\x8b": "compressed with gzip; unpack it (gunzip)",
+    b"PAR1": "Parquet; let its name end in .parquet",
+}
+LONGEST_CELL = 2**31 - 1  # signs; the csv module's own limit is below the longest texts
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 HALF_CHARACTER = "holds half a character (a lone surrogate)"
+ONE_ROW = "a line holds one row, {...}, and an array is written as one object a line"
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,11 @@ def data_file(task: Task, folder: Path) -> Path:
     names = [f"{task.name}{suffix}" for suffix in SUFFIXES]
     there = [name for name in names if (folder / name).is_file()]
     if not there:
-        raise SynthgapError(f"task '{task.name}': no data file in '{folder}'; it needs one of {', '.join(names)}")
+        others = " and ".join(sorted(repr(path.name) for path in folder.glob(f"{task.name}.*")))
+        raise SynthgapError(
+            f"task '{task.name}': no data file in '{folder}'; it needs one of {', '.join(names)}"
+            + (f", and {others} is no such file" if others else "")
+        )
     if len(there) > 1:
         raise SynthgapError(f"task '{task.name}': {' and '.join(there)} both hold its data; keep one of them")
     return folder / there[0]
@@ -117,68 +136,141 @@ def data_file(task: Task, folder: Path) -> Path:
 def read_file(path: Path) -> pd.DataFrame:
     """A Parquet, CSV or JSON Lines file as a table of texts; nothing is guessed, so "NA" stays a word, and an id text.
 
-    Lines of JSON that hold half a character are left out, and counted in the table's `attrs` under HALF_CHARACTER.
+    The index of a CSV and of JSON Lines is the line that a row starts in. Lines of JSON that hold half a character are
+    left out, and counted in the table's `attrs` under HALF_CHARACTER.
     """
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            text = read_text(path)
-            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, sep=separator(text))
+            frame = frame.reset_index() if any(frame.index.names) else frame
         else:
-            frame = _read_json_lines(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SynthgapError(f"data file '{path.name}' cannot be read: {reason}; replace it by a whole file") from error
-    categories = {name: frame[name].cat.categories.dtype for name in frame.select_dtypes("category")}
-    ids = {name: frame[name].map(str, na_action="ignore") for name in IDS if name in frame}
-    return frame.astype(categories).assign(**ids)
+            frame = (_read_csv if path.suffix == ".csv" else _read_json_lines)(read_text(path))
+        categories = {name: frame[name].cat.categories.dtype for name in frame.select_dtypes("category")}
+        return in_words(frame.astype(categories))
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise SynthgapError(f"data file '{path.name}' cannot be read: {reason}; mend it or write it anew") from error
+
+
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with its columns of WORDS as words, see `as_word`."""
+    columns = {name: frame[name] for name in WORDS if name in frame}
+    return frame.assign(
+        **{
+            name: column.str.strip().fillna("") if column.dtype == "str" else column.map(as_word)  # the first is faster
+            for name, column in columns.items()
+        }
+    )
+
+
+def as_word(value: Any) -> str:
+    """A cell as a word without spaces around it: 1 and 1.0 are "1", and nothing, a list or bytes are ""."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, Number) and value == value else ""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with its mark.
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with its mark.
 
     Raises:
-        SynthgapError: it is in another encoding.
+        SynthgapError: it is in another encoding, or no text.
     """
     raw = path.read_bytes()
+    if other := next((name for start, name in OTHER_FORMATS.items() if raw.startswith(start)), None):
+        raise SynthgapError(f"'{path.name}' is no text but {other}")
     encoding = next((name for mark, name in ENCODINGS.items() if raw.startswith(mark)), "utf-8")
+    way_out = 'save it as UTF-8, which spreadsheets call "CSV UTF-8" (or: iconv -f {} -t UTF-8)'
     if encoding == "utf-8" and b"\0" in raw[:1000]:
-        raise SynthgapError(f"'{path.name}' is UTF-16 without its mark, or no text; save it as UTF-8 (\"CSV UTF-8\")")
+        name = "UTF-32" if b"\0\0\0" in raw[:1000] else "UTF-16"
+        order = "BE" if raw.startswith(b"\0") else "LE"
+        raise SynthgapError(f"'{path.name}' is {name} without its mark, or no text; {way_out.format(name + order)}")
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise SynthgapError(
-            f"'{path.name}' is no {encoding.upper().removesuffix('-SIG')} text but cp1252 perhaps (byte "
-            f'{error.start + 1}); save it as UTF-8, which spreadsheets call "CSV UTF-8"'
+        before = error.object[: error.start].decode(encoding, "ignore")
+        half = re.match(rb"\xed[\xa0-\xbf]", error.object[error.start :]) or "surrogate" in error.reason
+        name, line = encoding.upper().removesuffix("-SIG"), before.count("\n") + 1
+        if encoding == "utf-8" and before.isascii() and not half:
+            fault, source = f"but cp1252 perhaps (line {line})", "CP1252"
+        else:
+            what = HALF_CHARACTER if half else f"is damaged ({error.reason})"
+            fault, source = f"throughout: line {line} {what}", f"{name} -c"
+        raise SynthgapError(f"'{path.name}' is no {name} text {fault}; {way_out.format(source)}") from error
+
+
+def csv_rows(text: str, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """The line in which each row of a CSV text starts, and its cells; the header comes first, empty rows are skipped.
+
+    The sign between cells is what a first line `sep=;` says, as Excel writes it, else the one of comma, semicolon and
+    tab that makes most cells of the header.
+
+    Raises:
+        ValueError: a quote is out of place; without `strict` such cells are read as well as can be.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    declared = re.match(r'\s*"?sep=(.)"?(?=[\r\n])', text)
+    text = text[declared.end() :] if declared else text
+    header = text.lstrip().partition("\n")[0].partition("\r")[0]
+    sign = declared[1] if declared else max(",;\t", key=re.sub('"[^"]*"', "", header).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=strict)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f'line {line} has a quote out of place; a quote within a quoted cell is written twice (""), without a '
+            "backslash before it, and the last one of a cell stands before a separator"
         ) from error
 
 
-def separator(text: str) -> str:
-    """What stands between the columns of a CSV text: a comma, else what its first line has of semicolons and tabs."""
-    header = text.partition("\n")[0]
-    return next((sign for sign in ",;\t" if sign in header), ",")
+def _read_csv(text: str) -> pd.DataFrame:
+    rows = dict(csv_rows(text))
+    if not rows:
+        raise ValueError("it is empty")
+    header = [name.strip() for name in rows.pop(min(rows))]
+    if repeated := [name for name, count in Counter(header).items() if name and count > 1]:
+        raise ValueError(f"its header has the column '{repeated[0]}' more than once")
+    if wrong := [line for line, cells in rows.items() if len(cells) != len(header)]:
+        raise ValueError(
+            f"line {wrong[0]} has {len(rows[wrong[0]])} cells and the header {len(header)} ({len(wrong)} such rows); "
+            "a cell that holds a separator, a quote or a new line stands in quotes"
+        )
+    frame = pd.DataFrame(list(rows.values()), pd.Index(rows, name="line"), header, dtype=str)
+    return frame.loc[:, [bool(name) for name in header]]
 
 
 def _read_json_lines(text: str) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
+    rows: dict[int, dict[str, Any]] = {}
     halves = 0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_json_object)
         except ValueError as error:
-            raise ValueError(f"line {number} is no JSON ({error})") from error
+            raise ValueError(f"line {number} is no JSON ({error}); {ONE_ROW}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object; a line holds one row, {{...}}")
-        if any(isinstance(value, str) and LONE_SURROGATE.search(value) for value in row.values()):
+            raise ValueError(f"line {number} is no JSON object; {ONE_ROW}")
+        if any(isinstance(value, str) and LONE_SURROGATE.search(value) for item in row.items() for value in item):
             halves += 1
         else:
-            rows.append(row)
-    frame = pd.DataFrame(rows)
+            rows[number] = row
+    frame = pd.DataFrame(list(rows.values()), pd.Index(rows, name="line"))
     frame.attrs = {HALF_CHARACTER: halves}
     return frame
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return row
 
 
 def checked(
@@ -193,12 +285,11 @@ def checked(
     if missing := [column for column in COLUMNS if column not in frame.columns]:
         raise SynthgapError(
             f"{where}: column {', '.join(map(repr, missing))} is missing; "
-            f"it has {', '.join(map(str, frame.columns)) or 'none'} and needs {', '.join(COLUMNS)}"
+            f"it has {column_names(frame)} and needs {', '.join(COLUMNS)}"
         )
-    for fault, rows in _faults(task, frame).items():
-        if rows.any():
-            raise SynthgapError(f"{where}: {fault} (first: '{frame.loc[rows, 'id'].iloc[0]}', {rows.sum()} in all)")
-    frame, repeats = without_repeats(frame.assign(id=frame["id"].astype(str)).reset_index(drop=True))
+    frame = in_words(frame)
+    refuse_faults(where, frame["id"], _faults(task, frame))
+    frame, repeats = without_repeats(frame.reset_index(drop=True))
     for split, label in product(SPLITS, task.labels):
         if not ((frame["split"] == split) & (frame["label"] == label)).any():
             raise SynthgapError(
@@ -214,13 +305,49 @@ def checked(
     return RealData(task, source, frame, fingerprint(frame), counts)
 
 
+def column_names(frame: pd.DataFrame) -> str:
+    """The names of a table's columns for a message, cut so that it shows no text where the header is missing."""
+    return ", ".join(str(name)[:30] for name in frame.columns) or "none"
+
+
+def refuse_faults(where: str, ids: pd.Series, faults: Mapping[str, pd.Series]) -> None:
+    """Raise a SynthgapError for the first of {what can be wrong with a row: whether it is}, naming its first row."""
+    for fault, rows in faults.items():
+        if rows.any():
+            first = int(rows.to_numpy().argmax())
+            place = f"line {ids.index[first]}" if ids.index.name == "line" else f"row {first + 1}"
+            raise SynthgapError(f"{where}: {fault} (first: {place}, id '{ids.iloc[first]}'; {rows.sum()} in all)")
+
+
+def text_faults(texts: pd.Series) -> dict[str, pd.Series]:
+    """{what can be wrong with a text: whether it is}."""
+    kinds = texts.map(_kind_of_text)
+    others = ~kinds.isin(["text", "empty"])
+    return {
+        "empty texts; remove them": kinds.eq("empty"),
+        f"texts that are no text but {', '.join(sorted(set(kinds[others])))}; write them as text": others,
+    }
+
+
+def _kind_of_text(value: Any) -> str:
+    """Either "text", or "empty", or the name of the type that it has instead."""
+    if isinstance(value, str):
+        return "text" if value.strip() else "empty"
+    return "empty" if pd.api.types.is_scalar(value) and pd.isna(value) else type(value).__name__
+
+
 def _faults(task: Task, frame: pd.DataFrame) -> dict[str, pd.Series]:
     """{what can be wrong with a row: whether it is}."""
-    unknown = ~frame["label"].isin(task.labels)
-    names = sorted(set(map(str, frame.loc[unknown, "label"])))[:3]
-    return {
-        "every row needs an id of its own; repeated or empty ids": frame["id"].isna() | frame["id"].duplicated(),
-        "empty texts; remove them": ~frame["text"].map(lambda text: isinstance(text, str) and bool(text.strip())),
-        f"label {', '.join(map(repr, names))} is unknown to the task; known: {', '.join(task.labels)}": unknown,
-        f"unknown split; known: {', '.join(SPLITS)}": ~frame["split"].isin(SPLITS),
+    faults = text_faults(frame["text"]) | {
+        "every row needs an id of its own, a word or a number; repeated or empty ids": (
+            frame["id"].eq("") | frame["id"].duplicated()
+        )
     }
+    message = {"label": "label {} is unknown to the task; known: {}", "split": "{} is an unknown split; known: {}"}
+    for column, known in {"label": task.labels, "split": SPLITS}.items():
+        unknown = ~frame[column].isin(known)
+        names = [
+            repr(name) if name else "'' (an empty cell, or a list)" for name in sorted(set(frame[column][unknown]))
+        ]
+        faults[message[column].format(", ".join(names[:3]), ", ".join(known))] = unknown
+    return faults

@@ -7,8 +7,6 @@ tasks is more objective ("pairs": judge, task_a, task_b, more_objective). Answer
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +18,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json, write_text
 from synthgap.data.draws import draw
-from synthgap.data.real import HALF_CHARACTER, LONE_SURROGATE, load_real, read_file, read_text, separator
+from synthgap.data.real import HALF_CHARACTER, LONE_SURROGATE, csv_rows, load_real, read_file, read_text
 from synthgap.subjectivity.agreement_sources import COLLECTED, collected_source
 from synthgap.subjectivity.label_studio import FIRST, SECOND, Row, labelling_configuration, read_export
 from synthgap.subjectivity.ranking import PAIR_COLUMNS, pair_fault, read_pairs
@@ -29,7 +27,6 @@ from synthgap.tasks import Task, load_task
 
 ANNOTATIONS, PAIRS = "annotations", "pairs"
 COLUMNS = {ANNOTATIONS: ("item_id", "task", "annotator", "label"), PAIRS: PAIR_COLUMNS}
-LONGEST_CELL = 2**31 - 1  # signs; Python's own limit is below the longest texts
 PAIR_QUESTION = "Which of the two tasks is more objective, so that people would agree more on its answers?"
 
 
@@ -172,18 +169,18 @@ def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
 
 
 def _read_csv(name: str, text: str) -> list[tuple[int, Row]]:
-    csv.field_size_limit(LONGEST_CELL)
-    reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=separator(text))
-    reader.fieldnames = names = [column.strip() for column in reader.fieldnames or []]
+    table = csv_rows(text, strict=False)
+    names = [column.strip() for column in next(table, (0, []))[1]]
     if not any(set(columns) <= set(names) for columns in COLUMNS.values()):
         needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
         raise SynthgapError(f"'{name}' needs the columns {needed}; it has {', '.join(names) or 'none'}")
     rows: list[tuple[int, Row]] = []
-    for values in reader:
-        if None in values or None in values.values():
-            rows.append((reader.line_num, {"fault": f"it has not {len(names)} cells"}))
+    for line, cells in table:
+        values = dict(zip(names, cells, strict=False))
+        if len(cells) != len(names):
+            rows.append((line, {"fault": f"it has not {len(names)} cells"}))
         elif any(values.get(column, "").strip() for column in ("label", "more_objective", "annotator", "judge")):
-            rows.append((reader.line_num, {column: unescape_csv(value) for column, value in values.items()}))
+            rows.append((line, {column: unescape_csv(value) for column, value in values.items()}))
     return rows
 
 
