@@ -1,7 +1,11 @@
 import gzip
+import io
 import json
+from collections.abc import Sequence
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import REAL_DATA, needs_real_data
 from hypothesis import given
@@ -25,6 +29,12 @@ def save(frame: pd.DataFrame, path):
     else:
         frame.to_json(path, orient="records", lines=True)
     return path
+
+
+def parquet(texts: pa.Array, names: Sequence[str] = ("id", "text", "label", "split")) -> bytes:
+    """A file as tools other than pandas write it: the texts under each name."""
+    pq.write_table(pa.table([texts for _ in names], list(names)), target := io.BytesIO())
+    return target.getvalue()
 
 
 def from_folder(folder, task=SMS, monkeypatch=None):
@@ -246,6 +256,8 @@ def test_cells_of_a_csv_are_read_as_they_are(tmp_path, content, texts):
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object; a line holds one row"),
         ("a.jsonl", LINE.encode() + b"\n{\n", "line 3 is no JSON"),
         ("a.parquet", b"PAR1", "cannot be read"),
+        ("a.parquet", parquet(pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())), "Invalid UTF8"),
+        ("a.parquet", parquet(pa.array(["x"]), ["text", "text"]), "cannot be read: .*text"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, name, content, message):
@@ -253,6 +265,32 @@ def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, name, content, 
     path.write_bytes(content)
     with pytest.raises(SynthgapError, match=message):
         read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "outcome"),
+    [
+        (pa.array(["1"]), "1"),
+        (pa.array(["1"]).dictionary_encode(), "1"),
+        (pa.array(["1"], pa.large_string()), "1"),
+        (pa.array(["1"], pa.string_view()), "1"),
+        (pa.array([b"1"]), "no text but bytes"),
+        (pa.array([1.0]), "no text but float"),
+        (pa.array([["1"]]), "no text but ndarray"),
+        (pa.array([{"a": "1"}]), "no text but dict"),
+        (pa.array([None], pa.string()), "empty texts"),
+        (pa.nulls(1), "empty texts"),
+    ],
+)
+def test_columns_of_parquet_are_texts_or_refused(tmp_path, column, outcome):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet(column))
+    frame = read_file(path)
+    if outcome == "1":
+        assert frame.to_dict("records") == [dict.fromkeys(("id", "text", "label", "split"), "1")]
+    else:
+        with pytest.raises(SynthgapError, match=outcome):
+            checked(SMS, frame, "x")
 
 
 def test_ids_are_text_in_every_format(tmp_path, texts):

@@ -143,6 +143,8 @@ def read_file(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
             frame = frame.reset_index() if any(frame.index.names) else frame
+            for name in frame.select_dtypes("str"):
+                frame[name].array.__arrow_array__().validate(full=True)  # that bytes are UTF-8; pandas would fail later
         else:
             frame = (_read_csv if path.suffix == ".csv" else _read_json_lines)(read_text(path))
         categories = {name: frame[name].cat.categories.dtype for name in frame.select_dtypes("category")}
