@@ -308,7 +308,7 @@ def checked(
 
 
 def column_names(frame: pd.DataFrame) -> str:
-    """The names of a table's columns for a message, cut so that it shows no text where the header is missing."""
+    """The names of a table's columns for a message, each cut to 30 signs: without a header they are texts."""
     return ", ".join(str(name)[:30] for name in frame.columns) or "none"
 
 
