@@ -24,10 +24,25 @@ NOBODY_READS = 141  # the status after a pipe was closed, as of `synthgap status
 KEPT = "what is finished is kept: run the same command again to go on"
 
 
-def parser() -> argparse.ArgumentParser:
-    main_parser = argparse.ArgumentParser(
-        prog="synthgap", description="Can text written by an LLM replace real training data?"
-    )
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, and that takes no empty string for a name, a path or a value."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", None, _filled)
+
+    def error(self, message: str) -> NoReturn:
+        raise SynthgapError(f"{message}; see {self.prog} --help")
+
+
+def _filled(text: str) -> str:
+    if text.strip():
+        return text
+    raise argparse.ArgumentTypeError("it is empty; give a value, or leave it out")
+
+
+def parser() -> Parser:
+    main_parser = Parser(prog="synthgap", description="Can text written by an LLM replace real training data?")
     commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     profile = _options("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     common = [profile, _places(), _changes()]
@@ -59,18 +74,18 @@ def parser() -> argparse.ArgumentParser:
     return main_parser
 
 
-def _options(*names: str, **about: Any) -> argparse.ArgumentParser:
+def _options(*names: str, **about: Any) -> Parser:
     """A parser of one argument, to be a part of others."""
-    part = argparse.ArgumentParser(add_help=False)
+    part = Parser(add_help=False)
     part.add_argument(*names, **about)
     return part
 
 
-def _places() -> argparse.ArgumentParser:
+def _places() -> Parser:
     return _options("--output", metavar="DIR", help="where results go (default: outputs/)")
 
 
-def _changes() -> argparse.ArgumentParser:
+def _changes() -> Parser:
     changes = _options("--data", metavar="DIR", help="folder of the real sets (source 'folder'; default: data/)")
     changes.add_argument(
         "--set",
@@ -93,7 +108,7 @@ def _add_figure(commands: Any) -> None:
     )
     figure.add_argument("figure", metavar="NAME", help="for example gap_by_task")
     figure.add_argument("--size", metavar="WxH", help="in inches, e.g. 3.3x2.5 (default: as in the notebook)")
-    figure.add_argument("--format", choices=("pdf", "png", "svg"), help="default: as --to ends, else pdf")
+    figure.add_argument("--format", metavar="NAME", help="pdf, png or svg (default: as --to ends, else pdf)")
     figure.add_argument("--to", metavar="FILE", help="where to (default: NAME.<format> in this folder)")
 
 

@@ -185,8 +185,8 @@ def read_text(path: Path) -> str:
         raise SynthgapError(f"'{path.name}' is no text but {other}")
     encoding = next((name for mark, name in ENCODINGS.items() if raw.startswith(mark)), "utf-8")
     way_out = 'save it as UTF-8, which spreadsheets call "CSV UTF-8" (or: iconv -f {} -t UTF-8)'
-    if encoding == "utf-8" and b"\0" in raw[:1000]:
-        name = "UTF-32" if b"\0\0\0" in raw[:1000] else "UTF-16"
+    if encoding in {"utf-8", "utf-8-sig"} and b"\0" in raw:
+        name = "UTF-32" if b"\0\0\0" in raw else "UTF-16"
         order = "BE" if raw.startswith(b"\0") else "LE"
         raise SynthgapError(f"'{path.name}' is {name} without its mark, or no text; {way_out.format(name + order)}")
     try:
@@ -203,21 +203,21 @@ def read_text(path: Path) -> str:
         raise SynthgapError(f"'{path.name}' is no {name} text {fault}; {way_out.format(source)}") from error
 
 
-def csv_rows(text: str, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """The line in which each row of a CSV text starts, and its cells; the header comes first, empty rows are skipped.
 
     The sign between cells is what a first line `sep=;` says, as Excel writes it, else the one of comma, semicolon and
     tab that makes most cells of the header.
 
     Raises:
-        ValueError: a quote is out of place; without `strict` such cells are read as well as can be.
+        ValueError: a quote is out of place.
     """
     csv.field_size_limit(LONGEST_CELL)
     declared = re.match(r'\s*"?sep=(.)"?(?=[\r\n])', text)
     text = text[declared.end() :] if declared else text
     header = text.lstrip().partition("\n")[0].partition("\r")[0]
     sign = declared[1] if declared else max(",;\t", key=re.sub('"[^"]*"', "", header).count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=strict)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
     line = 1
     try:
         for cells in reader:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -21,9 +21,10 @@ from synthgap.core.config import RecordedSettings, Setting, read_yaml
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
+from synthgap.data.real import read_text
 from synthgap.llm.base import LLM, Answer, Conversation, Usage
 from synthgap.llm.response_log import ResponseLog
-from synthgap.tasks import known_tasks
+from synthgap.tasks import known_tasks, load_task
 
 ABOUT = "recording.yaml"
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # as SQLite can hold it
@@ -116,14 +117,9 @@ class RecordedLLM(LLM):
 
 @functools.lru_cache(maxsize=64)
 def _answers_by_label(path: Path) -> dict[str, list[RecordedAnswer]]:
-    """{label: its answers, by turn and conversation}; the turns of each conversation are there without a gap."""
+    """{label: its answers, by turn and conversation}."""
     labels: dict[str, list[RecordedAnswer]] = {}
-    turns: Counter[tuple[str, int]] = Counter()
-    for line, answer in _read(path):
-        conversation = answer.label, answer.conversation
-        if answer.turn != turns[conversation]:
-            raise SynthgapError(f"'{path.name}', line {line}: turn {answer.turn} instead of {turns[conversation]}")
-        turns[conversation] += 1
+    for _, answer in _read(path):
         labels.setdefault(answer.label, []).append(answer)
     for answers in labels.values():
         answers.sort(key=lambda answer: (answer.turn, answer.conversation))
@@ -131,18 +127,26 @@ def _answers_by_label(path: Path) -> dict[str, list[RecordedAnswer]]:
 
 
 def _read(path: Path) -> Iterator[tuple[int, RecordedAnswer]]:
-    """The answers of a recording with the numbers of their lines."""
+    """The answers of a recording with the numbers of their lines; each conversation's turns are there without a gap."""
     number = 0
+    turns: Counter[tuple[str, ...]] = Counter()
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if line.strip():
-                yield number, RecordedAnswer.model_validate_json(line)
+                answer = RecordedAnswer.model_validate_json(line)
+                conversation = answer.task, answer.setting, answer.label, str(answer.conversation)
+                if answer.turn != turns[conversation]:
+                    raise SynthgapError(
+                        f"'{path.name}', line {number}: turn {answer.turn} instead of {turns[conversation]}"
+                    )
+                turns[conversation] += 1
+                yield number, answer
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         reason = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise SynthgapError(f"'{path.name}', line {number}: no recorded answer ({reason})") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SynthgapError(f"'{path}' cannot be read: {error}") from error
+    except OSError as error:
+        raise SynthgapError(f"'{path}' cannot be read: {error.strerror}") from error
 
 
 def _check_names(task: str, setting: str) -> None:
@@ -183,17 +187,29 @@ def import_recording(log: ResponseLog, exported: Sequence[Path]) -> tuple[int, i
 
     Nothing of any file is stored where a line is no exported answer, which is refused.
     """
-    files = [file for path in exported for file in (sorted(path.glob("*/*.jsonl")) if path.is_dir() else [path])]
-    rows = []
-    for path in files:
-        for number, answer in _read(path):
-            if not answer.key:
-                raise SynthgapError(f"'{path.name}', line {number}: not exported from a response log")
-            try:
-                _check_names(answer.task, answer.setting)
-            except SynthgapError as error:
-                raise SynthgapError(f"'{path.name}', line {number}: {error}") from error
-            row = answer.model_dump() | dict(zip(Usage._fields, answer.usage, strict=True))
-            rows.append(row | {"example_ids": json.dumps(answer.example_ids), "seconds": None, "paid": 0, "fault": ""})
+    rows: list[dict[str, Any]] = []
+    for path in exported:
+        before = len(rows)
+        for file in sorted(path.glob("*/*.jsonl")) if path.is_dir() else [path]:
+            rows += _exported_rows(file)
+        if len(rows) == before:
+            raise SynthgapError(
+                f"'{path}' holds no answers; name a recording's folder, or a <setting>/<task>.jsonl of one"
+            )
     new = log.add(rows)
     return new, len(rows) - new
+
+
+def _exported_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The answers of an exported file as rows of a log."""
+    for number, answer in _read(path):
+        if not answer.key:
+            raise SynthgapError(f"'{path.name}', line {number}: not exported from a response log")
+        try:
+            _check_names(answer.task, answer.setting)
+            if answer.label not in (labels := load_task(answer.task).labels):
+                raise unknown("label", answer.label, labels)
+        except SynthgapError as error:
+            raise SynthgapError(f"'{path.name}', line {number}: {error}") from error
+        row = answer.model_dump() | dict(zip(Usage._fields, answer.usage, strict=True))
+        yield row | {"example_ids": json.dumps(answer.example_ids), "seconds": None, "paid": 0, "fault": ""}

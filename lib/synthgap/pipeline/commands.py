@@ -65,8 +65,12 @@ def _status(given: argparse.Namespace, profile: Profile) -> None:
 
 
 def _figure(given: argparse.Namespace, profile: Profile) -> None:
-    ending = Path(given.to or "").suffix[1:]
-    form = given.format or (ending if ending in FORMS else "pdf")
+    ending = Path(given.to or "").suffix[1:].lower()
+    form = given.format or ending or "pdf"
+    if form not in FORMS:
+        raise unknown("format of figures", form, FORMS)
+    if ending not in {"", form}:
+        raise SynthgapError(f"--to ends in .{ending} and --format says {form}; leave one of them out")
     target = Path(given.to or f"{given.figure}.{form}").absolute()
     print(shown_path(write_figure(given.figure, profile, target, form, _size(given.size) if given.size else None)))
 

@@ -7,7 +7,8 @@ tasks is more objective ("pairs": judge, task_a, task_b, more_objective). Answer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from synthgap.tasks import Task, load_task
 
 ANNOTATIONS, PAIRS = "annotations", "pairs"
 COLUMNS = {ANNOTATIONS: ("item_id", "task", "annotator", "label"), PAIRS: PAIR_COLUMNS}
+PERSON = {ANNOTATIONS: "annotator", PAIRS: "judge"}
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a spreadsheet or a store may lose or change these
 PAIR_QUESTION = "Which of the two tasks is more objective, so that people would agree more on its answers?"
 
 
@@ -36,8 +39,13 @@ def answers_file(folder: Path, kind: str) -> Path:
 
 
 def stored_answers(path: Path) -> list[Row]:
-    """The rows of a file of answers; none where there is no file."""
-    return read_file(path).to_dict("records") if path.is_file() else []
+    """The rows of a file of answers, see `answers_file`; none where there is no file."""
+    if not path.is_file():
+        return []
+    answers, columns = read_file(path), COLUMNS[path.stem]
+    if tuple(answers.columns) != columns:
+        raise SynthgapError(f"'{path}' was changed: its columns must be {', '.join(columns)}; mend it or move it away")
+    return answers.to_dict("records")
 
 
 def collected_pairs(folder: Path) -> pd.DataFrame | None:
@@ -146,48 +154,78 @@ def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
 
     Returns:
         "annotations" or "pairs"; the well-formed rows; and a sentence for every malformed one, with its number (of the
-        file's line in CSV, of the task in JSON).
+        line in which it begins in CSV, of the task in JSON).
 
     Raises:
         SynthgapError: no such file, or nothing of the kind in it.
     """
-    if not path.is_file():
-        raise SynthgapError(f"'{path}' does not exist")
-    text = read_text(path)
-    numbered = read_export(path.name, text) if text.lstrip()[:1] in {"[", "{"} else _read_csv(path.name, text)
-    kind = PAIRS if any("task_a" in row for _, row in numbered) else ANNOTATIONS
+    kind, numbered = _numbered_rows(path)
     good: list[Row] = []
     faults: list[str] = []
     given: dict[Sequence[str], str] = {}
     for number, row in numbered:
+        if isinstance(row, str):
+            faults.append(f"row {number}: {row}")
+            continue
         clean = {name: row.get(name, "").strip() for name in COLUMNS[kind]}
-        if fault := row.get("fault") or _fault(kind, clean) or _contradiction(kind, clean, given):
+        if not (clean[PERSON[kind]] or clean[COLUMNS[kind][-1]]):
+            continue
+        if fault := _fault(kind, clean) or _contradiction(kind, clean, given):
             faults.append(f"row {number}: {fault}")
         else:
             good.append(clean)
     return kind, good, faults
 
 
-def _read_csv(name: str, text: str) -> list[tuple[int, Row]]:
-    table = csv_rows(text, strict=False)
-    names = [column.strip() for column in next(table, (0, []))[1]]
-    if not any(set(columns) <= set(names) for columns in COLUMNS.values()):
-        needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
-        raise SynthgapError(f"'{name}' needs the columns {needed}; it has {', '.join(names) or 'none'}")
-    rows: list[tuple[int, Row]] = []
-    for line, cells in table:
-        values = dict(zip(names, cells, strict=False))
-        if len(cells) != len(names):
-            rows.append((line, {"fault": f"it has not {len(names)} cells"}))
-        elif any(values.get(column, "").strip() for column in ("label", "more_objective", "annotator", "judge")):
-            rows.append((line, {column: unescape_csv(value) for column, value in values.items()}))
-    return rows
+def _numbered_rows(path: Path) -> tuple[str, list[tuple[int, Row | str]]]:
+    """Which kind of answers a file holds, and its rows, or what is wrong with them, with their numbers."""
+    if not path.is_file():
+        raise SynthgapError(f"'{path}' is a folder; name a file" if path.is_dir() else f"'{path}' does not exist")
+    text = read_text(path)
+    if text.lstrip()[:1] in {"[", "{"}:
+        rows = read_export(path.name, text)
+        columns = {column for _, row in rows if not isinstance(row, str) for column in row}
+        return _kind(path.name, columns) or ANNOTATIONS, rows
+    names, rows = _read_csv(path.name, text)
+    if kind := _kind(path.name, names):
+        return kind, rows
+    needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
+    raise SynthgapError(f"'{path.name}' needs the columns {needed}; it has {', '.join(names) or 'none'}")
+
+
+def _kind(name: str, columns: Collection[str]) -> str | None:
+    """Which kind of answers a file of this name with these columns holds; None where it lacks some of either kind."""
+    fitting = [kind for kind, needed in COLUMNS.items() if set(needed) <= set(columns)]
+    if len(fitting) > 1:
+        raise SynthgapError(f"'{name}' has the columns of {' and of '.join(fitting)}; leave out those of one of them")
+    return fitting[0] if fitting else None
+
+
+def _read_csv(name: str, text: str) -> tuple[list[str], list[tuple[int, Row | str]]]:
+    """The columns of a CSV text, and its rows, or what is wrong with them, with the lines in which they begin."""
+    rows: list[tuple[int, Row | str]] = []
+    try:
+        table = csv_rows(text)
+        names = [column.strip() for column in next(table, (0, []))[1]]
+        if twice := [column for column in names if column and names.count(column) > 1]:
+            raise SynthgapError(f"'{name}' has two columns '{twice[0]}'; rename or remove one of them")
+        for line, cells in table:
+            if len(cells) == len(names):
+                rows.append((line, dict(zip(names, map(unescape_csv, cells), strict=True))))
+            else:
+                rows.append((line, f"it has not {len(names)} cells but {len(cells)}"))
+    except ValueError as error:
+        raise SynthgapError(f"'{name}': {error}") from error
+    return names, rows
 
 
 def _fault(kind: str, row: Row) -> str | None:
     """What is wrong with a row of answers; None where nothing is."""
-    if broken := [name for name, value in row.items() if LONE_SURROGATE.search(value)]:
-        return f"'{broken[0]}' {HALF_CHARACTER}"
+    for name, value in row.items():
+        if LONE_SURROGATE.search(value):
+            return f"'{name}' {HALF_CHARACTER}"
+        if sign := CONTROL.search(value):
+            return f"'{name}' holds a sign that cannot be seen (U+{ord(sign[0]):04X}), for example a line break"
     if empty := [name for name in COLUMNS[kind] if not row[name]]:
         return f"'{empty[0]}' is empty"
     if kind == PAIRS:
@@ -203,7 +241,7 @@ def _fault(kind: str, row: Row) -> str | None:
 
 def _contradiction(kind: str, row: Row, given: dict[Sequence[str], str]) -> str | None:
     """Whether the same person answered the same question otherwise before; notes the answer in `given`."""
-    person = row["judge"] if kind == PAIRS else row["annotator"]
+    person = row[PERSON[kind]]
     *question, answer = row.values()
     key = (person, *sorted(question)) if kind == PAIRS else tuple(question)
     before = given.setdefault(key, answer)

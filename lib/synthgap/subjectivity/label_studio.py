@@ -23,8 +23,8 @@ def labelling_configuration(question: str, choices: Sequence[str]) -> str:
     )
 
 
-def read_export(name: str, text: str) -> list[tuple[int, Row]]:
-    """Numbered rows of a JSON export, a list of tasks with `data` and `annotations`; a row may hold its `fault` alone.
+def read_export(name: str, text: str) -> list[tuple[int, Row | str]]:
+    """Numbered rows of a JSON export, a list of tasks with `data` and `annotations`; for some, what is wrong with them.
 
     Raises:
         SynthgapError: the file of this name is no such export.
@@ -35,34 +35,34 @@ def read_export(name: str, text: str) -> list[tuple[int, Row]]:
         raise SynthgapError(f"'{name}' is torn or no JSON ({error}); export it again") from error
     if not isinstance(tasks, list):
         raise SynthgapError(f"'{name}' is no Label Studio export: it must be a list of tasks; choose the format JSON")
-    rows: list[tuple[int, Row]] = []
+    rows: list[tuple[int, Row | str]] = []
     for number, task in enumerate(tasks, start=1):
         try:
             data, annotations = dict(task["data"]), list(task["annotations"])
         except (KeyError, TypeError, ValueError):
-            rows.append((number, {"fault": "no 'data' or no 'annotations'; choose the format JSON, not JSON-MIN"}))
+            rows.append((number, "no 'data' or no 'annotations'; choose the format JSON, not JSON-MIN"))
         else:
             kept = [one for one in annotations if not (isinstance(one, dict) and one.get("was_cancelled"))]
             rows += [(number, _row(data, annotation)) for annotation in kept]
     return rows
 
 
-def _row(data: Mapping[str, Any], annotation: Any) -> Row:
-    """What was asked and its answer, under the names of annotations and of pairs alike."""
+def _row(data: Mapping[str, Any], annotation: Any) -> Row | str:
+    """What was asked and its answer, under the names of annotations and of pairs alike; else what is wrong with it."""
     try:
         who = annotation["completed_by"]
         person = who.get("email") or who["id"] if isinstance(who, dict) else who
         answers = [one for one in annotation["result"] if one.get("type") == "choices"]
         answers = [one for one in answers if one.get("from_name") == QUESTION] or answers
         if len({one.get("from_name") for one in answers}) > 1:
-            return {"fault": f"it answers several questions, and none is called '{QUESTION}' as in the configuration"}
+            return f"it answers several questions, and none is called '{QUESTION}' as in the configuration"
         choices = [choice for one in answers for choice in one["value"]["choices"]]
         if len(choices) != 1:
-            return {"fault": f"it has {len(choices)} choices, not one"}
+            return f"it has {len(choices)} choices, not one"
     except (KeyError, TypeError, AttributeError):
-        return {"fault": "an annotation without 'completed_by' or 'choices'"}
+        return "an annotation without 'completed_by' or 'choices'"
     if person is None:
-        return {"fault": "nobody is named in 'completed_by'"}
+        return "nobody is named in 'completed_by'"
     person, answer = str(person), str(choices[0])
     asked = {
         name: "" if value is None else str(value) for name, value in data.items() if not isinstance(value, dict | list)
