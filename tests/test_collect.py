@@ -324,6 +324,7 @@ def test_an_import_of_pairs_says_how_many_the_ranking_will_use(tmp_path):
     path.write_text("judge,task_a,task_b,more_objective\nj,humor,imdb,imdb\nj,humor,ag_news,humor\n")
     done = collect.import_file(path, PROFILE.changed({"tasks": ["humor", "ag_news"]}), tmp_path)
     assert "task_ranking of 04_subjectivity will use 1 of 2 judgements of pairs of tasks" in done
+    assert "(with a task that profile 'smoke' does not have: 1)" in done
 
 
 def test_exported_texts_are_their_owners_alone(tmp_path):
@@ -375,8 +376,8 @@ def test_the_command_line_exports_and_imports(tmp_path):
         (["annotate"], "STEP"),
     ],
 )
-def test_the_command_line_refuses_nonsense_with_a_sentence(arguments, message, tmp_path):
-    done = synthgap(*arguments, *(["--output", str(tmp_path)] if len(arguments) > 1 else []))
+def test_the_command_line_refuses_nonsense_with_a_sentence(command, arguments, message, tmp_path):
+    done = command(*arguments, *(["--output", str(tmp_path)] if len(arguments) > 1 else []))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -124,8 +124,10 @@ def _used(path: Path, kind: str, profile: Profile) -> list[str]:
         return []
     answers = read_file(path)
     if kind == PAIRS:
-        used = int(read_pairs(answers, profile.tasks, COLLECTED).answers.sum())
-        return [_use("task_ranking", used, len(answers), "pairs of tasks", "")]
+        pairs = read_pairs(answers, profile.tasks, COLLECTED)
+        used, outside = int(pairs.answers.sum()), len(answers) - int(pairs.given.sum())
+        reason = f"with a task that profile '{profile.name}' does not have: {outside}" if outside else ""
+        return [_use("task_ranking", used, len(answers), "pairs of tasks", reason)]
     return [_use_of(path, str(task), len(rows), profile) for task, rows in answers.groupby("task")]
 
 
@@ -189,8 +191,8 @@ def _numbered_rows(path: Path) -> tuple[str, list[tuple[int, Row | str]]]:
     names, rows = _read_csv(path.name, text)
     if kind := _kind(path.name, names):
         return kind, rows
-    needed = " or ".join(", ".join(columns) for columns in COLUMNS.values())
-    raise SynthgapError(f"'{path.name}' needs the columns {needed}; it has {', '.join(names) or 'none'}")
+    needed, there = " or ".join(", ".join(columns) for columns in COLUMNS.values()), ", ".join(names) or "none"
+    raise SynthgapError(f"'{path.name}' needs the columns {needed}; it has {there} (of Label Studio, export JSON)")
 
 
 def _kind(name: str, columns: Collection[str]) -> str | None:
