@@ -69,6 +69,8 @@ def test_what_cannot_be_exported_says_why(tmp_path):
         collect.export("humor", PROFILE, tmp_path, 100)
     with pytest.raises(SynthgapError, match="one task, so there are no pairs"):
         collect.export("pairs", PROFILE.changed({"tasks": ["humor"]}), tmp_path)
+    with pytest.raises(SynthgapError, match="--items is for the texts of a task"):
+        collect.export("pairs", PROFILE, tmp_path, 3)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -89,6 +91,9 @@ def test_a_text_that_a_spreadsheet_would_compute_comes_back_as_it_was(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------- import
+
+
+HEAD = "item_id,task,annotator,label\n"
 
 
 def choice(question: str, *answers: str) -> dict:
@@ -229,12 +234,28 @@ def test_faulty_pairs_are_named(tmp_path, rows, fault):
         ('[{"data": {}, "annotations": ["x"]}]', "row 1: an annotation without"),
         ("[" * 100_000, "torn or no JSON"),
         (studio({"completed_by": None}), "row 1: nobody is named in 'completed_by'"),
+        (studio({"completed_by": ["ann"]}), "row 1: nobody is named in 'completed_by'"),
         (studio({"completed_by": {"id": None}}), "row 1: nobody is named in 'completed_by'"),
         (studio({}, item_id=None), "row 1: 'item_id' is empty"),
         (studio({}, item_id="a\ud83d"), "row 1: 'item_id' holds half a character"),
         (studio({"completed_by": "ann\udc00"}), "row 1: 'annotator' holds half a character"),
+        (studio({}, item_id="a\0"), r"row 1: 'item_id' holds a sign that cannot be seen .U\+0000"),
+        (studio({"completed_by": "a\rb"}), r"row 1: 'annotator' holds a sign that cannot be seen .U\+000D"),
+        (studio({}, task_a="humor", task_b="imdb"), "has the columns of annotations and of pairs"),
         (studio({"result": [choice("topic"), choice("tone")]}), "row 1: it answers several questions"),
         (studio({"result": [choice("topic", LABELS[0], LABELS[1])]}), "row 1: it has 2 choices, not one"),
+        (f'{HEAD}"a\rb",humor,ann,{LABELS[0]}\n', r"row 2: 'item_id' holds a sign that cannot be seen .U\+000A"),
+        (f'{HEAD}i1,humor,"ann\x9b1",{LABELS[0]}\n', r"row 2: 'annotator' holds a sign that cannot be seen .U\+009B"),
+        (f"{HEAD}{'a' * 2000}\0,humor,ann,{LABELS[0]}\n", "UTF-16 without its mark, or no text"),
+        (f"{HEAD}\0,humor,ann,{LABELS[0]}\n".encode("utf-16"), r"row 2: 'item_id' holds a sign .* .U\+0000"),
+        (f'{HEAD}\ni1,"humor\n",ann,{LABELS[0]}\n\ni2,humor,"ann,a\ni3,humor,bob,b\n', "begins in line 6 has a quote"),
+        (
+            f'{HEAD}i2,humor,ann,"{LABELS[0]}\ni3,humor,bob,"{LABELS[0]}"\n',
+            "begins in line 2 has a quote that is never",
+        ),
+        (f'{HEAD}i1,humor,"ann\n\n",{LABELS[0]}\ni2,humor\n', "row 5: it has not 4 cells but 2"),
+        ("item_id,task,annotator,label,label\ni1,humor,ann,a,b\n", "has two columns 'label'; rename or remove"),
+        ("item_id,task,annotator,label,judge,task_a,task_b,more_objective\n", "columns of annotations and of pairs"),
         (f"item_id,task,annotator,label\ni1,humor,ann,{LABELS[0]}\n".encode("utf-16-le"), "UTF-16 without its mark"),
         (f"item_id,task,annotator,label\ni1,humor,änn,{LABELS[0]}\n".encode("cp1252"), "cp1252 perhaps"),
     ],
@@ -262,6 +283,9 @@ def test_a_file_of_another_kind_is_refused(tmp_path, text, message):
         studio({"result": [choice("topic", "politics"), choice("answer")]}),
         studio({"result": [choice("mine")]}),
         studio({}, note=None, nested={"a": [1, {"b": 2}]}),
+        studio({}, fault="x", judge="x", task_a="x", annotator="x", label="x", more_objective="x"),
+        f"item_id,task,annotator,label,fault,task_a,judge,,\n\ni1,humor,ann,{LABELS[0]},x,x,x,,\ni2,humor,,,x,x,x,,\n,,,,,,,,\n",
+        f"item_id,task,annotator,label\r   \r i1 , humor , ann , {LABELS[0]} \r",
     ],
 )
 def test_what_tools_write_is_read(tmp_path, content):
@@ -341,6 +365,33 @@ def test_cancelled_annotations_are_passed_over(tmp_path):
     assert "1 new annotations" in collect.import_file(path, PROFILE, tmp_path)
 
 
+@given(st.lists(st.tuples(st.text(), st.text(), st.sampled_from(LABELS))))
+def test_a_file_adds_its_sound_rows_once_and_they_are_stored_as_they_are(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("again")
+    store, given_file = folder / "annotations.csv", folder / "answers.csv"
+    table = pd.DataFrame(
+        [(item, "humor", person, label) for item, person, label in rows], columns=HEAD.strip().split(",")
+    )
+    given_file.write_bytes(table.to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(SynthgapError):
+        kind, sound, _ = collect.read_answers(given_file)
+        different = len({tuple(row.values()) for row in sound})
+        assert collect.add_answers(store, kind, sound) == (different, len(sound) - different, [])
+        assert {tuple(row.values()) for row in collect.stored_answers(store)} == {tuple(row.values()) for row in sound}
+        assert collect.add_answers(store, kind, sound) == (0, len(sound), [])
+
+
+@pytest.mark.parametrize("stored", ["", "a,b\n1,2\n", "item_id,task,annotator,label,note\n", '"item_id'])
+def test_a_store_that_was_changed_is_left_as_it_is(tmp_path, stored):
+    path, store = tmp_path / "a.csv", collect.answers_file(tmp_path, "annotations")
+    path.write_text(f"{HEAD}i1,humor,ann,{LABELS[0]}\n")
+    store.parent.mkdir()
+    store.write_text(stored)
+    with pytest.raises(SynthgapError, match=r"annotations\.csv"):
+        collect.import_file(path, PROFILE, tmp_path)
+    assert store.read_text() == stored
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused_with_a_sentence(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("any") / "x.csv"
@@ -373,6 +424,7 @@ def test_the_command_line_exports_and_imports(tmp_path):
         (["annotate", "export", "humor", "--items", "0"], "0 items asked for"),
         (["annotate", "export", "humor", "--profile", "nope"], "profile 'nope' is unknown"),
         (["annotate", "import", "absent.csv"], "'absent.csv' does not exist"),
+        (["annotate", "import", "docs"], "'docs' is no file"),
         (["annotate"], "STEP"),
     ],
 )

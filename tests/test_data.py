@@ -252,6 +252,7 @@ def test_cells_of_a_csv_are_read_as_they_are(tmp_path, content, texts):
         ("a.jsonl", f"[{LINE}]".encode(), "an array is written as one object a line"),
         ("a.jsonl", f"[\n{LINE}]".encode(), "an array is written as one object a line"),
         ("a.jsonl", LINE.replace("label", "text").encode(), "line 1 is no JSON .a name stands twice"),
+        ("a.csv", ROWS.format(",").encode() + b"a" * 2000 + b"\0,a,ham,test\n", "holds a zero byte in line 3"),
         ("a.jsonl", b"[" * 100_000, "cannot be read: maximum recursion depth"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object; a line holds one row"),
         ("a.jsonl", LINE.encode() + b"\n{\n", "line 3 is no JSON"),

@@ -331,6 +331,10 @@ def test_the_command_writes_a_figure_from_tables_alone(command, finished, made):
     done = command("figure", "gap_by_task", "--profile", "made", "--size", "3.3x2.5", "--to", str(made / "a.svg"))
     assert done.returncode == 0, done.stderr
     assert "Plain" in " ".join(readable((made / "a.svg").read_bytes()))
+    for ending in ("b.PNG", "b"):
+        done = command("figure", "gap_by_task", "--profile", "made", "--to", str(made / ending))
+        assert done.returncode == 0, done.stderr
+    assert [(made / name).read_bytes()[:4] for name in ("b.PNG", "b")] == [b"\x89PNG", b"%PDF"]
 
 
 @pytest.mark.parametrize(
@@ -343,10 +347,14 @@ def test_the_command_writes_a_figure_from_tables_alone(command, finished, made):
         (["maps"], ["'maps' is unknown", "known: gap_by_subjectivity, gap_by_task"]),
         (["gap_by_task", "--size", "small"], ["--size takes width x height in inches, for example 3.3x2.5"]),
         (["gap_by_task", "--size", "0x2"], ["--size takes width x height in inches", "not '0x2'"]),
+        (["gap_by_task", "--size", "0.01x2"], ["--size takes width x height in inches", "not '0.01x2'"]),
+        (["gap_by_task", "--to", "x.doc"], ["format of figures 'doc' is unknown", "known: pdf, png, svg"]),
+        (["gap_by_task", "--format", "doc"], ["format of figures 'doc' is unknown", "known: pdf, png, svg"]),
+        (["gap_by_task", "--format", "svg"], ["--to ends in .pdf and --format says svg", "leave one of them out"]),
     ],
 )
 def test_a_figure_that_cannot_be_drawn_is_one_sentence(command, finished, made, arguments, words):
-    done = command("figure", *arguments, "--profile", "made", "--to", str(made / "a.pdf"))
+    done = command("figure", "--profile", "made", "--to", str(made / "a.pdf"), *arguments)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     for word in words:

@@ -293,19 +293,52 @@ SOUND = {"task": "humor", "setting": "zero_shot", "label": "humorous", "turn": 0
         ({"usage": [2**70, 1]}, "no recorded answer .usage: 0: "),
         ({"usage": [1, -5]}, "no recorded answer .usage: 1: "),
         ({"response": ["a"]}, "no recorded answer .response: "),
+        ({"label": "funny"}, "label 'funny' is unknown; known: humorous, not_humorous"),
+        ({"turn": 2}, "turn 2 instead of 1 of its conversation"),
+        ({}, "turn 0 instead of 1 of its conversation"),
+        ({"conversation": 1, "turn": 1}, "turn 1 instead of 0 of its conversation"),
     ],
 )
 def test_what_a_crafted_file_names_becomes_no_path(crafted, message, log, tmp_path):
-    path = tmp_path / "crafted.jsonl"
+    path, sound = tmp_path / "crafted.jsonl", tmp_path / "sound" / "zero_shot" / "humor.jsonl"
+    sound.parent.mkdir(parents=True)
+    sound.write_text(json.dumps(SOUND))
     path.write_text(json.dumps(SOUND) + "\n" + json.dumps(SOUND | crafted) + "\n")
     with pytest.raises(SynthgapError, match=rf"'crafted.jsonl', line 2: {message}"):
-        import_recording(log, [path])
+        import_recording(log, [sound.parents[1], path])
     assert len(log) == 0
     if {"task", "setting"} & set(crafted):  # a log may come from elsewhere, too
         log.store(with_changed(**crafted), GOOD)
         with pytest.raises(SynthgapError, match=f"^{message}"):
             export_recording(log, tmp_path / "a" / "b" / "out")
-        assert {file.name for file in tmp_path.iterdir()} == {"crafted.jsonl", "responses.sqlite", *LOG_FILES}
+        assert {file.name for file in tmp_path.iterdir()} == {path.name, "sound", "responses.sqlite", *LOG_FILES}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_exported_answers_are_read_as_windows_saves_them(encoding, log, tmp_path):
+    path = tmp_path / "humor.jsonl"
+    path.write_bytes(f"{json.dumps(SOUND | {'response': '1. ä'}, ensure_ascii=False)}\r\n\r\n".encode(encoding))
+    assert import_recording(log, [path]) == (1, 0)
+    assert [row["response"] for row in log.rows()] == ["1. ä"]
+
+
+@pytest.mark.fault(
+    "Files of others", "an import of a folder or a file without answers", "it is said, and nothing is stored"
+)
+def test_what_holds_no_answers_is_refused(log, tmp_path):
+    sound, empty = tmp_path / "humor.jsonl", tmp_path / "out" / "zero_shot" / "humor.jsonl"
+    sound.write_text(json.dumps(SOUND))
+    empty.parent.mkdir(parents=True)
+    for path, message in (
+        (tmp_path / "out", "out' holds no answers"),
+        (tmp_path / "out" / "zero_shot", "zero_shot' holds no answers"),
+        (empty, "humor.jsonl' holds no answers"),
+        (tmp_path / "nowhere", "nowhere' cannot be read: No such file"),
+    ):
+        empty.write_text("\n")
+        with pytest.raises(SynthgapError, match=message):
+            import_recording(log, [sound, path])
+        assert len(log) == 0
 
 
 def test_of_several_models_in_one_log_one_is_exported(log, tmp_path):

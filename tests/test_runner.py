@@ -1,5 +1,6 @@
 """The command line and the runner, with wrong input, failing notebooks, dying kernels and an impatient user."""
 
+import argparse
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import yaml
 from conftest import ROOT, synthgap
 from made_project import edit_notebook, execute
 
+from synthgap.__main__ import parser
 from synthgap.core.files import read_json
 from synthgap.pipeline import commands
 from synthgap.pipeline.validity import STAGES, stage_name
@@ -90,12 +92,37 @@ def edited(home, stage: str, source: str, place: int) -> None:
         (["status", "nothing"], ["profile 'nothing' is unknown"]),
         (["verify", "smoke"], ["profile 'smoke' has no results of stage 03_evaluation yet", "synthgap run smoke"]),
         (["verify", "smoke", "02"], ["stage 02_training needs the real texts"]),
+        (["run", "smoke", "--set", "training.seeds=[0]", "--name", ""], ["argument --name: it is empty", "run --help"]),
+        (["run", "smoke", " "], ["argument STAGE: it is empty"]),
+        (["responses", "import", "", "--profile", "smoke"], ["argument FILE: it is empty"]),
+        (["run"], ["are required: PROFILE; see synthgap run --help"]),
+        (["run", "smoke", "--what"], ["unrecognized arguments: --what"]),
         (["figure", "maps", "--profile", "smoke"], ["figure of profile smoke 'maps' is unknown", "known: none"]),
     ],
 )
 def test_a_users_error_is_one_sentence(command, tmp_path, arguments, words):
     one_sentence(command(*arguments, "--output", str(tmp_path)), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def options_of(parser, *words):
+    """Every command's options that take a value, as (the command's words, option)."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, further in action.choices.items():
+                yield from options_of(further, *words, word)
+        elif action.option_strings and action.nargs != 0:
+            yield words, action.option_strings[0]
+
+
+@pytest.mark.fault(
+    "The command line", "an empty name, path or value (`--name ''`)", "it is refused, and the option is named"
+)
+def test_no_option_takes_an_empty_string(command):
+    options = list(options_of(parser()))
+    assert len(options) > 40
+    for words, option in options:
+        one_sentence(command(*words, option, ""), f"argument {option}: ", f"see synthgap {' '.join(words)} --help")
 
 
 @pytest.mark.fault("The command line", "`synthgap status | head`", "it ends quietly")

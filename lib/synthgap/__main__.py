@@ -43,11 +43,13 @@ def _filled(text: str) -> str:
 
 def parser() -> Parser:
     main_parser = Parser(prog="synthgap", description="Can text written by an LLM replace real training data?")
-    commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = _words(main_parser, "command")
     profile = _options("profile", metavar="PROFILE", help="a name in configs/ or the path of a profile")
     common = [profile, _places(), _changes()]
     run = commands.add_parser("run", parents=common, help="run a profile's notebooks; what is still valid is kept")
-    run.add_argument("stages", nargs="*", metavar="STAGE", help="e.g. 02_training, training or 02; default: all")
+    run.add_argument(
+        "stages", nargs="*", default=[], metavar="STAGE", help="e.g. 02_training, training or 02; default: all"
+    )
     run.add_argument("--force", action="store_true", help="execute notebooks though they are valid; runs are kept")
     run.add_argument("--no-data", action="store_true", help="show what was measured on the real texts before")
     run.add_argument("--workers", metavar="N", help="runs at a time (default: one or more a GPU, or one a core)")
@@ -62,7 +64,7 @@ def parser() -> Parser:
     verify = commands.add_parser(
         "verify", parents=[profile, _places()], help="regenerate committed results without data, and compare the tables"
     )
-    verify.add_argument("stages", nargs="*", metavar="STAGE", help="default: all that need no real texts")
+    verify.add_argument("stages", nargs="*", default=[], metavar="STAGE", help="default: all that need no real texts")
     verify.add_argument("--force", action="store_true", help="regenerate them though nothing changed since")
     publish = commands.add_parser("publish", parents=common, help="write the generated texts as a data set with a card")
     publish.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/dataset/)")
@@ -72,6 +74,13 @@ def parser() -> Parser:
     _add_annotate(commands)
     _add_responses(commands)
     return main_parser
+
+
+def _words(of: Parser, name: str) -> Any:
+    """What a parser's commands, or a command's steps, are added to."""
+    words = of.add_subparsers(dest=name, required=True, metavar=name.upper())
+    words.type = str  # what stands behind a command is checked by its own parser
+    return words
 
 
 def _options(*names: str, **about: Any) -> Parser:
@@ -114,7 +123,7 @@ def _add_figure(commands: Any) -> None:
 
 def _add_annotate(commands: Any) -> None:
     annotate = commands.add_parser("annotate", help="let people judge texts or tasks: items out, answers in")
-    steps = annotate.add_subparsers(dest="step", required=True, metavar="STEP")
+    steps = _words(annotate, "step")
     profile = _options("--profile", default="demo", metavar="PROFILE", help="whose texts (default: demo)")
     common = [profile, _places(), _changes()]
     export = steps.add_parser("export", parents=common, help="write items as CSV and for Label Studio")
@@ -128,7 +137,7 @@ def _add_annotate(commands: Any) -> None:
 
 def _add_responses(commands: Any) -> None:
     responses = commands.add_parser("responses", help="a live LLM's answers: out as a recording, back into the log")
-    steps = responses.add_subparsers(dest="step", required=True, metavar="STEP")
+    steps = _words(responses, "step")
     profile = _options("--profile", required=True, metavar="PROFILE", help="whose answers")
     common = [profile, _places(), _changes()]
     export = steps.add_parser("export", parents=common, help="write the answers that were used as JSON Lines")

@@ -185,7 +185,11 @@ def read_text(path: Path) -> str:
         raise SynthgapError(f"'{path.name}' is no text but {other}")
     encoding = next((name for mark, name in ENCODINGS.items() if raw.startswith(mark)), "utf-8")
     way_out = 'save it as UTF-8, which spreadsheets call "CSV UTF-8" (or: iconv -f {} -t UTF-8)'
-    if encoding in {"utf-8", "utf-8-sig"} and b"\0" in raw:
+    zeros = raw.count(b"\0") if encoding in {"utf-8", "utf-8-sig"} else 0
+    if 0 < zeros < len(raw) / 4:
+        line = raw[: raw.index(b"\0")].count(b"\n") + 1
+        raise SynthgapError(f"'{path.name}' holds a zero byte in line {line}, which is no text; remove it")
+    if zeros:
         name = "UTF-32" if b"\0\0\0" in raw else "UTF-16"
         order = "BE" if raw.startswith(b"\0") else "LE"
         raise SynthgapError(f"'{path.name}' is {name} without its mark, or no text; {way_out.format(name + order)}")

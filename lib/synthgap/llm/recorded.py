@@ -137,7 +137,8 @@ def _read(path: Path) -> Iterator[tuple[int, RecordedAnswer]]:
                 conversation = answer.task, answer.setting, answer.label, str(answer.conversation)
                 if answer.turn != turns[conversation]:
                     raise SynthgapError(
-                        f"'{path.name}', line {number}: turn {answer.turn} instead of {turns[conversation]}"
+                        f"'{path.name}', line {number}: turn {answer.turn} instead of {turns[conversation]} of its "
+                        "conversation; each needs all its turns in their order: export the answers again"
                     )
                 turns[conversation] += 1
                 yield number, answer

@@ -79,8 +79,8 @@ def _size(text: str) -> tuple[float, float]:
     """Width and height in inches."""
     numbers = SIZE.fullmatch(text)
     size = (float(numbers[1]), float(numbers[2])) if numbers else (0, 0)
-    if not all(0 < length <= 100 for length in size):
-        raise SynthgapError(f"--size takes width x height in inches, for example 3.3x2.5, not '{text}'")
+    if not all(1 <= length <= 100 for length in size):
+        raise SynthgapError(f"--size takes width x height in inches, for example 3.3x2.5, from 1 to 100, not '{text}'")
     return size
 
 

@@ -76,6 +76,8 @@ def export(what: str, profile: Profile, folder: Path, n: int | None = None) -> l
     Texts may be those of real data, so what holds them is for its owner alone.
     """
     if what == PAIRS:
+        if n is not None:
+            raise SynthgapError("--items is for the texts of a task; of pairs all are exported, so leave it out")
         pairs = list(combinations(map(load_task, sorted(profile.tasks)), 2))
         if not pairs:
             raise SynthgapError(f"profile '{profile.name}' has one task, so there are no pairs to compare")
@@ -138,7 +140,7 @@ def _use_of(path: Path, task: str, answers: int, profile: Profile) -> str:
     try:
         source = collected_source(load_real(load_task(task), profile), path)
     except SynthgapError as error:
-        return f"how many judgements of {task} can be used is not known without its texts: {error}"
+        return f"how many judgements of {task} can be used is not known: {error}"
     if source is None:
         reason = f"no item is in the test split as profile '{profile.name}' reads it; name another with --profile"
         return _use("table_2", 0, answers, task, reason)
@@ -182,7 +184,7 @@ def read_answers(path: Path) -> tuple[str, list[Row], list[str]]:
 def _numbered_rows(path: Path) -> tuple[str, list[tuple[int, Row | str]]]:
     """Which kind of answers a file holds, and its rows, or what is wrong with them, with their numbers."""
     if not path.is_file():
-        raise SynthgapError(f"'{path}' is a folder; name a file" if path.is_dir() else f"'{path}' does not exist")
+        raise SynthgapError(f"'{path}' {'is no file' if path.exists() else 'does not exist'}")
     text = read_text(path)
     if text.lstrip()[:1] in {"[", "{"}:
         rows = read_export(path.name, text)

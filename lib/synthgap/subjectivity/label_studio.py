@@ -61,7 +61,7 @@ def _row(data: Mapping[str, Any], annotation: Any) -> Row | str:
             return f"it has {len(choices)} choices, not one"
     except (KeyError, TypeError, AttributeError):
         return "an annotation without 'completed_by' or 'choices'"
-    if person is None:
+    if not isinstance(person, str | int):
         return "nobody is named in 'completed_by'"
     person, answer = str(person), str(choices[0])
     asked = {
