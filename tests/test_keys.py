@@ -1,6 +1,7 @@
 """A key and an address are told to nobody, whatever stands around them; loopback is reached without a proxy."""
 
 import asyncio
+import base64
 import html
 import http.server
 import json
@@ -17,7 +18,13 @@ from synthgap.llm.keys import hide_keys, on_this_machine
 from synthgap.llm.openai import EndpointLLM
 from synthgap.llm.response_log import ResponseLog
 
-KEYS = ["gsk_AbCdEf0123456789", "sk-proj-1234567890abcdef", "a/b+c=d&e\"f'g\\h<i>é-0123", "0123456789abcdef"]
+KEYS = [
+    "gsk_AbCdEf0123456789",
+    "sk-proj-1234567890abcdef",
+    "a/b+c=d&e\"f'g\\h<i>é-0123",
+    "0123456789abcdef",
+    "a canary of+a/key",
+]
 AROUND = [
     "key {} is invalid",
     "({})",
@@ -38,7 +45,12 @@ SPELLED = {
     "in JSON in JSON": lambda key: json.dumps(json.dumps(key))[3:-3],
     "in Python": lambda key: repr(key)[1:-1],
     "in Python as bytes": lambda key: repr(key.encode())[2:-1],
+    "in JSON with numbers": lambda key: "".join(f"\\u{ord(sign):04x}" for sign in key),
+    "in JSON with slashes": lambda key: json.dumps(key)[1:-1].replace("/", r"\/").replace("+", r"\u002b"),
+    "in an address in JSON": lambda key: json.dumps(quote_plus(key).replace("+", "%20"))[1:-1],
+    "in a form twice": lambda key: quote_plus(quote_plus(key)),
     "in HTML": html.escape,
+    "in HTML with numbers": lambda key: "".join(f"&#{ord(sign):03};" for sign in key),
     "in capitals": str.upper,
 }
 
@@ -65,7 +77,47 @@ def test_a_key_is_hidden_whatever_stands_around_it(key, spelled, monkeypatch):
         assert text.endswith(after)
 
 
+WRAPS = [
+    "\n",
+    "\r\n",
+    "\n      ",
+    "   \n\n   ",
+    " │\n│ ",
+    r"\n",
+    r"\r\n    ",
+    r"\\n",
+    '\\n",\n     "',
+    "',\n '",
+    "\n> ",
+]
+
+
+@pytest.mark.fault("Keys and addresses", "a key that is broken by the end of a line, at any column", "it is hidden")
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_hidden_wherever_its_line_breaks(key, wrap, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", key)
+    broken = [key[:column] + wrap + key[column:] for column in range(1, len(key))]
+    broken += [wrap.join(key), key.replace(" ", wrap)]
+    assert {hide_keys(f"key {one} is\ninvalid", [settings()]) for one in broken} == {"key [hidden] is\ninvalid"}
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+@pytest.mark.parametrize("before", ["", ":", "me:", "user:", "x" * 60])
+@pytest.mark.parametrize("key", [*KEYS, "user:pass~~~???>>>word"])
+def test_a_key_is_hidden_in_base64(key, before, encode, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", key)
+    said = encode(f"{before}{key}:x".encode()).decode()
+    for around in (f"Basic {said} is wrong", quote(said), json.dumps(said), said.replace("/", r"\/")):
+        text = hide_keys(around, [settings()])
+        assert "[hidden]" in text
+        assert len(text) <= len(around) - len(key.encode()) * 4 // 3 + 2 + len("[hidden]")
+
+
 def test_words_that_are_no_secret_stay(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "password")
+    text = "no pass word: 'pass', 'word'; a pass, or a\nword; passwor\n"
+    assert hide_keys(text, [settings()]) == text
     monkeypatch.setenv("TEST_KEY", "none")
     text = "none of the task-based desk-tops at http://127.0.0.1:1 was reached"
     assert hide_keys(text, [settings()]) == text
@@ -74,7 +126,7 @@ def test_words_that_are_no_secret_stay(monkeypatch):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("part", ["\\", "%25", "gsk_", "https://gateway.test/", "&#"])
+@pytest.mark.parametrize("part", ["\\", "%25", "gsk_", "https://gateway.test/", "&#", "g\n", "gs\n      ", "Z3NrX0"])
 def test_a_long_text_that_looks_like_the_beginning_of_a_key_is_read_in_time(part, monkeypatch):
     monkeypatch.setenv("TEST_KEY", KEYS[0])
     text = part * 100_000

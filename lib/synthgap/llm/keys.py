@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import html
 import ipaddress
@@ -15,6 +16,8 @@ from synthgap.core.config import LLMSettings, OpenAISettings, shown_endpoint
 HIDDEN = "[hidden]"
 SHORTEST = 8  # signs; a shorter value ("none", "EMPTY", "ollama") is no secret, and hiding it would tear other words
 HUB_KEY = "HF_TOKEN"  # which the Hugging Face Hub's client reads
+# between two signs, where a terminal, a mail or a notebook's JSON breaks a line; with its padding and indentation
+BREAK = r"[ \t\"',|│]{0,200}+(?:[\r\n]|\\{1,4}[rn])(?:[\s\"',|│>]|\\{1,4}[rn]){0,200}"
 LOOKS_LIKE_A_KEY = re.compile(r"\b(?:sk|gsk)[-_][\w-]{6,}|\bBearer \S+")  # somebody else's, as an endpoint may tell it
 
 
@@ -28,7 +31,7 @@ def on_this_machine(url: str) -> bool:
 
 
 def hide_keys(text: str, llms: Iterable[LLMSettings] = ()) -> str:
-    """A text without the keys and the addresses of LLMs, however they are spelled in it and whatever stands around.
+    """A text without the keys and the addresses of LLMs, however they are spelled or wrapped and whatever is around.
 
     Keys are those that the environment has under the names that the settings give, and the Hub's. Of an address its
     scheme, host and port are left.
@@ -37,7 +40,14 @@ def hide_keys(text: str, llms: Iterable[LLMSettings] = ()) -> str:
     for url in {one.endpoint for one in endpoints if len(one.endpoint) > len(shown_endpoint(one.endpoint))}:
         text = _spelled(url).sub(shown_endpoint(url).replace("\\", "/"), text)
     for secret in sorted({*_secrets(endpoints)}, key=len, reverse=True):
-        text = _spelled(secret).sub(HIDDEN, text)
+        text = hide_secret(secret, text)
+    return text
+
+
+def hide_secret(secret: str, text: str) -> str:
+    """A text without a secret in any of its spellings, Base64 included."""
+    for spelled in (_spelled(secret), _in_base64(secret)):
+        text = spelled.sub(HIDDEN, text)
     return text
 
 
@@ -54,14 +64,33 @@ def _secrets(endpoints: Iterable[OpenAISettings]) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=32)
 def _spelled(secret: str) -> re.Pattern[str]:
-    """A secret as it is, or with any of its signs escaped for an address, JSON, Python or HTML."""
-    return re.compile("".join(map(_spelled_sign, secret)), re.IGNORECASE)
+    """A secret as it is, or wrapped, or with any of its signs escaped for an address, JSON, Python or HTML."""
+    begins = rf"(?=[\\%&{re.escape(secret[0])}])"  # which is looked for in a third of the time
+    return re.compile(begins + f"(?:{BREAK})??".join(map(_spelled_sign, secret)), re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=32)
+def _in_base64(secret: str) -> re.Pattern[str]:
+    """What Base64 makes of a secret, wherever it begins in what was encoded: in front of it may stand a user's name."""
+    encoded = []
+    for before, unsure in enumerate((0, 2, 3)):  # signs that depend on what stands before
+        content = bytes(before) + secret.encode("utf-8", "surrogateescape")
+        encoded.append(base64.b64encode(content).decode()[unsure : len(content) * 8 // 6])
+    signs = {"+": "(?:[+-]|%2[Bb])", "/": r"(?:\\?[/_]|%2[Ff])"}
+    return re.compile("|".join(f"(?:{BREAK})??".join(signs.get(sign, sign) for sign in one) for one in encoded))
 
 
 def _spelled_sign(sign: str) -> str:
     code = ord(sign)
     as_bytes = "".join(rf"(?:%(?:25){{0,3}}|\\{{1,4}}x){byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
-    forms = [rf"\\{{0,4}}{re.escape(sign)}", as_bytes, rf"\\{{1,4}}u{code:04x}", f"&\\#{code};", f"&\\#x{code:x};"]
+    forms = [
+        rf"\\{{0,4}}{re.escape(sign)}",
+        as_bytes,
+        rf"\\{{1,4}}u{code:04x}",
+        rf"&\#0{{0,6}}(?:{code}|x0{{0,6}}{code:x});",
+    ]
     if (named := html.escape(sign)) != sign:
         forms.append(re.escape(named))
+    if sign == " ":  # in a form, or where a line is wrapped
+        forms += [_spelled_sign("+"), BREAK]
     return f"(?:{'|'.join(forms)})"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import os
 import re
 import time
@@ -26,7 +25,7 @@ from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.bounded import bound
 from synthgap.llm.budget import BudgetReached, Money
 from synthgap.llm.completions import error_message
-from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, SHORTEST, hide_keys, on_this_machine
+from synthgap.llm.keys import HIDDEN, LOOKS_LIKE_A_KEY, SHORTEST, hide_keys, hide_secret, on_this_machine
 from synthgap.llm.logged import LONGEST_WAIT, LoggedLLM, NoAnswer, RequestFailed
 from synthgap.llm.rate_limits import RateLimits
 from synthgap.llm.response_log import LogUnwritable, Request, ResponseLog
@@ -217,9 +216,11 @@ def api_key(settings: OpenAISettings) -> str:
 def without_key(content: bytes, settings: OpenAISettings) -> bytes:
     """What an endpoint sent, without the key's value."""
     key = api_key(settings)
-    for spelled in {key, json.dumps(key)[1:-1], key.replace("/", r"\/")} if len(key) >= SHORTEST else ():
-        content = content.replace(spelled.encode("utf-8", "surrogateescape"), HIDDEN.encode())
-    return content
+    if len(key) < SHORTEST:
+        return content
+    for encoding in ("utf-16-le", "utf-16-be"):
+        content = content.replace(key.encode(encoding, "surrogatepass"), HIDDEN.encode(encoding))
+    return hide_secret(key, content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def most_tokens(*messages: Message) -> int:
