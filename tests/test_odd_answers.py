@@ -112,7 +112,27 @@ def no_answer(name: str, sent, said: str, billed: bool = True) -> Odd:
     return Odd(name, sent, None, (WORST, WORST) if billed else None, said)
 
 
+def parts(name: str, *contents) -> Odd:
+    """An answer whose content has these parts."""
+    return Odd(f"parts: {name}", completion({"content": list(contents)}))
+
+
+def choices(*some, usage=USED) -> dict:
+    return {"choices": list(some), "usage": usage}
+
+
+def stream(*values, end: str = "data: [DONE]\n\n") -> bytes:
+    """Events, though none were asked for: a value each."""
+    return http(b"".join(b"data: %s\n\n" % json.dumps(value).encode() for value in values) + end.encode())
+
+
+def delta(content, finish_reason=None, **more) -> dict:
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}], **more}
+
+
 GOOD = json.dumps(completion()).encode()
+EMPTY = completion("")["choices"][0]
+LAST = delta("two", "stop", usage=USED)  # of a stream that begins with "1. one\n2. "
 ROWS = [
     # texts
     Odd("good", completion()),
@@ -134,7 +154,30 @@ ROWS = [
     Odd("a part that is a string", completion({"content": [TEXT]})),
     Odd("reasoning_content (DeepSeek, vLLM)", completion({"content": TEXT, "reasoning_content": "1. plan"})),
     Odd("reasoning (Ollama, OpenRouter)", completion({"content": TEXT, "reasoning": "1. plan", "refusal": None})),
-    Odd("two choices", {**completion(), "choices": [*completion()["choices"], *completion("another")["choices"]]}),
+    parts("text and value (Assistants)", {"type": "text", "text": {"value": TEXT, "annotations": []}}),
+    parts("text as content", {"type": "text", "content": TEXT}),
+    parts("output_text (Responses)", {"type": "output_text", "text": TEXT}),
+    *(
+        parts(kind, {"type": kind, "text": "1. plan", "content": "1. plan"}, {"type": "text", "text": TEXT})
+        for kind in ("reasoning_text", "reasoning.summary", "Thinking", "redacted_thinking", "thought_summary")
+    ),
+    parts("thought (Gemini)", {"thought": True, "text": "1. plan"}, {"text": TEXT, "thought": False}),
+    parts("a thought and its summary", {"type": "reasoning", "summary": [{"text": "1. plan"}]}, {"text": TEXT}),
+    parts("of other kinds", {"type": "image_url", "image_url": {"url": "x"}}, {"type": [1]}, None, 5, {"text": TEXT}),
+    Odd("a content with parts (Gemini)", completion({"content": {"role": "model", "parts": [{"text": TEXT}]}})),
+    Odd("two choices", choices(*completion()["choices"], *completion("another")["choices"])),
+    Odd("an empty choice, and a good one", choices(EMPTY, completion()["choices"][0])),
+    Odd("a choice that is null, and a good one", choices(None, completion()["choices"][0])),
+    Odd("a choice of thoughts, and a good one", choices({"message": {"reasoning": "1. a"}}, *completion()["choices"])),
+    *(
+        Odd(f"a choice {name}, and a good one", choices(completion(said, finish_reason=end)["choices"][0], good))
+        for good in completion()["choices"]
+        for name, said, end in [
+            ("cut off", "1. half a", "length"),
+            ("filtered", "1. half a", "content_filter"),
+            ("that refuses", "I'm sorry, but I can't help with that.", "stop"),
+        ]
+    ),
     Odd("a completion without messages", {"choices": [{"text": TEXT}], "usage": USED}),
     Odd("gzip", packed(gzip.compress(GOOD), "gzip")),
     Odd("deflate", packed(zlib.compress(GOOD), "deflate")),
@@ -144,8 +187,61 @@ ROWS = [
     Odd("created", http(completion(), "201 Created")),
     Odd("the key in the answer", completion(f"1. {KEY}"), "1. [hidden]"),
     Odd("an error beside an answer", {**completion(), "error": None}),
+    # bodies
+    Odd("blanks and comments before it (OpenRouter)", http(b": PROCESSING\n\n   \n" + GOOD)),
+    Odd("something after it", http(GOOD + b"\n<!-- served by x -->")),
+    Odd("line breaks within its strings", http(GOOD.replace(b"\\n", b"\n"))),
+    Odd("NaN within", replaced('"index": 0', '"index": NaN, "logprobs": [NaN, -Infinity]')),
+    Odd("a key twice", replaced('"content": ', '"content": null, "content": ')),
+    Odd("an array around it", [completion()]),
+    Odd("the same twice, one after another", http(GOOD + b"\n" + GOOD)),
+    Odd("UTF-16", http(json.dumps(completion()).encode("utf-16"))),
+    Odd("UTF-32 without a mark", http(json.dumps(completion()).encode("utf-32-le"))),
+    Odd("UTF-16 with the key", http(json.dumps(completion(f"1. {KEY}")).encode("utf-16")), "1. [hidden]"),
+    Odd("delta in place of message", choices({"delta": {"content": TEXT}, "finish_reason": "stop"})),
+    Odd("a message that is a string", choices({"message": TEXT})),
+    Odd("a message that is null, and a text", choices({"message": None, "text": TEXT})),
+    Odd("a message without content, and a text", choices({"message": {"content": None}, "text": TEXT})),
+    Odd("an index that is none", choices({"index": [[1]], "text": TEXT})),
+    Odd(
+        "a call of a tool with the texts",
+        completion(
+            {
+                "content": None,
+                "tool_calls": [{"type": "function", "function": {"name": "json", "arguments": TEXT}}],
+            },
+            finish_reason="tool_calls",
+        ),
+    ),
+    Odd("a refusal's field beside an answer", completion({"content": TEXT, "refusal": "no"})),
+    Odd("annotations, audio and citations", completion({"content": TEXT, "audio": {"id": 1}, "annotations": [{}]})),
+    Odd("events, though not asked for", stream(delta(""), delta("1. one\n2. "), LAST)),
+    Odd("events with the usage at the end", stream(delta(TEXT), delta(None, "stop"), {"choices": [], "usage": USED})),
+    Odd("events with thoughts", stream(choices({"delta": {"reasoning_content": "1. a"}}), delta("1. one\n2. "), LAST)),
+    Odd("events of completions", stream(choices({"text": "1. one\n2. "}), choices({"text": "two"}))),
+    Odd("events of a whole answer", stream(completion())),
+    Odd("events without a word on the end", stream(delta(TEXT), {"usage": USED})),
+    Odd(
+        "events with half a surrogate pair each",
+        stream(delta("1. \ud83d"), delta("\ude00", "stop", usage=USED)),
+        "1. 😀",
+    ),
+    Odd("lines of deltas", http("\n".join(map(json.dumps, [delta("1. one\n2. "), LAST])).encode())),
+    Odd(
+        "two answers in events",
+        stream(
+            *(
+                choices({"index": index, "delta": {"content": text}})
+                for text in ("1. one\n", "2. two")
+                for index in (0, 1)
+            ),
+            {"usage": USED},
+        ),
+    ),
     # how answers end
     *map(ends, ["eos", "eos_token", "end_turn", "STOP", "stop_sequence", None, ""]),
+    *map(ends, ["done", "unknown", "complete", "normal", "OTHER", "tool_calls", "function_call", "pause_turn", 2]),
+    *map(ends, [{"type": "stop", "matched": 128009}, {"a": [1]}]),
     Odd("no word on how it ended", {"choices": [{"message": {"content": TEXT}}], "usage": USED}),
     # counts
     counted("without", None, WORST, WORST),
@@ -173,21 +269,43 @@ ROWS = [
     Odd("a refusal's field", completion({"content": None, "refusal": "I cannot write that."}), None, said="refused"),
     Odd("only thoughts", completion({"content": None, "reasoning_content": "1. plan"}), None, said="empty"),
     Odd("no content", completion({}), None, said="empty"),
+    Odd("a message that is null", choices({"message": None}), None, said="empty"),
+    Odd("a deep content", http(GOOD.replace(json.dumps(TEXT).encode(), b"[" * 500 + b"]" * 500)), None, said="empty"),
+    Odd("events that break off", stream(delta("1. one\n"), delta("2. tw"), end=""), None, (WORST, WORST), "truncated"),
+    Odd("one event, and no more", stream(delta("1. one\n"), end='data: {"ch'), None, (WORST, WORST), "truncated"),
     Odd("a number", completion({"content": 12}), None, said="empty"),
     *(
-        Odd(f"cut by {word}", completion(finish_reason=word), None, said="truncated")
-        for word in ("length", "MAX_TOKENS")
+        Odd(f"cut by {word!r}", completion(finish_reason=word), None, said="truncated")
+        for word in ("length", "MAX_TOKENS", "model_context_window_exceeded", {"type": "length", "length": 100})
     ),
     *(
-        Odd(f"ended by {word}", completion(finish_reason=word), None, said="filtered")
-        for word in ("content_filter", "SAFETY")
+        # vLLM: its engine was paused or ended; SGLang: the same, after a token too; Z.ai, Cohere, DeepSeek, Mistral and
+        # OpenRouter: the provider broke off. TGI and llama.cpp have no such end, they send an error.
+        Odd(f"broken off by {word!r}", completion(finish_reason=word), None, said="truncated")
+        for word in ("abort", "error", "ERROR", "cancelled", "USER_CANCEL", "insufficient_system_resource")
     ),
-    Odd("an odd end", completion(finish_reason={"a": [1]}), None, said="filtered"),
+    *(
+        Odd(f"ended by {word!r}", completion(finish_reason=word), None, said="filtered")
+        for word in (
+            *("content_filter", "SAFETY", "content_filter: RECITATION", "PROHIBITED_CONTENT", "ERROR_TOXIC"),
+            *("sensitive", "guardrail_intervened"),
+        )
+    ),
+    Odd("ended by 'refusal' (Anthropic)", completion(finish_reason="refusal"), None, said="refused"),
     # no answers, which may have been billed
     no_answer(
         "an error (OpenRouter)", {"error": {"code": 502, "message": "Provider said no"}}, "200: Provider said no"
     ),
     no_answer("an error that is a string (TGI)", {"error": "Model is loading", "choices": []}, "200: Model is loading"),
+    no_answer("choices null", {"choices": None, "error": {"message": "No GPU"}}, "200: No GPU"),
+    no_answer(
+        "an error in the choice (OpenRouter)",
+        choices(
+            {"message": {"content": ""}, "finish_reason": "error", "error": {"code": 502, "message": "High demand"}}
+        ),
+        "200: High demand",
+    ),
+    no_answer("an error in an event", stream({"error": {"message": "Overloaded"}}), "200: Overloaded"),
     no_answer("errors in a list (Google)", [{"error": {"status": "X", "message": "Quota"}}], "200: Quota"),
     no_answer("a detail (FastAPI)", {"detail": [{"loc": ["body"], "msg": "Field required"}]}, "200: Field required"),
     no_answer("an HTML page", http(b"<html>\x1b[31mlog in\x1b[0m</html>"), "200: <html> [31mlog in [0m</html>"),
@@ -491,7 +609,7 @@ def test_what_was_kept_and_not_read_before_a_kill_is_read_after_it(tmp_path):
     "Answers of live LLMs", "an answer that could not be read, and a newer synthgap that can", "it is read from the log"
 )
 def test_a_better_reader_finds_answers_without_asking_again(tmp_path, monkeypatch):
-    sent = {"an odd shape": http({"answer": TEXT}), "an odd end": http(completion(finish_reason="done"))}
+    sent = {"an odd shape": http({"answer": TEXT}), "an odd end": http(completion(finish_reason="error"))}
     ask_all(tmp_path / "log", lambda body: sent[body["messages"][-1]["content"]], map(asked, sent))
 
     def better(body: bytes):

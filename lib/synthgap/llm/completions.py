@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from synthgap.llm.parsing import without_lone_surrogates
+from synthgap.llm.parsing import parse, without_lone_surrogates
 
 MOST_TOKENS = 1_000_000  # of a prompt or an answer; a count above it is none
-ENDS = {  # {how an answer ended: the ways of endpoints to say it}
-    "stop": {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "none", "null", ""},
-    "length": {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"},
+ENDS = {  # {how an answer ended: what endpoints' words for it contain}; it is whole after any other word
+    "content_filter": re.compile("filter|safety|block|prohibit|sensitive|recitation|spii|toxic|guardrail|moderat"),
+    "refusal": re.compile("refus"),
+    # an engine that breaks off (vLLM's and SGLang's abort, OpenRouter's and Mistral's error) leaves half an answer too
+    "length": re.compile(
+        "length|max|limit|exceed|truncat|incomplete|abort|cancel|error|insufficient|interrupt|time_?out"
+    ),
 }
-REASONING_PARTS = {"thinking", "reasoning", "reasoning_content", "redacted_thinking"}  # kinds of parts that are no text
-ERROR_KEYS = ("error", "message", "detail", "msg", "errors")  # where errors have their sentence
+REASONING = re.compile("reason|think|thought")  # in the kind of a part that is no text
+TEXT_KEYS = ("text", "content", "value", "parts", "tool_calls", "function", "arguments")  # where contents have theirs
+ERROR_KEYS = ("error", "message", "detail", "msg", "errors", "choices")  # where errors have their sentence
 EXCERPT = 2000  # characters of what an endpoint says, in which keys are looked for before it is shown
+DEEPEST = 6  # contents within contents
+JSON_BEGINS = re.compile(r"[{\[]")
 
 
 class Completion(NamedTuple):
@@ -33,27 +41,31 @@ class Completion(NamedTuple):
 
 
 def read_completion(body: bytes) -> Completion | None:
-    """The first answer in a response; None where it holds none."""
-    value = _json(body)
-    choices = value.get("choices") if isinstance(value, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    """The first whole answer in a response, else the first one with a text; None where it holds none."""
+    values = [value for value in _json_values(body) if isinstance(value, dict)]
+    choices = _choices(values)
+    if not choices:
         return None
-    choice = choices[0]
-    message = choice["message"] if isinstance(choice.get("message"), dict) else choice
-    text, refusal = _text(message.get("content") or message.get("text")), _text(message.get("refusal"))
-    finish_reason = "refusal" if refusal and not text else ending(choice.get("finish_reason"))
-    return Completion(text or refusal, finish_reason, *_tokens(value.get("usage"), text))
+    answers = [_answer(fragments, is_whole=b"[DONE]" in body) for fragments in choices]
+    with_text = [answer for answer in answers if answer[0].strip()]
+    if not with_text and any(fragment.get("error") for fragments in choices for fragment in fragments):
+        return None
+    whole = (one for one in with_text[1:] and with_text if one[1] == "stop" and not parse(one[0]).refused)
+    text, finish_reason = next(whole, (with_text or answers)[0])
+    usage = next((value["usage"] for value in reversed(values) if value.get("usage")), None)
+    return Completion(text, finish_reason, *_tokens(usage, text))
 
 
 def ending(finish_reason: Any) -> str:
-    """ "stop", "length", or the endpoint's own word."""
-    word = without_lone_surrogates(str(finish_reason or "")).lower()
-    return next((end for end, words in ENDS.items() if word in words), word)
+    """How an answer ended: "stop" if it is whole, "length" if it is cut off, "content_filter" or "refusal"."""
+    kind = finish_reason.get("type") if isinstance(finish_reason, dict) else finish_reason
+    word = kind.lower() if isinstance(kind, str) else ""
+    return next((end for end, words in ENDS.items() if words.search(word)), "stop")
 
 
 def error_message(body: bytes) -> str:
     """The sentence of an error, or the beginning of whatever was sent, on one line without control characters."""
-    value = _json(body)
+    value: Any = _json_values(body)
     while isinstance(value, dict | list):
         inner = [value.get(name) for name in ERROR_KEYS] if isinstance(value, dict) else value
         value = next(filter(None, inner), None)
@@ -61,11 +73,19 @@ def error_message(body: bytes) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in said[:EXCERPT]).split())
 
 
-def _json(body: bytes) -> Any:
+def _json_values(body: bytes) -> list[Any]:
+    """The JSON objects in a body, and what is in its arrays: of an answer in one piece, or in a stream of events."""
+    text = body.decode(json.detect_encoding(body), "replace")
+    decoder = json.JSONDecoder(parse_int=_integer, strict=False)
+    values: list[Any] = []
+    end = 0
     try:
-        return json.loads(body.decode("utf-8-sig", "replace"), parse_int=_integer)
-    except (ValueError, RecursionError):
-        return None
+        while begin := JSON_BEGINS.search(text, end):
+            value, end = decoder.raw_decode(text, begin.start())
+            values += value if isinstance(value, list) else [value]
+    except (ValueError, RecursionError):  # "[DONE]", or no JSON
+        pass
+    return values
 
 
 def _integer(digits: str) -> float:
@@ -73,14 +93,42 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) < 20 else math.inf
 
 
-def _text(content: Any) -> str:
-    """A content's text, also in parts; thoughts are none."""
-    parts = content if isinstance(content, list) else [content]
-    said = [
-        part.get("text") if isinstance(part, dict) and part.get("type") not in REASONING_PARTS else part
-        for part in parts
-    ]
-    return without_lone_surrogates("".join(text for text in said if isinstance(text, str)))
+def _choices(values: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The answers to choose from, each in its fragments, which a stream gives the same index."""
+    whole, fragments = [], dict[int, list[dict[str, Any]]]()
+    for value in values:
+        choices = value.get("choices")
+        for place, choice in enumerate(choices if isinstance(choices, list) else []):
+            if isinstance(choice, dict) and choice.get("message"):
+                whole.append([choice])
+            elif isinstance(choice, dict):
+                index = choice.get("index")
+                fragments.setdefault(index if isinstance(index, int) else place, []).append(choice)
+    return [*whole, *fragments.values()]
+
+
+def _answer(fragments: Sequence[dict[str, Any]], is_whole: bool) -> tuple[str, str]:
+    """An answer's text, or its refusal where there is none, and how it ended; a stream has to say that it is whole."""
+    messages = [fragment.get("message") or fragment.get("delta") or fragment for fragment in fragments]
+    refusal = _text([message.get("refusal") for message in messages if isinstance(message, dict)])
+    if not (text := _text(messages) or _text(fragments)) and refusal:
+        return without_lone_surrogates(refusal), "refusal"
+    words = [fragment["finish_reason"] for fragment in fragments if fragment.get("finish_reason")]
+    is_stream = len(fragments) > 1 or "delta" in fragments[0]
+    unsaid = "length" if is_stream and not is_whole else "stop"
+    return without_lone_surrogates(text), ending(words[-1]) if words else unsaid
+
+
+def _text(content: Any, depth: int = DEEPEST) -> str:
+    """A content's text, also in parts and in parts of them; thoughts are none."""
+    if isinstance(content, list) and depth:
+        return "".join(_text(part, depth - 1) for part in content)
+    if isinstance(content, dict) and depth:
+        kind = content.get("type")
+        if content.get("thought") is True or (isinstance(kind, str) and REASONING.search(kind.lower())):
+            return ""
+        return next(filter(None, (_text(content.get(key), depth - 1) for key in TEXT_KEYS)), "")
+    return content if isinstance(content, str) else ""
 
 
 def _tokens(usage: Any, text: str) -> tuple[int | None, int | None]:
