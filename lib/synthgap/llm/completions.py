@@ -46,7 +46,8 @@ def read_completion(body: bytes) -> Completion | None:
     choices = _choices(values)
     if not choices:
         return None
-    answers = [_answer(fragments, is_whole=b"[DONE]" in body) for fragments in choices]
+    is_whole = b"[DONE]" in body
+    answers = [_answer(fragments, is_whole) for fragments in choices]
     with_text = [answer for answer in answers if answer[0].strip()]
     if not with_text and any(fragment.get("error") for fragments in choices for fragment in fragments):
         return None
@@ -114,7 +115,7 @@ def _answer(fragments: Sequence[dict[str, Any]], is_whole: bool) -> tuple[str, s
     if not (text := _text(messages) or _text(fragments)) and refusal:
         return without_lone_surrogates(refusal), "refusal"
     words = [fragment["finish_reason"] for fragment in fragments if fragment.get("finish_reason")]
-    is_stream = len(fragments) > 1 or "delta" in fragments[0]
+    is_stream = len(fragments) > 1 or messages[0] is fragments[0].get("delta")
     unsaid = "length" if is_stream and not is_whole else "stop"
     return without_lone_surrogates(text), ending(words[-1]) if words else unsaid
 
