@@ -399,6 +399,33 @@ def test_repeats_are_dropped_counted_and_kept_in_the_test_split(texts):
     assert not {"train-ham-0", "train-ham-2"} & set(data.frame["id"])
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("so funny #irony", "so funny"),
+        ("#Sarcasm so funny", "so funny"),
+        ("so ||#not funny |#IRONIC !", "so funny !"),
+        ("#nothing  is #irony_free, not even #notes", "#nothing  is #irony_free, not even #notes"),
+        ("two  spaces stay", "two  spaces stay"),
+        ("#sarcastic #not", None),
+    ],
+)
+def test_what_gives_a_label_away_is_removed_from_every_real_text(texts, text, read):
+    task = SMS.model_copy(update={"remove": load_task("tweet_irony").remove})
+    texts.loc[texts["id"] == "test-ham-0", "text"] = text
+    data = checked(task, texts, "x")
+    found = data.frame.set_index("id")["text"]
+    assert found.get("test-ham-0") == read
+    assert data.dropped.get("holds nothing but what the task removes", 0) == (read is None)
+
+
+@needs_real_data
+def test_no_tweet_of_the_irony_task_names_its_label(monkeypatch):
+    monkeypatch.setenv("SYNTHGAP_DATA", str(REAL_DATA))
+    data = load_real(load_task("tweet_irony"), load_profile("recorded"))
+    assert not data.frame["text"].str.contains(r"(?i)#(?:irony|ironic|sarcasm|sarcastic|not)\b").any()
+
+
 # -------------------------------------------------------------------------------------- draws, fingerprints
 
 counts = st.dictionaries(

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ from synthgap.evaluation.gaps import (
     power_note,
     rank_correlation,
 )
-from synthgap.evaluation.scores import bootstrap, confusion, score_confusions, score_runs
+from synthgap.evaluation.scores import bootstrap, confusion, means_over_seeds, score_confusions, score_runs
 from synthgap.evaluation.table_1 import published_table
 from synthgap.training.predictions import Predictions, load_predictions
 
@@ -75,7 +77,7 @@ def test_the_bootstrap_is_the_plain_one_done_at_once():
                 np.mean([100 * f1_score(one.truth[items], run[items], average="macro") for run in chosen])
             )
     for corpus, values in plain.items():
-        draws = fast[corpus]["macro_f1"]
+        draws = means_over_seeds(fast[corpus]["macro_f1"], 3)
         assert draws.mean() == pytest.approx(np.mean(values), abs=0.5)
         assert draws.std() == pytest.approx(np.std(values), rel=0.1)
         assert np.percentile(draws, [2.5, 97.5]) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=1.2)
@@ -170,9 +172,9 @@ def test_holm_is_statsmodels():
 def test_the_table_has_the_columns_of_the_design():
     table = evaluate([simulated({"real": [0.8, 0.7], "zero_shot": [0.6, 0.5]})], 200, 200).table
     assert table.columns.tolist() == [
-        *("task", "classifier", "corpus", "n_train", "n_test", "seeds"),
-        *("macro_f1", "macro_f1_sd", "macro_f1_low", "macro_f1_high"),
-        *("accuracy", "accuracy_sd", "accuracy_low", "accuracy_high"),
+        *("task", "classifier", "corpus", "n_train", "n_test", "seeds", "recordings"),
+        *("macro_f1", "macro_f1_sd", "macro_f1_low", "macro_f1_high", "macro_f1_new_low", "macro_f1_new_high"),
+        *("accuracy", "accuracy_sd", "accuracy_low", "accuracy_high", "accuracy_new_low", "accuracy_new_high"),
     ]
     row = table.iloc[0]
     assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
@@ -195,6 +197,31 @@ def test_gaps_are_differences_of_the_table():
         assert row["gap"] == pytest.approx(scores[row["corpus"]] - scores[row["baseline"]])
         assert row["low"] < row["gap"] < row["high"]
     assert len(result.gaps) == 6
+
+
+def test_several_recordings_speak_of_new_ones_too():
+    one = simulated({"real": [0.8, 0.8, 0.8], "zero_shot": [0.7, 0.7, 0.5, 0.5], "few_shot": [0.6, 0.6, 0.6]})
+    several = dataclasses.replace(one, recordings={"zero_shot": np.array([1, 1, 2, 2])})
+    other = dataclasses.replace(several, task="imdb")
+    found = evaluate([several, other], 300, 200)
+    table = found.table.query("task == 'humor'").set_index("corpus")
+    assert table["recordings"].to_dict() == {"real": 1, "zero_shot": 2, "few_shot": 1}
+    assert table["macro_f1_new_low"].notna().to_dict() == {"real": False, "zero_shot": True, "few_shot": False}
+    gaps = found.gaps.query("task == 'humor' and metric == 'macro_f1'").set_index(["corpus", "baseline"])
+    assert gaps["new_p"].notna().tolist() == [True, False, True]
+    assert gaps["p_conditional"].notna().tolist() == [False, True, False], "4 runs are no fellows of 3"
+    unlike = gaps.loc[("zero_shot", "real")]
+    assert unlike["new_low"] < unlike["low"] < unlike["gap"] < unlike["high"] < unlike["new_high"]
+    means = found.over_tasks.query("metric == 'macro_f1'").set_index(["corpus", "baseline"])
+    assert means["gap"].to_dict() == pytest.approx(gaps["gap"].to_dict())
+    assert means["recordings"].tolist() == [2, 1, 2]
+
+
+def test_one_family_of_tests_is_corrected_together():
+    chances = {"real": [0.8, 0.8], "zero_shot": [0.7, 0.75], "few_shot": [0.8, 0.75]}
+    gaps = evaluate([simulated(chances, 200, n, name) for n, name in enumerate(("humor", "imdb"))], 200, 200).gaps
+    for metric, rows in gaps.groupby("metric"):
+        assert rows["p_holm"].tolist() == pytest.approx(multipletests(rows["p"], method="holm")[1]), metric
 
 
 def test_gaps_are_to_the_reference_first_and_then_among_the_others():

@@ -1,5 +1,7 @@
 """Table 1 and the figures of 03 and 06: what stands in them, from saved tables alone, at every size."""
 
+import dataclasses
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -14,10 +16,11 @@ from synthgap.evaluation.figures import (
     ARROW,
     AUGMENTATION,
     DRAWINGS,
-    FILLED,
     GAP_BY_TASK,
     LEARNING_CURVES,
     MIXES,
+    NEW,
+    ONE_RECORDING,
     WORTH,
 )
 from synthgap.evaluation.gaps import evaluate, gap_by_subjectivity, gaps_to_reference
@@ -39,8 +42,21 @@ def result():
     return evaluate([simulated(chances, 200, n, name) for n, name in enumerate(NAMES)], 200, 300)
 
 
+def recorded_again(one):
+    """The same predictions, as of three recordings of every corpus but the real one."""
+    numbers = {corpus: np.array([1, 1, 2, 2, 3, 3]) for corpus in one.predicted if corpus != "real"}
+    return dataclasses.replace(one, recordings=numbers | {"real": np.ones(2, int)})
+
+
 @pytest.fixture(scope="module")
-def folder(result, tmp_path_factory):
+def several():
+    """As `result`, of three recordings."""
+    chances = {"real": [0.9, 0.9], "zero_shot": [0.5] * 6, "few_shot": [0.9] * 6}
+    return evaluate([recorded_again(simulated(chances, 400, n, name)) for n, name in enumerate(NAMES)], 200, 300)
+
+
+@pytest.fixture(scope="module")
+def folder(result, several, tmp_path_factory):
     """The saved tables of 03 and 06."""
     random, found = np.random.default_rng(0), tmp_path_factory.mktemp("tables")
     scores = REAL | {("zero_shot", 100): 0.5, ("few_shot", 100): accuracy(50), ("few_shot", 30): accuracy(20)}
@@ -49,7 +65,7 @@ def folder(result, tmp_path_factory):
     chances |= {"real 10": 0.4, "real 10 + few_shot": 0.7, "real 50": 0.7, "real 50 + few_shot": 0.7}
     mixes, gains = mix_tables([simulated({mix: [chance] * 2 for mix, chance in chances.items()})], 100, 300)
     saved = {"gaps": result.gaps, "gap_by_subjectivity": gap_by_subjectivity(result.gaps, NAMES)}
-    saved |= {"gaps_other": result.gaps, "learning_curves": points, "worth": worth, "mixes": mixes}
+    saved |= {"gaps_several": several.gaps, "learning_curves": points, "worth": worth, "mixes": mixes}
     for name, table in (saved | {"augmentation": gains}).items():
         tables.write_csv(found / f"{name}.csv", table)
     return found
@@ -74,7 +90,7 @@ def test_table_1_puts_corpora_side_by_side_with_losses_and_stars(result):
     assert shown["Task"].tolist() == [
         load_task(name).title for name in ("ag_news", "imdb", "tweet_irony", "sarcasm_news", "humor")
     ]
-    assert shown["Zero-shot − real"].str.fullmatch(r"−\d+\.\d\*").all()
+    assert shown["Zero-shot − real"].str.fullmatch(r"−\d+\.\d°").all(), "one recording says nothing of another"
     assert shown["Real"].str.fullmatch(r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]").all()
     assert shown.loc[1, "Published, unverified"].endswith("/ –")
 
@@ -128,12 +144,22 @@ def test_the_gap_figure_shows_the_gaps(result, read):
     low, high = ax.get_ylim()
     assert low > high, "the least subjective task stands on top"
     (legend,) = figure.legends
-    assert legend.get_title().get_text() == FILLED
+    assert legend.get_title().get_text() == ONE_RECORDING
     assert [text.get_text() for text in legend.get_texts()] == ["Zero-shot", "Few-shot"]
     hollow = sum((marks.get_facecolor() == 1).all(axis=1).sum() for marks in ax.collections)
-    assert hollow == (expected["p_holm"] >= 0.05).sum()
-    other, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "other")
-    assert offsets(other.axes[0]) == offsets(ax)
+    assert hollow == len(expected)
+
+
+def test_marks_of_several_recordings_are_filled_where_another_would_show_the_gap(several, read):
+    figure, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "several")
+    (ax,) = figure.axes
+    expected = gaps_to_reference(several.gaps)
+    assert figure.legends[0].get_title().get_text() == NEW
+    hollow = sum((marks.get_facecolor() == 1).all(axis=1).sum() for marks in ax.collections)
+    assert 0 < hollow == (expected["new_p_holm"] >= 0.05).sum() < len(expected)
+    drawn = {round(float(x), 3) for lines in ax.collections for path in lines.get_paths() for x in path.vertices[:, 0]}
+    for column in ("low", "high", "new_low", "new_high"):
+        assert {round(float(x), 3) for x in expected[column]} <= drawn
 
 
 def test_arrows_stand_where_only_a_bound_of_the_worth_is_known(read):

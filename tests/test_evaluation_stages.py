@@ -55,7 +55,7 @@ class MadeRuns:
 
     def index(self, folder, index="grid"):
         rows = [
-            ("paper", one.task, "tfidf", name, 0, "x", 20, 10)
+            ("paper", one.task, "tfidf", name, 1, 0, "x", 20, 10)
             for one in self.load(folder, index)
             for name in one.n_train
         ]

@@ -10,7 +10,7 @@ from transformers import masking_utils
 from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations, finetuning
 from synthgap.training.accelerations import batches, only_used_tokens, padded, tokenised
-from synthgap.training.base import Texts
+from synthgap.training.base import NONE, Texts
 from synthgap.training.classifiers import classifier_identity, fit_predict
 from synthgap.training.embeddings import cache_folder
 from synthgap.training.finetuning import (
@@ -87,6 +87,16 @@ def test_without_validation_texts_all_epochs_are_trained_and_the_last_is_kept(ti
     monkeypatch.setattr(finetuning, "macro_f1", lambda *given: 0.5)  # of equal epochs, the last is the best
     watched = fit_predict(settings.model_copy(update={"patience": 4}), TRAIN, TRAIN, TEST, 2, seed=0)
     np.testing.assert_array_equal(alone.probabilities, watched.probabilities)
+
+
+def test_the_loss_and_the_score_of_watched_texts_are_noted_and_decide_nothing(tiny_bert):
+    settings = FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 3})
+    alone = fit_predict(settings, TRAIN, NONE, TEST, 2, seed=0)
+    watched = fit_predict(settings, TRAIN, NONE, TEST, 2, seed=0, watched=TRAIN)
+    np.testing.assert_allclose(alone.probabilities, watched.probabilities, atol=1e-6)
+    assert alone.details["watched_macro_f1"] == []
+    assert len(watched.details["watched_macro_f1"]) == len(watched.details["train_loss"]) == 3
+    assert watched.details["train_loss"][2] < watched.details["train_loss"][0]
 
 
 def test_an_equal_score_ends_no_waiting_but_its_later_weights_are_kept():

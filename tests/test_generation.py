@@ -311,7 +311,7 @@ def test_generation_is_the_same_every_time_and_says_where_it_comes_from():
     assert about["examples"] == "drawn here"
     assert about["real_data"] == data.fingerprint
     assert "Claude" in about["written_by"]
-    assert one.texts.columns.tolist() == ["id", "text", "label", "turn", "position"]
+    assert one.texts.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
 
 
 def made(corpus="zero_shot", texts_per_label=20) -> CorpusTexts:
@@ -332,7 +332,7 @@ def test_texts_travel_with_their_provenance(tmp_path):
     assert load_corpus(tmp_path, DEMO, "zero_shot", "sms_spam").equals(saved.texts)
     assert provenance(tmp_path, "zero_shot", "sms_spam") == saved.provenance
     assert pd.read_parquet(tmp_path / "zero_shot.parquet").columns.tolist() == [
-        *("id", "task", "text", "label", "turn", "position")
+        *("task", "id", "text", "label", "recording", "turn", "position")
     ]
     for read in (
         lambda: load_corpus(tmp_path, DEMO, "few_shot", "sms_spam"),

@@ -21,6 +21,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
 from synthgap.data.real import read_file
 from synthgap.llm.backends import connect
+from synthgap.llm.base import Conversation
 from synthgap.pipeline.publish import publish
 from synthgap.pipeline.validity import STAGES
 from synthgap.tables import NO_ROWS
@@ -190,7 +191,7 @@ def test_no_real_texts_to_train_on_and_sizes_that_nobody_has(command, in_process
 def test_a_recording_that_lacks_a_task_names_the_way_to_do_without():
     llm = connect(RecordedSettings(backend="recorded", recording="claude"))
     with pytest.raises(SynthgapError, match=r"holds 0 turns.*do without"):
-        llm.check_turns("texting", "zero_shot", "spam", 1)
+        llm.check_turns(Conversation("texting", "zero_shot", "spam", ()), 1)
 
 
 def test_without_synthetic_texts_there_is_nothing_to_publish(tmp_path):

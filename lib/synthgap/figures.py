@@ -207,16 +207,15 @@ def interval_panels(
 ) -> tuple[Figure, list[Axes]]:
     """Dots with bars in a row for each task, and a panel for each value of the column `panel`, which is its title.
 
-    Marks are hollow where the table has a column p_holm and that is 0.05 or more.
+    Marks are hollow where the table has a column `filled` and that is false; where it has columns new_low and new_high,
+    a thinner line stands for these.
 
     Args:
         series, by: as of `plot_intervals`; None: the table's corpora.
         line: where a vertical line marks that nothing is lost or gained.
     """
     tasks, panels = task_order(table), table[panel].unique()
-    filled = "filled" if "p_holm" in table else None
-    if filled:
-        table = table.assign(filled=table["p_holm"] < 0.05)
+    filled = "filled" if "filled" in table else None
     height = 0.45 * len(tasks) + 0.5
     figure, axes = look.panels(len(panels), height, sharex=sharex, sharey=True)
     series, titles = series or look.among(look.present(table)), [short_title(task) for task in tasks]
@@ -257,6 +256,8 @@ def plot_intervals(
         part = table[table[by] == name].set_index(row).reindex(rows)
         heights = rows_beside(len(rows), number, len(series))
         ax.hlines(heights, part[low], part[high], color=look.colour, linewidth=line)
+        if "new_low" in part:
+            ax.hlines(heights, part["new_low"], part["new_high"], color=look.colour, linewidth=line / 3)
         faces = np.where(part[filled].eq(True), look.colour, "white") if filled else look.colour
         marks: dict[str, Any] = {"marker": look.marker, "s": size}
         ax.scatter(part[value], heights, color=faces, edgecolor=look.colour, linewidth=0.8 * line, zorder=3, **marks)

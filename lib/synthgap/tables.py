@@ -174,9 +174,9 @@ def unescape_csv(text: str) -> str:
 
 
 def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """Numbers as people read them, a dash for what is undefined; columns p and p_holm are p-values."""
+    """Numbers as people read them, a dash for what is undefined; columns p, p_holm and the like are p-values."""
     shown = frame.map(lambda value: _number(value, digits))
-    for column in {"p", "p_holm"} & set(frame.columns):
+    for column in frame.columns[frame.columns.str.fullmatch(r"(.*_)?p(_holm|_conditional)?")]:
         shown[column] = shown[column].mask(frame[column] < 0.001, "<0.001")
     return shown
 

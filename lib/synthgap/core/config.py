@@ -37,6 +37,7 @@ def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_each_once)]
+Repeats = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
 SeedsOrByTask = Annotated[
     Annotated[Seeds, Tag("seeds")] | Annotated[dict[Name, Seeds], Tag("by task")],
     Discriminator(lambda value: "by task" if isinstance(value, dict) else "seeds"),
@@ -153,12 +154,15 @@ class GeneratedCorpus(Settings):
 
     Attributes:
         setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
+        repeats: the recordings of these conditions that make up the corpus, numbered from 1 on. Each is written anew,
+            under the same prompts and from a few-shot pool of its own; a run trains on one of them.
         title: how tables and figures call the corpus; null: its name.
         published: the column of the paper's Table 1 that it is set beside; null: none.
     """
 
     llm: Name
     setting: Setting
+    repeats: Repeats = (1,)
     title: str | None = Field(None, min_length=1)
     published: Setting | None = None
 
@@ -220,24 +224,32 @@ class GenerationSettings(Settings):
     diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
 
 
-class TfidfSettings(Settings):
+class Classifier(Settings):
+    """What all classifiers have; none of it changes what one run computes."""
+
+    seeds: Seeds | None = Field(None, description="null: the grid's")
+    seeds_per_recording: Seeds | None = Field(
+        None, description="of corpora that were recorded several times, for each recording; null: as of other corpora"
+    )
+    tasks: Names | None = Field(None, min_length=1, description="the tasks that it is trained on; null: all")
+
+
+class TfidfSettings(Classifier):
     """Logistic regression on tf-idf of words and word pairs."""
 
     kind: Literal["tfidf"]
     inverse_regularisation: float = Field(10.0, gt=0)
-    seeds: Seeds | None = None
 
 
-class ProbeSettings(Settings):
+class ProbeSettings(Classifier):
     """Logistic regression on frozen sentence embeddings."""
 
     kind: Literal["probe"]
     encoder: str = "minilm"
     inverse_regularisation: float = Field(3.0, gt=0)
-    seeds: Seeds | None = None
 
 
-class FinetuneSettings(Settings):
+class FinetuneSettings(Classifier):
     """Fine-tuning of an encoder with a classification head."""
 
     kind: Literal["finetune"]
@@ -263,7 +275,6 @@ class FinetuneSettings(Settings):
     members: int = Field(
         1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
     )
-    seeds: Seeds | None = None
 
 
 ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
@@ -301,6 +312,9 @@ class AugmentationSettings(FurtherRuns):
 class TrainingSettings(Settings):
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest corpus's")
+    test_texts_per_label: int | None = Field(
+        None, ge=1, description="test texts that runs of the grid predict; null: all. Curves and mixes predict all"
+    )
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
     curve: CurveSettings | None = Field(None, description="null: no learning curves")
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
@@ -313,17 +327,23 @@ class TrainingSettings(Settings):
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
         return self
 
-    def seeds_of(self, classifier: str) -> tuple[int, ...]:
-        return self.classifiers[classifier].seeds or self.seeds
+    def seeds_of(self, classifier: str, recordings: int = 1) -> tuple[int, ...]:
+        """The seeds of each recording of a corpus that has so many."""
+        settings = self.classifiers[classifier]
+        return (settings.seeds_per_recording if recordings > 1 else None) or settings.seeds or self.seeds
 
     def further(self, asked: FurtherRuns, task: str) -> TrainingSettings:
         """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there."""
-        chosen = asked.classifiers or self.classifiers
         changed = {
-            name: self.classifiers[name].model_copy(update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name)})
-            for name in chosen
+            name: settings.model_copy(update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name)})
+            for name, settings in self.classifiers_of(task).items()
+            if asked.classifiers is None or name in asked.classifiers
         }
-        return self.model_copy(update={"classifiers": changed})
+        return self.model_copy(update={"classifiers": changed, "test_texts_per_label": None})
+
+    def classifiers_of(self, task: str) -> dict[str, ClassifierSettings]:
+        """Those that are trained on a task."""
+        return {name: one for name, one in self.classifiers.items() if one.tasks is None or task in one.tasks}
 
 
 class EvaluationSettings(Settings):
@@ -426,6 +446,11 @@ class Profile(Settings):
         if not needed or (augmentation and augmentation.corpus == corpus):
             return self.tasks
         return tuple(task for task in self.tasks if task in needed)
+
+    def recordings(self, corpus: str) -> int:
+        """How many recordings a corpus has."""
+        settings = self.corpora.get(corpus)
+        return len(settings.repeats) if isinstance(settings, GeneratedCorpus) else 1
 
     @property
     def folder_name(self) -> str:

@@ -38,6 +38,21 @@ def draw_places(ids: Sequence[str], n: int, seed: int, purpose: str) -> list[int
     return sorted(range(len(ids)), key=keys.__getitem__)[:n]
 
 
+def at_most(frame: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """At most so many texts of each label, always the same ones, by label; None: all, as they are."""
+    if most is None:
+        return frame
+    kept = [draw(rows, min(most, len(rows)), 0, "test cap") for _, rows in frame.groupby("label")]
+    return pd.concat(kept, ignore_index=True)
+
+
+def draw_in_proportion(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many texts, always the same ones, of each label in proportion to its share."""
+    share = min(1.0, most / len(frame)) if len(frame) else 0.0
+    parts = [draw(rows, int(share * len(rows)), 0, "watched") for _, rows in frame.groupby("label")]
+    return pd.concat(parts) if parts else frame
+
+
 def equal_sizes(counts: Mapping[str, Mapping[str, int]], cap: int | None = None) -> dict[str, int]:
     """How many texts of each label every corpus trains on: the smallest that any corpus has, or `cap`.
 

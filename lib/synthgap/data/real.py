@@ -23,7 +23,7 @@ import pyarrow as pa
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled, data_folder
-from synthgap.data.draws import draw, fingerprint
+from synthgap.data.draws import at_most, draw, fingerprint
 from synthgap.data.duplicates import without_repeats
 from synthgap.tasks import SPLITS, Task
 
@@ -64,7 +64,7 @@ class RealData:
     frame: pd.DataFrame = field(repr=False)
     fingerprint: str
     dropped: Mapping[str, int]
-    _pools: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False)
+    _pools: dict[tuple[str, int], list[str]] = field(default_factory=dict, init=False, repr=False)
 
     def split(self, name: str) -> pd.DataFrame:
         return self.frame[self.frame["split"] == name]
@@ -75,8 +75,8 @@ class RealData:
         train = self.split("train")
         return dict(zip(train["id"], train["text"], strict=True))
 
-    def few_shot_pool(self, label: str) -> pd.DataFrame:
-        """The train texts of a label from which few-shot examples are drawn, always the same ones.
+    def few_shot_pool(self, label: str, recording: int = 1) -> pd.DataFrame:
+        """The train texts of a label from which a recording's few-shot examples are drawn, always the same ones.
 
         Raises:
             SynthgapError: fewer texts than one turn shows.
@@ -88,13 +88,13 @@ class RealData:
                 f"task '{self.task.name}': label '{label}' has {len(train)} train texts, too few for the {needed} "
                 "few-shot examples of a turn; add texts, or leave the task out of comparisons with few-shot corpora"
             )
-        return draw(train, max(needed, self.task.pool_size(len(train))), 0, "few-shot pool")
+        return draw(train, max(needed, self.task.pool_size(len(train))), recording - 1, "few-shot pool")
 
-    def pool_ids(self, label: str) -> list[str]:
-        """Ids of the label's few-shot pool."""
-        if label not in self._pools:
-            self._pools[label] = self.few_shot_pool(label)["id"].tolist()
-        return self._pools[label]
+    def pool_ids(self, label: str, recording: int = 1) -> list[str]:
+        """Ids of a recording's few-shot pool of a label."""
+        if (label, recording) not in self._pools:
+            self._pools[label, recording] = self.few_shot_pool(label, recording)["id"].tolist()
+        return self._pools[label, recording]
 
 
 def load_real(task: Task, profile: Profile) -> RealData:
@@ -295,7 +295,9 @@ def checked(
         )
     frame = in_words(frame)
     refuse_faults(where, frame["id"], _faults(task, frame))
-    frame, repeats = without_repeats(frame.reset_index(drop=True))
+    frame = frame.assign(text=frame["text"].map(task.without_removed))
+    nothing_left = frame["text"] == ""
+    frame, repeats = without_repeats(frame[~nothing_left].reset_index(drop=True))
     for split, label in product(SPLITS, task.labels):
         if not ((frame["split"] == split) & (frame["label"] == label)).any():
             raise SynthgapError(
@@ -304,9 +306,8 @@ def checked(
             )
     if test_texts_per_label is not None:
         test = frame["split"] == "test"
-        by_label = frame[test].groupby("label")
-        kept = [draw(rows, min(test_texts_per_label, len(rows)), 0, "test cap") for _, rows in by_label]
-        frame = pd.concat([frame[~test], *kept], ignore_index=True)
+        frame = pd.concat([frame[~test], at_most(frame[test], test_texts_per_label)], ignore_index=True)
+    repeats["holds nothing but what the task removes"] = int(nothing_left.sum())
     counts = {reason: count for reason, count in {**(dropped or {}), **repeats}.items() if count}
     return RealData(task, source, frame, fingerprint(frame), counts)
 

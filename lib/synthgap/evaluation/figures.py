@@ -36,7 +36,9 @@ from synthgap.figures import (
 from synthgap.tables import ReadTable, format_p, matching, seeds_note
 from synthgap.tasks import paper_order
 
-FILLED = "Filled: p < 0.05 (Holm), for these classifiers"
+NEW = "Filled: p < 0.05 (Holm), new recordings. Thick: these recordings; thin: new ones"
+ONE_RECORDING = "Hollow: one recording, so nothing is known of another; bars are for this one"
+FILLED = "Filled: p < 0.05 (Holm), for this recording"
 OTHER_MARKERS = "*hpd8"  # none of a corpus
 ARROW = [(-1, 0), (-0.2, 0.6), (-0.2, 0.2), (1, 0.2), (1, -0.2), (-0.2, -0.2), (-0.2, -0.6)]  # to the left
 LEFT, RIGHT = Path(ARROW), Path([(-x, y) for x, y in ARROW])
@@ -51,8 +53,9 @@ def draw_gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
     gaps = gaps_to_reference(read(f"gaps_{comparison}" if comparison else "gaps"))
     if gaps.empty:
         raise SynthgapError("there is no gap to draw: the comparison has one corpus")
+    gaps = gaps.assign(filled=gaps["new_p_holm"] < 0.05)
     figure, axes = interval_panels(gaps, look, value="gap", label=_gap_label(gaps, look), line=0)
-    legend_above(figure, axes[0], FILLED)
+    legend_above(figure, axes[0], ONE_RECORDING if gaps["new_p"].isna().all() else NEW)
     return figure, ""
 
 
@@ -170,6 +173,7 @@ def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
 def draw_augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """What synthetic texts add to growing amounts of real ones, in points."""
     gains = _of_classifier(read("augmentation").query("real_texts > 0"), classifier)
+    gains = gains.assign(filled=gains["p_holm"] < 0.05)
     amounts = sorted(gains["real_texts"].unique())
     series = {
         texts: Series(f"{texts} real texts per label", f"{0.7 - 0.7 * at / len(amounts):.2f}", OTHER_MARKERS[at % 5])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,20 @@ from scipy.stats import rankdata, zscore
 from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
+from synthgap.evaluation.inference import (
+    NOTHING_KNOWN,
+    Part,
+    Spreads,
+    interval,
+    over_tasks,
+    p_value,
+    recording_means,
+    training_spreads,
+)
 from synthgap.evaluation.scores import (
     METRICS,
     bootstrap,
     confusion_cells,
-    interval,
     merge_items,
     score_cells,
     score_runs,
@@ -27,21 +37,53 @@ from synthgap.tasks import paper_order
 from synthgap.training.predictions import Predictions
 
 BLOCK = 1000  # permutations held in memory at a time
-GAP_COLUMNS = ["task", "classifier", "corpus", "baseline", "metric", "gap", "low", "high", "p"]
+NO_INTERVAL = (np.nan, np.nan)
+GAP_COLUMNS = [
+    *("task", "classifier", "corpus", "baseline", "metric", "recordings", "gap"),
+    *("low", "high", "p", "new_low", "new_high", "new_p", "p_conditional"),
+]
+OVER_TASKS_COLUMNS = ["classifier", "corpus", "baseline", "metric", "tasks", *GAP_COLUMNS[5:-1]]
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The scores of Table 1 and the gaps between corpora, both tidy.
+    """The scores of Table 1, the gaps between corpora, and their means over tasks, all tidy.
+
+    Intervals and p-values speak of these recordings, and those that begin with new_ of new recordings under the same
+    conditions, of which these are a sample; a corpus with one recording has none of these. See `inference`.
 
     Attributes:
-        table: task, classifier, corpus, n_train, n_test, seeds, then score, _sd, _low, _high of each metric.
-        gaps: task, classifier, corpus, baseline, metric, gap, low, high, p, p_holm. A gap is the corpus's score less
-            the baseline's, in points; p_holm is corrected over the tasks of one classifier, pair and metric.
+        table: task, classifier, corpus, n_train, n_test, seeds, recordings, then score, _sd, _low, _high, _new_low,
+            _new_high of each metric. `seeds` are all runs, `_sd` is over them.
+        gaps: GAP_COLUMNS, p_holm and new_p_holm. A gap is the corpus's score less the baseline's, in points.
+            p_conditional is of an exchange of predictions, for these trained classifiers, where runs come in pairs.
+        over_tasks: OVER_TASKS_COLUMNS, the tasks being a sample; no row of fewer than 2 tasks.
     """
 
     table: pd.DataFrame
     gaps: pd.DataFrame
+    over_tasks: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The scores of one metric, of one corpus on one task.
+
+    Attributes:
+        runs: shape (runs,).
+        recordings: of each run, shape (runs,).
+        resampled: the mean over runs with test items drawn anew, shape (resamples,).
+        spreads: what it varies with beside the items.
+    """
+
+    runs: np.ndarray
+    recordings: np.ndarray
+    resampled: np.ndarray
+    spreads: Spreads = NOTHING_KNOWN
+
+    @property
+    def mean(self) -> float:
+        return float(self.runs.mean())
 
 
 def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
@@ -60,31 +102,124 @@ def evaluate(
     seed: int = 0,
     pairs: Callable[[Sequence[str]], Sequence[tuple[str, str]]] = corpus_pairs,
 ) -> Evaluated:
-    """Scores, 95 % percentile intervals, paired differences and Holm-corrected tests.
+    """Scores, differences paired on the test items, and means over tasks, with 95 % intervals and Holm-corrected tests.
 
     Args:
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
     """
-    rows, gaps = [], []
-    for one in tqdm(predictions, desc="scores and tests", mininterval=2):
-        place = {"task": one.task, "classifier": one.classifier}
-        draws = bootstrap(one, resamples, seed)
-        scores = {corpus: score_runs(one, corpus) for corpus in one.predicted}
-        for corpus, by_metric in scores.items():
-            sizes = {"n_train": one.n_train[corpus], "n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
-            row = {**place, "corpus": corpus, **sizes}
-            for metric, values in by_metric.items():
-                low, high = interval(draws[corpus][metric])
-                deviation = pd.Series(values).std()  # of one seed there is none
-                row |= {metric: values.mean(), f"{metric}_sd": deviation, f"{metric}_low": low, f"{metric}_high": high}
-            rows.append(row)
-        for corpus, baseline in pairs(list(scores)):
-            tests = paired_p_values(one, corpus, baseline, permutations, seed)
-            for metric in METRICS:
-                gap = scores[corpus][metric].mean() - scores[baseline][metric].mean()
-                limits = interval(draws[corpus][metric] - draws[baseline][metric])
-                gaps.append((*place.values(), corpus, baseline, metric, gap, *limits, tests[metric]))
-    return Evaluated(pd.DataFrame(rows), holm_corrected(pd.DataFrame(gaps, columns=GAP_COLUMNS)))
+    scored = {id(one): _scores(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
+    rows: list[dict[str, Any]] = []
+    gaps: list[tuple[Any, ...]] = []
+    over: list[tuple[Any, ...]] = []
+    for classifier in dict.fromkeys(one.classifier for one in predictions):
+        own = [one for one in predictions if one.classifier == classifier]
+        _add_spreads([scored[id(one)] for one in own])
+        rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
+        for one in tqdm(own, desc="tests", mininterval=2):
+            for pair in pairs(list(one.predicted)):
+                gaps += _gap_rows(one, pair, scored[id(one)], _conditional_p(one, pair, permutations, seed))
+        every = list(dict.fromkeys(corpus for one in own for corpus in one.predicted))
+        for pair, metric in product(pairs(every), METRICS):
+            both = [scored[id(one)] for one in own if set(pair) <= set(one.predicted)]
+            over += _over_tasks(classifier, pair, metric, both)
+    return Evaluated(
+        pd.DataFrame(rows),
+        holm_corrected(holm_corrected(pd.DataFrame(gaps, columns=GAP_COLUMNS)), p="new_p"),
+        pd.DataFrame(over, columns=OVER_TASKS_COLUMNS),
+    )
+
+
+def _scores(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, str], _Scored]:
+    """{(corpus, metric): scores} of one task and classifier."""
+    draws, found = bootstrap(one, resamples, seed), {}
+    for corpus, runs in one.predicted.items():
+        recordings = one.recordings.get(corpus, np.ones(len(runs), int))
+        for metric, values in score_runs(one, corpus).items():
+            found[corpus, metric] = _Scored(values, recordings, draws[corpus][metric].mean(axis=1))
+    return found
+
+
+def _add_spreads(tasks: Sequence[dict[tuple[str, str], _Scored]]) -> None:
+    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other."""
+    for key in dict.fromkeys(key for task in tasks for key in task):
+        having = [task for task in tasks if key in task]
+        spreads = training_spreads([task[key].runs for task in having], [task[key].recordings for task in having])
+        for task, spread in zip(having, spreads, strict=True):
+            task[key] = replace(task[key], spreads=spread)
+
+
+def _parts(scored: Sequence[_Scored], new: bool) -> list[Part] | None:
+    """The parts of the variance of a score, or of the difference of two; None for new recordings that there are not."""
+    if new and not any(one.spreads.new for one in scored):
+        return None
+    resampled = scored[0].resampled if len(scored) == 1 else scored[0].resampled - scored[1].resampled
+    parts = [Part(float(np.var(resampled, ddof=1)))]
+    for one in scored:
+        parts += (one.spreads.new if new else None) or one.spreads.these
+    return parts
+
+
+def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], _Scored]) -> dict[str, Any]:
+    of_metric = {metric: scored[corpus, metric] for metric in METRICS}
+    row = {"task": one.task, "classifier": one.classifier, "corpus": corpus, "n_train": one.n_train[corpus]}
+    row |= {"n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
+    row["recordings"] = len(np.unique(of_metric[METRICS[0]].recordings))
+    for metric, own in of_metric.items():
+        row |= {metric: own.mean, f"{metric}_sd": pd.Series(own.runs).std()}  # of one run there is none
+        for target, new in (("", False), ("_new", True)):
+            parts = _parts([own], new)
+            low, high = NO_INTERVAL if parts is None else np.clip(interval(own.mean, parts), 0, 100)
+            row |= {f"{metric}{target}_low": low, f"{metric}{target}_high": high}
+    return row
+
+
+def _gap_rows(
+    one: Predictions,
+    pair: tuple[str, str],
+    scored: Mapping[tuple[str, str], _Scored],
+    conditional: Mapping[str, float],
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of GAP_COLUMNS of a corpus and its baseline."""
+    for metric in METRICS:
+        both = [scored[corpus, metric] for corpus in pair]
+        gap = both[0].mean - both[1].mean
+        numbers = [len(np.unique(each.recordings)) for each in both]
+        found = [*_inferred(gap, _parts(both, new=False)), *_inferred(gap, _parts(both, new=True))]
+        yield (one.task, one.classifier, *pair, metric, max(numbers), gap, *found, conditional.get(metric, np.nan))
+
+
+def _inferred(estimate: float, parts: Sequence[Part] | None) -> tuple[float, float, float]:
+    """Low, high and p of an estimate; NaN where there is no such target."""
+    return (*NO_INTERVAL, np.nan) if parts is None else (*interval(estimate, parts), p_value(estimate, parts))
+
+
+def _conditional_p(one: Predictions, pair: tuple[str, str], permutations: int, seed: int) -> dict[str, float]:
+    """`paired_p_values` where each run of a corpus has its fellow in the other: as many of them, of one recording."""
+    first, second = (one.predicted[corpus] for corpus in pair)
+    if len(first) != len(second) or any(len(np.unique(one.recordings.get(corpus, 1))) > 1 for corpus in pair):
+        return {}
+    return paired_p_values(one, *pair, permutations, seed)
+
+
+def _over_tasks(
+    classifier: str, pair: tuple[str, str], metric: str, tasks: Sequence[Mapping[tuple[str, str], _Scored]]
+) -> Iterator[tuple[Any, ...]]:
+    """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
+    if len(tasks) < 2:
+        return
+    differences = np.array([task[pair[0], metric].mean - task[pair[1], metric].mean for task in tasks])
+    means = [
+        recording_means(
+            [task[corpus, metric].runs for task in tasks], [task[corpus, metric].recordings for task in tasks]
+        )
+        for corpus in pair
+    ]
+    several = [each for each in means if each is not None and each.shape[1] > 1]
+    new = over_tasks(differences, several) if several else None
+    recordings = max((each.shape[1] for each in means if each is not None), default=1)
+    mean = float(differences.mean())
+    found = [*_inferred(mean, over_tasks(differences)), *_inferred(mean, new)]
+    yield (classifier, *pair, metric, len(tasks), recordings, mean, *found)
 
 
 def gaps_to_reference(gaps: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:
@@ -129,14 +264,16 @@ def paired_p_values(
     return {metric: count / (permutations + 1) for metric, count in as_large.items()}
 
 
-def holm_corrected(
-    tests: pd.DataFrame, family: Sequence[str] = ("classifier", "corpus", "baseline", "metric")
-) -> pd.DataFrame:
-    """Add p_holm (Holm 1979): corrected over the rows that agree in the columns of `family`; none where p has none."""
-    corrected = tests.assign(p_holm=np.nan)
-    for _, rows in tests[tests["p"].notna()].groupby(list(family), sort=False):
-        p = rows["p"].astype(float).sort_values()  # statsmodels' function collects all garbage at each call: 0.2 s
-        corrected.loc[p.index, "p_holm"] = (p * np.arange(len(p), 0, -1)).cummax().clip(upper=1)
+def holm_corrected(tests: pd.DataFrame, family: Sequence[str] = ("metric",), p: str = "p") -> pd.DataFrame:
+    """Add <p>_holm (Holm 1979), corrected over the rows that agree in the columns of `family`, all rows without any.
+
+    A row without a p has none.
+    """
+    corrected = tests.assign(**{f"{p}_holm": np.nan})
+    tested = tests[tests[p].notna()]
+    for _, rows in tested.groupby(list(family), sort=False) if family else [((), tested)]:
+        values = rows[p].astype(float).sort_values()  # statsmodels' function collects all garbage at each call: 0.2 s
+        corrected.loc[values.index, f"{p}_holm"] = (values * np.arange(len(values), 0, -1)).cummax().clip(upper=1)
     return corrected
 
 
@@ -186,11 +323,11 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, permutations: int = 10000, se
 def gap_by_subjectivity(gaps: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     """Spearman's rho of the macro-F1 gap to the reference and the paper's order of subjectivity.
 
-    Columns classifier, corpus, n, rho, low, high, p, detectable; no row where fewer than 4 tasks are ordered.
+    Columns classifier, corpus, n, rho, low, high, p, detectable, p_holm; no row where fewer than 4 tasks are ordered.
     """
     chosen = gaps_to_reference(gaps)
     placed = chosen.assign(place=chosen["task"].map(paper_order(tasks))).dropna(subset="place")
-    return rank_correlations(placed, ["classifier", "corpus"], "place", "gap")
+    return holm_corrected(rank_correlations(placed, ["classifier", "corpus"], "place", "gap"), family=())
 
 
 def rank_correlations(table: pd.DataFrame, by: Sequence[str], x: str, y: str) -> pd.DataFrame:

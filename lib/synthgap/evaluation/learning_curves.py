@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from synthgap.evaluation.scores import INTERVAL, bootstrap, interval, score_runs
+from synthgap.evaluation.scores import INTERVAL, bootstrap, interval, means_over_seeds, score_runs
 from synthgap.training.predictions import Predictions
 
 METRIC = "macro_f1"
@@ -34,10 +34,11 @@ def curve_tables(
     rows = []
     for one in tqdm(predictions, desc="learning curves", mininterval=2):
         resampled = bootstrap(one, resamples, seed)
-        for name, runs in one.predicted.items():
+        for number, (name, runs) in enumerate(one.predicted.items(), start=1):
             corpus, _, size = name.rpartition(" ")
             place = (one.task, one.classifier, corpus, int(size))
-            mean, draws = score_runs(one, name)[METRIC].mean(), resampled[name][METRIC]
+            mean = score_runs(one, name)[METRIC].mean()
+            draws = means_over_seeds(resampled[name][METRIC], seed + number)
             rows.append((*place, one.n_train[name], len(runs), mean, *interval(draws), draws))
     points = pd.DataFrame(rows, columns=[*POINT_COLUMNS, "draws"])
     worths = [row for _, part in points.groupby(["task", "classifier"], sort=False) for row in _worths(part)]

@@ -22,7 +22,7 @@ def mix_tables(
 
     The first has SCORE_COLUMNS; the second GAIN_COLUMNS: the examples with the synthetic texts less each other mix of
     their kind (real_texts is 0), and "real n" with the synthetic texts less "real n". Gains are paired on the test
-    items; p_holm is corrected over the tasks.
+    items; p_holm is corrected over all gains.
 
     Args:
         predictions: of each task and classifier; named by the mixes.

@@ -70,10 +70,9 @@ def score_cells(cells: np.ndarray) -> dict[str, np.ndarray]:
 
 @without_threads
 def bootstrap(predictions: Predictions, resamples: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """{corpus: {metric: shape (resamples,)}}: mean over seeds, with test items and seeds drawn anew.
+    """{corpus: {metric: shape (resamples, runs)}}: the score of every run, with test items drawn anew.
 
-    The items of a resample are the same for all corpora, so differences between them are paired; the seeds of each
-    corpus are drawn on their own, since its runs share nothing but a number with those of another.
+    The items of a resample are the same for all corpora, so differences between them are paired.
     """
     random = np.random.default_rng(seed)
     counts, truth, predicted = merge_items(predictions, list(predictions.predicted))
@@ -82,11 +81,15 @@ def bootstrap(predictions: Predictions, resamples: int, seed: int) -> dict[str, 
     draws = {}
     for corpus, runs in predicted.items():
         scores = score_cells(weights @ confusion_cells(truth, runs, len(predictions.labels)))
-        chosen = random.integers(len(runs), size=(resamples, len(runs)))
-        draws[corpus] = {
-            metric: np.take_along_axis(values.T, chosen, axis=1).mean(axis=1) for metric, values in scores.items()
-        }
+        draws[corpus] = {metric: values.T for metric, values in scores.items()}
     return draws
+
+
+def means_over_seeds(draws: np.ndarray, seed: int) -> np.ndarray:
+    """The mean over runs of each resample of `bootstrap`, with the runs drawn anew as well, shape (resamples,)."""
+    resamples, runs = draws.shape
+    chosen = np.random.default_rng(seed).integers(runs, size=(resamples, runs))
+    return np.take_along_axis(draws, chosen, axis=1).mean(axis=1)
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:

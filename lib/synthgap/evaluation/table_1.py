@@ -11,7 +11,10 @@ from synthgap.figures import Look
 from synthgap.tables import matching
 from synthgap.tasks import load_task, tasks_in_paper_order
 
-SIGNIFICANT = "Holm-corrected p < 0.05, for these trained classifiers"
+SIGNIFICANT = (
+    "Differences: * p < 0.05 for new recordings under the same conditions; ° p < 0.05 for these recordings alone, of "
+    "which a corpus may have one. Holm's correction is over all gaps of the comparison."
+)
 UNVERIFIED = (
     "Published: Table 1 of arXiv 2310.07849 (RoBERTa), unverified: written down without the PDF at hand; the RoBERTa "
     "columns' mean drops agree with the averages in the paper's text, and one cell is empty."
@@ -23,7 +26,7 @@ def table_1(
 ) -> pd.DataFrame:
     """Table 1 for people: a row for each task in the paper's order, corpora side by side with what is lost.
 
-    Cells are "mean ± deviation over seeds [95 % interval]"; a loss bears * where its Holm-corrected p is below 0.05.
+    Cells are "mean ± deviation over runs [95 % interval]"; marks behind differences are those of SIGNIFICANT.
 
     Args:
         table, gaps: as `evaluate` gives them.
@@ -48,12 +51,12 @@ def table_1_notes(table: pd.DataFrame, profile: Profile) -> list[str]:
     """What a reader must know beside Table 1, which shows these rows."""
     least, most = table["n_train"].min(), table["n_train"].max()
     sizes = f"{least:,} to {most:,} training texts per task, the same for every corpus"
-    seeds = ", ".join(map(str, sorted(table["seeds"].unique())))
+    seeds, recordings = (", ".join(map(str, sorted(table[name].unique()))) for name in ("seeds", "recordings"))
     notes = [
-        f"Mean ± standard deviation over seeds [95 % interval over test items and seeds], in percent; {sizes}; "
-        f"seeds: {seeds}. A deviation of 0.0 means that every seed drew the same texts (all there were) and the "
-        "classifier has no randomness of its own; with one seed there is no deviation. "
-        f"* {SIGNIFICANT} (paired randomisation test, corrected over the tasks)."
+        f"Mean ± standard deviation over runs [95 % t interval over test items, draws and seeds, and over recordings "
+        f"where a corpus has several], in percent; {sizes}; runs: {seeds}; recordings: {recordings}. A deviation of "
+        "0.0 means that every run drew the same texts (all there were) and the classifier has no randomness itself; "
+        f"of one run there is no deviation. {SIGNIFICANT}"
     ]
     published = _published(table, profile, "macro_f1")
     if not published.empty:
@@ -91,9 +94,12 @@ def _published(table: pd.DataFrame, profile: Profile, metric: str) -> pd.DataFra
 
 def _score(row: pd.Series, metric: str) -> str:
     deviation = "" if pd.isna(row[f"{metric}_sd"]) else f" ± {row[f'{metric}_sd']:.1f}"
-    return f"{row[metric]:.1f}{deviation} [{row[f'{metric}_low']:.1f}, {row[f'{metric}_high']:.1f}]"
+    target = "" if pd.isna(row[f"{metric}_new_low"]) else "_new"
+    low, high = row[f"{metric}{target}_low"], row[f"{metric}{target}_high"]
+    return f"{row[metric]:.1f}{deviation} [{low:.1f}, {high:.1f}]"
 
 
 def _gap(row: pd.Series) -> str:
     points = f"{row['gap']:+.1f}".replace("-", "−")
-    return ("0.0" if points in {"+0.0", "−0.0"} else points) + ("*" if row["p_holm"] < 0.05 else "")
+    mark = "*" if row["new_p_holm"] < 0.05 else "°" if row["p_holm"] < 0.05 else ""
+    return ("0.0" if points in {"+0.0", "−0.0"} else points) + mark

@@ -9,7 +9,7 @@ from typing import Any
 from synthgap.core.config import GenerationSettings, Setting
 from synthgap.data.draws import draw_places
 from synthgap.data.real import RealData
-from synthgap.llm.base import LLM, Answer, Conversation, Message
+from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Message
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import Task
 
@@ -69,9 +69,14 @@ def begin_conversation(task: Task, setting: Setting, label: str, number: int = 0
     """A conversation that holds the task's context alone.
 
     Args:
-        number: of several conversations for one label.
+        number: of several conversations for one label; `first_number` of a recording, or one that follows.
     """
     return Conversation(task.name, setting, label, (Message("system", task.prompts.context),), number)
+
+
+def first_number(recording: int) -> int:
+    """The number of a recording's first conversation for a label."""
+    return (recording - 1) * RECORDING
 
 
 def next_request(before: Conversation, data: RealData, llm: LLM) -> Turn:
@@ -86,17 +91,20 @@ def next_request(before: Conversation, data: RealData, llm: LLM) -> Turn:
     train, keys = data.train_texts, llm.example_ids(before) or ()
     drawn = not keys or any(key not in train for key in keys)
     if drawn:
-        pool, number = data.pool_ids(label), f" {before.number}" if before.number else ""
+        pool, number = data.pool_ids(label, before.recording), f" {before.number}" if before.number else ""
         places = draw_places(pool, task.few_shot.examples_per_turn, turn, f"examples {label}{number}")
         keys = tuple(pool[place] for place in places)
     examples = {key: task.shown_example(train[key]) for key in keys}
     return Turn(before.then("user", task.request(label, turn, list(examples.values()))), examples=examples, drawn=drawn)
 
 
-def run_conversation(data: RealData, setting: Setting, label: str, llm: RecordedLLM, texts: int) -> list[Turn]:
-    """The whole conversation for one label, which asks for `texts` texts."""
-    conversation, turns = begin_conversation(data.task, setting, label), []
-    for _ in range(turns_needed(data.task, texts)):
+def run_conversation(
+    data: RealData, setting: Setting, label: str, llm: RecordedLLM, texts: int, recording: int = 1
+) -> list[Turn]:
+    """The whole conversation for one label, which asks for `texts` texts; a later recording may be shorter."""
+    conversation, turns = begin_conversation(data.task, setting, label, first_number(recording)), []
+    needed = turns_needed(data.task, texts)
+    for _ in range(min(needed, llm.turns(conversation)) if recording > 1 else needed):
         request = next_request(conversation, data, llm)
         turns.append(replace(request, answer=llm.answer(request.conversation)))
         conversation = turns[-1].history

@@ -21,7 +21,7 @@ from synthgap.core.files import digest, parquet_about, write_parquet
 from synthgap.data.imported import read_imported
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import Turn, run_conversation, texts_wanted
-from synthgap.generation.filtering import LEDGER_COLUMNS, are_real, filter_answers, label_words
+from synthgap.generation.filtering import LEDGER_COLUMNS, TEXT_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import Task, load_task
@@ -32,7 +32,7 @@ class CorpusTexts:
     """The texts of one task in one corpus.
 
     Attributes:
-        texts: columns id, text, label; of a generated corpus also turn and position.
+        texts: columns id, text, label; of a generated corpus also recording, turn and position.
         ledger: the texts that were rejected; columns as in LEDGER_COLUMNS. Imported texts have none.
         turns: all requests and answers of a generated corpus, in order.
         provenance: who wrote the texts, under which prompts and settings, and how many were kept.
@@ -53,12 +53,43 @@ def corpora_of_task(profile: Profile, task: str) -> list[str]:
 
 
 def from_recording(
-    data: RealData, corpus: str, setting: Setting, llm: RecordedLLM, settings: GenerationSettings
+    data: RealData,
+    corpus: str,
+    setting: Setting,
+    llm: RecordedLLM,
+    settings: GenerationSettings,
+    repeats: Sequence[int] = (1,),
 ) -> CorpusTexts:
-    """A task's texts as a recording has them: one conversation for each label."""
-    texts = texts_wanted(data.task, settings)
-    turns = [turn for label in data.task.labels for turn in run_conversation(data, setting, label, llm, texts)]
-    return from_answers(data, corpus, setting, llm, settings, turns)
+    """A task's texts as a recorded LLM wrote them: one conversation for each label and recording."""
+    texts, made = texts_wanted(data.task, settings), []
+    for number in repeats:
+        turns = [
+            turn for label in data.task.labels for turn in run_conversation(data, setting, label, llm, texts, number)
+        ]
+        made.append(from_answers(data, corpus, setting, llm, settings, turns))
+    return all_recordings(made)
+
+
+def all_recordings(made: Sequence[CorpusTexts]) -> CorpusTexts:
+    """A corpus's recordings as one; repeats and near-repeats were looked for within each of them."""
+    if len(made) == 1:
+        return made[0]
+    abouts = [one.provenance for one in made]
+    recordings = [recording for about in abouts for recording in about["recordings"]]
+    summed = {key: sum(about[key] for about in abouts) for key in ("accepted", "label_words", "asked", "received")}
+    rejected = sum((Counter(about["rejected"]) for about in abouts), Counter())
+    labels = abouts[0]["accepted_by_label"]
+    by_label = {
+        "accepted_by_label": {label: sum(about["accepted_by_label"][label] for about in abouts) for label in labels},
+        "example_ids": {
+            label: sorted({key for about in abouts for key in about["example_ids"][label]}) for label in labels
+        },
+    }
+    about = abouts[0] | summed | by_label | {"rejected": dict(sorted(rejected.items())), "recordings": recordings}
+    about["requests"] = digest([one["requests"] for one in abouts])
+    about["examples"] = ", ".join(dict.fromkeys(one["examples"] for one in abouts))
+    texts, ledger = (pd.concat([getattr(one, name) for one in made], ignore_index=True) for name in ("texts", "ledger"))
+    return CorpusTexts(texts, ledger, [turn for one in made for turn in one.turns], about)
 
 
 def from_answers(
@@ -97,18 +128,24 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
 def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
     """What is stored about every corpus.
 
-    `example_ids` are those of the real texts shown for each label, `label_words` how many accepted texts name a label.
+    `example_ids` are those of the real texts shown for each label, `label_words` how many accepted texts name a label,
+    `recordings` holds examples and accepted texts of each recording of the conditions.
     """
     named, examples = label_words(task), {label: set[str]() for label in task.labels}
     for turn in turns:
         examples[turn.conversation.label] |= set(turn.examples)
+    by_label = {
+        "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
+        "example_ids": {label: sorted(ids) for label, ids in examples.items()},
+    }
+    number = turns[0].conversation.recording if turns else 1
     return {
         **{"task": task.name, "corpus": corpus, "written_by": written_by},
         **{"setting": None, "real_data": None, "examples": "none", "asked": None},
-        "example_ids": {label: sorted(ids) for label, ids in examples.items()},
         "accepted": len(texts),
         "label_words": sum(bool(named.search(text)) for text in texts["text"]),
-        "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
+        **by_label,
+        "recordings": [{"recording": number, **by_label}],
     }
 
 
@@ -135,7 +172,7 @@ def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Ma
         if isinstance(settings, ImportedCorpus):
             kept, ledgers = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]], []
         else:
-            kept = texts[["id", "task", "text", "label", "turn", "position"]]
+            kept = texts[["task", *TEXT_COLUMNS]]
             ledgers = [_without_real_texts(one, real[task]) for task, one in by_task.items()]
         written.append(write_parquet(corpus_file(folder, corpus), kept, about))
         if ledgers:
@@ -156,7 +193,7 @@ def _without_real_texts(made: CorpusTexts, data: RealData) -> pd.DataFrame:
 
 
 def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.DataFrame:
-    """The texts of a task in a corpus: columns id, text, label; of a generated one also turn and position.
+    """The texts of a task in a corpus: columns id, text, label; of a generated one also recording, turn and position.
 
     Imported texts are read from their file, which must be as it was when 01 read it.
 

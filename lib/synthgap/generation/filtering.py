@@ -12,6 +12,7 @@ import pandas as pd
 
 from synthgap.data.duplicates import close_pairs, closest, normalised
 from synthgap.generation.conversations import Turn
+from synthgap.llm.base import RECORDING
 from synthgap.llm.refusals import is_refusal
 from synthgap.tasks import Task
 
@@ -33,8 +34,9 @@ RARE_REASONS = {  # in the tables where they occur
     "too_long": f"more than {LONGEST_TEXT:,} letters, of which the ledger keeps the beginning",
     "label_word": 'names a label as a tag does ("#irony", "(spam)"), and generation.reject_label_words is set',
 }
-TEXT_COLUMNS = ["id", "text", "label", "turn", "position"]
-LEDGER_COLUMNS = ["task", "corpus", "label", "turn", "position", "reason", "text", "matches", "similarity"]
+ORIGIN = ["label", "recording", "turn", "position"]
+TEXT_COLUMNS = ["id", "text", *ORIGIN]
+LEDGER_COLUMNS = ["task", "corpus", *ORIGIN, "reason", "text", "matches", "similarity"]
 
 RUN = 5  # words in a row that two texts do not share by chance
 
@@ -51,7 +53,7 @@ class Rejection:
 def filter_answers(
     task: Task, corpus: str, turns: Sequence[Turn], near_duplicate: float, reject_label_words: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The accepted texts and the ledger of the others; together they are everything that was received.
+    """The accepted texts of one recording and the ledger of the others; together they are all that was received.
 
     Similarity is rapidfuzz's normalised Indel similarity of the texts in lower case and without punctuation. An example
     counts as shown from its turn on, for its label; repeats are looked for in the whole task and corpus. Of a longer
@@ -77,7 +79,8 @@ def filter_answers(
     for turn, of_turn in zip(turns, faults, strict=True):
         label = turn.conversation.label
         examples[label] |= {key: normalised(text)[:COMPARED] for key, text in turn.examples.items()}
-        origin = {"task": task.name, "corpus": corpus, "label": label, "turn": turn.conversation.turn}
+        asked = turn.conversation
+        origin = {"task": task.name, "corpus": corpus, "label": label, "recording": asked.recording, "turn": asked.turn}
         for piece, reason in _outside_the_list(turn):
             rejected.append({**origin, "position": -1, "text": piece[:LONGEST_TEXT], **vars(Rejection(reason))})
         for position, (text, fault) in enumerate(zip(turn.answer.parsed.texts, of_turn, strict=True)):
@@ -159,10 +162,11 @@ def _repeat(plain: str, examples: Mapping[str, str], earlier: Mapping[str, str],
 
 
 def _text_id(corpus: str, turn: Turn, position: int) -> str:
-    """Task, corpus, label, turn and position; before the turn the conversation's number, where it is not the first."""
+    """Task, corpus, label, turn and position; recording and conversation stand there where they are not the first."""
     asked = turn.conversation
-    number = f"{asked.number}." if asked.number else ""
-    return f"{asked.task}-{corpus}-{asked.label}-{number}{asked.turn}-{position}"
+    number = asked.number % RECORDING
+    recording, conversation = f"r{asked.recording}-" * (asked.recording > 1), f"{number}." * (number > 0)
+    return f"{asked.task}-{corpus}-{asked.label}-{recording}{conversation}{asked.turn}-{position}"
 
 
 def are_real(texts: Iterable[str], examples: Collection[str], real: Iterable[str] = ()) -> np.ndarray:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from synthgap.core.config import GeneratedCorpus, GenerationSettings, OpenAISettings, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import RealData
-from synthgap.generation.conversations import begin_conversation, next_request, texts_wanted, with_prompt
+from synthgap.generation.conversations import next_request, texts_wanted, with_prompt
 from synthgap.generation.corpora import CorpusTexts, corpora_of_task
 from synthgap.generation.live_generation import Job, open_llms, run_in_own_loop, run_job, without_texts
 from synthgap.llm import model_of
@@ -95,15 +95,16 @@ def estimate_costs(profile: Profile, real: Mapping[str, RealData], log_file: Pat
     with open_llms(profile, log_file) as llms:
         for name, llm in llms.items():
             places = [
-                (corpus, about.setting, data)
+                (corpus, about, data)
                 for task, data in real.items()
                 for corpus in corpora_of_task(profile, task)
                 if isinstance(about := profile.corpora[corpus], GeneratedCorpus) and about.llm == name
             ]
             if isinstance(llm, LoggedLLM):
                 jobs = [
-                    Job(corpus, setting, with_prompt(data, settings, llm.answer_format), llm)
-                    for corpus, setting, data in places
+                    Job(corpus, about.setting, with_prompt(data, settings, llm.answer_format), llm, recording)
+                    for corpus, about, data in places
+                    for recording in about.repeats
                 ]
                 estimates.append(run_in_own_loop(_estimate(jobs, settings, llm)))
             else:
@@ -153,8 +154,7 @@ async def _pilot(jobs: Sequence[Job], llm: LoggedLLM) -> list[str]:
     for number, (_, of_task) in enumerate(groupby(jobs, key=lambda job: job.data.task.name)):
         corpora = list(of_task)
         job = corpora[number % len(corpora)]
-        start = begin_conversation(job.data.task, job.setting, next(iter(job.data.task.labels)))
-        first = next_request(start, job.data, llm)
+        first = next_request(job.begin(next(iter(job.data.task.labels))), job.data, llm)
         requests.append(llm.request(first.conversation, job.data.task.texts_per_turn, tuple(first.examples)))
     requests = [request for request in requests if llm.log.get(request.key) is None]
     try:
@@ -209,13 +209,13 @@ def _of_label(
     if accepted < wanted:
         rounds = math.ceil((wanted - accepted) / per_round) if per_round > 0 else left + 1
     short, rounds = rounds > left, min(rounds, left)
-    request = next_request(begin_conversation(data.task, job.setting, label), data, llm)
+    request = next_request(job.begin(label), data, llm)
     per_byte = means["prompt_tokens"] / means["bytes"]
     first = per_byte * _bytes(request.conversation)
     later = per_byte * next_request(request.history, data, llm).conversation.messages[-1].size
     answer = np.array([means["completion_tokens"], llm.settings.max_tokens])  # usually and at the worst
     going_on = {turn.conversation.number: per_byte * _bytes(turn.history) + later for turn in turns}
-    prompts = np.array([[going_on.get(number, first)] * 2 for number in range(conversations)])
+    prompts = np.array([[going_on.get(job.begin(label, number).number, first)] * 2 for number in range(conversations)])
     total, longest = np.zeros(2), (llm.context_window or math.inf) - llm.settings.max_tokens
     for _ in range(rounds):
         prompts = np.where(prompts > longest, first, prompts)

@@ -24,10 +24,18 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import RealData
-from synthgap.generation.conversations import Turn, begin_conversation, next_request, texts_wanted, with_prompt
+from synthgap.generation.conversations import (
+    Turn,
+    begin_conversation,
+    first_number,
+    next_request,
+    texts_wanted,
+    with_prompt,
+)
 from synthgap.generation.corpora import (
     ByTaskAndCorpus,
     CorpusTexts,
+    all_recordings,
     corpora_of_task,
     from_answers,
     from_file,
@@ -51,12 +59,17 @@ FILTER = ThreadPoolExecutor(1)  # texts are filtered beside the requests, and on
 
 @dataclass(frozen=True)
 class Job:
-    """The texts of a task in a corpus, which a live LLM is to write."""
+    """The texts of a task in one recording of a corpus, which a live LLM is to write."""
 
     corpus: str
     setting: Setting
     data: RealData
     llm: LoggedLLM
+    recording: int = 1
+
+    def begin(self, label: str, number: int = 0) -> Conversation:
+        """A conversation for a label, of several in this recording."""
+        return begin_conversation(self.data.task, self.setting, label, first_number(self.recording) + number)
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,10 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
             if isinstance(settings, ImportedCorpus):
                 made[task, corpus] = from_file(settings, corpus, real[task].task, writer_of(profile, corpus))
             elif isinstance(llm := llms[settings.llm], LoggedLLM):
-                jobs.append(Job(corpus, settings.setting, real[task], llm))
+                jobs += [Job(corpus, settings.setting, real[task], llm, number) for number in settings.repeats]
             else:
-                made[task, corpus] = from_recording(real[task], corpus, settings.setting, llm, profile.generation)
+                asked = (real[task], corpus, settings.setting, llm, profile.generation, settings.repeats)
+                made[task, corpus] = from_recording(*asked)
         written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
     for short in shortfalls:
         tqdm.write(f"short: {short}")
@@ -139,7 +153,10 @@ def generate_live(
                     await job.llm.close()
 
     done = run_in_own_loop(everything())
-    made = {(job.data.task.name, job.corpus): texts for job, (texts, _) in zip(jobs, done, strict=True)}
+    parts: dict[tuple[str, str], list[CorpusTexts]] = {}
+    for job, (texts, _) in zip(jobs, done, strict=True):
+        parts.setdefault((job.data.task.name, job.corpus), []).append(texts)
+    made = {place: all_recordings(recordings) for place, recordings in parts.items()}
     return made, [short for _, shortfalls in done for short in shortfalls]
 
 
@@ -223,7 +240,7 @@ class LabelConversations:
 
     def begin(self) -> Conversation:
         """A further conversation."""
-        return begin_conversation(self.job.data.task, self.job.setting, self.label, next(self.numbers))
+        return self.job.begin(self.label, next(self.numbers))
 
     @property
     def goes_on(self) -> bool:

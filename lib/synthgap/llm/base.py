@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from synthgap.llm.parsing import Parsed, parse, without_lone_surrogates
 
+RECORDING = 1000  # numbers of conversations that belong to one recording
+
 
 @dataclass(frozen=True)
 class Message:
@@ -28,7 +30,7 @@ class Conversation:
     Attributes:
         task, setting, label: what the texts are for.
         messages: context, then user and assistant in turns.
-        number: several conversations may be held for one label.
+        number: several conversations may be held for one label; those of the second recording begin at RECORDING.
     """
 
     task: str
@@ -36,6 +38,11 @@ class Conversation:
     label: str
     messages: tuple[Message, ...]
     number: int = 0
+
+    @property
+    def recording(self) -> int:
+        """Which recording of its conditions it belongs to, 1 for the first."""
+        return self.number // RECORDING + 1
 
     def as_messages(self, system_role: bool = True) -> list[dict[str, str]]:
         """The messages as they are sent; without the role of the system, what it says begins the first request."""

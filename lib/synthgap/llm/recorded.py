@@ -1,7 +1,7 @@
 """Recordings: an LLM whose answers were recorded and are given turn by turn; the response log out as one, and back in.
 
 A recording is a folder with `<setting>/<task>.jsonl` (one answer per line) and `recording.yaml`, which says who wrote
-the answers.
+the answers. Where the same conditions were recorded again, `<setting>.2`, `<setting>.3`, ... hold that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
 from synthgap.data.real import read_text
-from synthgap.llm.base import LLM, Answer, Conversation, Usage
+from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
 from synthgap.llm.response_log import ResponseLog
 from synthgap.tasks import known_tasks, load_task
 
@@ -86,23 +86,27 @@ class RecordedLLM(LLM):
         files = sorted(self.folder.glob("*/*.jsonl"))
         return digest({path.relative_to(self.folder).as_posix(): file_digest(path) for path in files})
 
-    def check_turns(self, task: str, setting: str, label: str, turns: int) -> None:
+    def turns(self, asked: Conversation) -> int:
+        """How many turns of a conversation were recorded."""
+        return len(self._answers(asked))
+
+    def check_turns(self, asked: Conversation, turns: int) -> None:
         """Refuse a conversation of more turns than were recorded."""
-        recorded = len(self._answers(Conversation(task, setting, label, ())))
+        recorded = self.turns(asked)
         if turns > recorded:
             way_out = "lower generation.texts_per_label or use a live LLM"
             if not recorded:
-                way_out = "use a live LLM, or do without: leave the corpus out of `corpora` and `comparisons`"
+                way_out = "use a live LLM, or do without: leave the corpus, or this one of its `repeats`, out"
             raise SynthgapError(
-                f"the recording of task '{task}', setting '{setting}', label '{label}' holds {recorded} turns, and "
-                f"turn {turns} was asked for; {way_out}"
+                f"recording {asked.recording} of task '{asked.task}', setting '{asked.setting}', label "
+                f"'{asked.label}' holds {recorded} turns, and turn {turns} was asked for; {way_out}"
             )
 
     def answer(self, conversation: Conversation) -> Answer:
         """The recorded answer to the last request; refused where there is none, see `check_turns`."""
         if conversation.messages[-1].role != "user":
             raise ValueError("the last message of a conversation must be the user's request")
-        self.check_turns(conversation.task, conversation.setting, conversation.label, conversation.turn + 1)
+        self.check_turns(conversation, conversation.turn + 1)
         recorded = self._answers(conversation)[conversation.turn]
         return Answer(recorded.response, recorded.finish_reason, None, self.model)
 
@@ -111,8 +115,13 @@ class RecordedLLM(LLM):
         return following[0].example_ids if following else None
 
     def _answers(self, conversation: Conversation) -> list[RecordedAnswer]:
-        path = self.folder / conversation.setting / f"{conversation.task}.jsonl"
+        path = self.folder / answers_folder(conversation.setting, conversation.recording) / f"{conversation.task}.jsonl"
         return _answers_by_label(path).get(conversation.label, []) if path.is_file() else []
+
+
+def answers_folder(setting: str, recording: int) -> str:
+    """The folder of a recording in which the answers are; the first one's bears no number."""
+    return setting if recording == 1 else f"{setting}.{recording}"
 
 
 @functools.lru_cache(maxsize=64)
@@ -170,7 +179,8 @@ def export_recording(log: ResponseLog, folder: Path, model: str | None = None) -
     lines: dict[Path, dict[tuple[str, int, int], str]] = {}  # {file: {label, conversation and turn: answer}}
     for row in rows:
         _check_names(row["task"], row["setting"])
-        of_task = lines.setdefault(folder / row["setting"] / f"{row['task']}.jsonl", {})
+        setting = answers_folder(row["setting"], row["conversation"] // RECORDING + 1)
+        of_task = lines.setdefault(folder / setting / f"{row['task']}.jsonl", {})
         turn = (row["label"], row["conversation"], row["turn"])
         if turn in of_task:
             raise SynthgapError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from itertools import product
 from pathlib import Path
 
 from synthgap.core.config import Profile
@@ -53,15 +54,23 @@ def _status(given: argparse.Namespace, profile: Profile) -> None:
     states = {stage: stage_state(stage, profile) for stage in STAGES}
     for stage, state in states.items():
         print(f"  {stage:<16} {state if state == 'done' else 'to run: ' + state}")
-    seeds = sum(len(profile.training.seeds_of(name)) for name in profile.training.classifiers)
-    cells = sum(len(profile.tasks_of(each)) * len(each.members) for each in profile.comparisons.values())
     trained = len(finished_runs(finished_in("02_training", profile) / "runs"))
-    print(f"  runs: {cells * seeds} in the grid, {trained} on disk")
+    print(f"  runs: {_planned_runs(profile)} in the grid, {trained} on disk")
     if all(state == "done" for state in states.values()):
         print(f"  results: {shown_path(outputs_folder(profile) / 'report.html')}")
     else:
         unknown_folder = profile.data.source == "folder" and not given.data and not texts_in_reach(profile)
         print(f"  next: {command('run', profile)}" + (" --data DIR" if unknown_folder else ""))
+
+
+def _planned_runs(profile: Profile) -> int:
+    """Runs of the grid, if every recording and every corpus has texts."""
+    training, runs = profile.training, 0
+    for comparison in profile.comparisons.values():
+        for task, corpus in product(profile.tasks_of(comparison), comparison.members):
+            recordings = profile.recordings(corpus)
+            runs += sum(len(training.seeds_of(name, recordings)) * recordings for name in training.classifiers_of(task))
+    return runs
 
 
 def _figure(given: argparse.Namespace, profile: Profile) -> None:

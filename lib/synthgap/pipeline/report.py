@@ -40,7 +40,7 @@ SECTIONS = {
     ),
     "03_evaluation": (
         "What is lost",
-        "Scores on the real test split with intervals over items and seeds, and differences with corrected tests.",
+        "Scores on the real test split with intervals over items, seeds and recordings, and corrected tests.",
     ),
     "04_subjectivity": (
         "What people disagree on",
@@ -58,6 +58,7 @@ SECTIONS = {
     ),
 }
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
+FOUND = "claims"  # the table that leads the page
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
 
 
@@ -84,11 +85,18 @@ def write_report(profile: Profile) -> Path:
         notice=footer(profile),
         caveats=caveats(profile),
         missing=[stage for stage in STAGES if stage_state(stage, profile) != "done"],
+        found=_found(profile),
         sections=[_section(profile, stage) for stage in SECTIONS if products_of(stage, profile)],
         runs=_what_was_run(manifest),
         long=LONG,
     )
     return write_text(outputs_folder(profile) / "report.html", text)
+
+
+def _found(profile: Profile) -> ReportTable | None:
+    """What was found over all tasks, which leads the page; None where 03 has not written it."""
+    path = finished_in("03_evaluation", profile) / "tables" / f"{FOUND}.md"
+    return from_markdown(path.stem, path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _section(profile: Profile, stage: str) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def _figure(name: str, profile: Profile) -> dict[str, str]:
 
 def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
     """Tables as people read them; tidy ones where there is no such form (runs/ is no table of results)."""
-    paths = [path for path in products if path.parent.name == "tables"]
+    paths = [path for path in products if path.parent.name == "tables" and path.stem != FOUND]
     shown = [path for path in paths if path.suffix == ".md"]
     for path in shown:
         yield from_markdown(path.stem, path.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.data.imported import read_imported
 from synthgap.data.real import load_real
-from synthgap.generation.conversations import texts_wanted, turns_needed
+from synthgap.generation.conversations import begin_conversation, first_number, texts_wanted, turns_needed
 from synthgap.generation.live_generation import connected
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog, log_file
@@ -143,8 +144,9 @@ def _check_llms(profile: Profile) -> None:
         if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], RecordedLLM):
             for task in map(load_task, profile.tasks_of_corpus(name)):
                 turns = turns_needed(task, texts_wanted(task, profile.generation))
-                for label in task.labels:
-                    llm.check_turns(task.name, corpus.setting, label, turns)
+                for recording, label in product(corpus.repeats, task.labels):
+                    conversation = begin_conversation(task, corpus.setting, label, first_number(recording))
+                    llm.check_turns(conversation, turns if recording == 1 else 1)
     for llm in llms.values():
         if not ResponseLog.holds_answers(log_file(base_folder(profile)), llm.model):
             llm.check()

@@ -24,7 +24,7 @@ from synthgap.core.paths import base_folder, bundled, data_folder, outputs_folde
 from synthgap.data.annotated import annotated_file
 from synthgap.data.imported import imported_file
 from synthgap.data.real import data_file
-from synthgap.llm.recorded import recording_folder
+from synthgap.llm.recorded import answers_folder, recording_folder
 from synthgap.pipeline.code_digest import imports_digest, notebook_digest
 from synthgap.tables import footer
 from synthgap.tasks import load_task
@@ -218,7 +218,9 @@ def _recordings(profile: Profile) -> Iterator[Path]:
     for name, corpus in profile.corpora.items():
         if isinstance(corpus, GeneratedCorpus) and isinstance(settings := profile.llms[corpus.llm], RecordedSettings):
             folder = recording_folder(settings)
-            yield from (folder / corpus.setting / f"{task}.jsonl" for task in profile.tasks_of_corpus(name))
+            for recording in corpus.repeats:
+                answers = folder / answers_folder(corpus.setting, recording)
+                yield from (answers / f"{task}.jsonl" for task in profile.tasks_of_corpus(name))
 
 
 def _earlier_products(stage: str, profile: Profile) -> dict[str, str]:

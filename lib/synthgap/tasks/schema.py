@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import Annotated, Any, Literal
 
@@ -96,6 +97,7 @@ class Task(_Frozen):
     """One task.
 
     Attributes:
+        remove: a regular expression; what it finds is taken out of every real text, such as tags that name a label.
         caveat: what readers of its scores must know of its real texts; reports and notebooks show it as a notice.
     """
 
@@ -112,7 +114,17 @@ class Task(_Frozen):
     hub: HubSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
+    remove: Text | None = None
     caveat: Text | None = None
+
+    @field_validator("remove")
+    @classmethod
+    def _it_is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        return pattern
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -149,6 +161,11 @@ class Task(_Frozen):
         if turn:
             parts.insert(0, prompts.diversity)
         return " ".join(parts)
+
+    def without_removed(self, text: str) -> str:
+        """A real text without what `remove` finds; spaces are left single where it finds something."""
+        kept, found = re.subn(self.remove, " ", text) if self.remove else (text, 0)
+        return " ".join(kept.split()) if found else text
 
     def shown_example(self, text: str) -> str:
         """A real text as the few-shot prompt shows it: on one line, cut to `few_shot.max_words`."""

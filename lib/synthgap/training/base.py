@@ -21,6 +21,9 @@ class Texts:
     labels: Sequence[int]
 
 
+NONE = Texts((), ())
+
+
 @dataclass
 class Fitted:
     """Test predictions of one trained classifier and what it took.

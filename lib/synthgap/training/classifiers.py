@@ -11,19 +11,28 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from synthgap.core.config import ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
+from synthgap.core.config import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.core.errors import SynthgapError
-from synthgap.training.base import Fitted, Texts, logistic_regression
+from synthgap.training.base import NONE, Fitted, Texts, logistic_regression
 from synthgap.training.embeddings import embed, encoder_fingerprint
+
+PLACE = set(Classifier.model_fields)  # settings that say where a classifier is trained, and not what it is
 
 
 def fit_predict(
-    settings: ClassifierSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+    settings: ClassifierSettings,
+    train: Texts,
+    validation: Texts,
+    test: Sequence[str],
+    n_labels: int,
+    seed: int,
+    watched: Texts = NONE,
 ) -> Fitted:
     """Train on `train` and give the probability of every label for every text of `test`.
 
     Args:
         validation: used by fine-tuning alone, to choose the epoch; where it is empty, the last is kept.
+        watched: texts that fine-tuning scores after every epoch, and that decide nothing.
         seed: fixes initialisation and order of batches; logistic regression has no randomness of its own.
 
     Raises:
@@ -34,7 +43,7 @@ def fit_predict(
     if isinstance(settings, FinetuneSettings):
         from synthgap.training.finetuning import finetune  # which loads torch
 
-        return finetune(settings, train, validation, test, n_labels, seed)
+        return finetune(settings, train, validation, test, n_labels, seed, watched)
     return _fit_logistic(settings, train, test, n_labels)
 
 
@@ -44,7 +53,7 @@ def classifier_identity(settings: ClassifierSettings) -> dict[str, Any]:
     A value that equals its default is left out, so that a new setting, off by default, renames no run. Whoever changes
     a default raises `runs.RUN_FORMAT`.
     """
-    identity = settings.model_dump(mode="json", exclude={"seeds"}, exclude_defaults=True)
+    identity = settings.model_dump(mode="json", exclude=PLACE, exclude_defaults=True)
     if isinstance(settings, ProbeSettings | FinetuneSettings):
         identity["weights"] = encoder_fingerprint(settings.encoder)
     return identity

@@ -33,7 +33,7 @@ from synthgap.core.config import FinetuneSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations
 from synthgap.training.accelerations import Row, in_batches, only_used_tokens, padded, tokenised
-from synthgap.training.base import Fitted, Texts
+from synthgap.training.base import NONE, Fitted, Texts
 from synthgap.training.embeddings import cache_folder, encoder_revision, encoder_source
 from synthgap.training.probe_head import ProbeHead
 
@@ -41,7 +41,13 @@ ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # wha
 
 
 def finetune(
-    settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+    settings: FinetuneSettings,
+    train: Texts,
+    validation: Texts,
+    test: Sequence[str],
+    n_labels: int,
+    seed: int,
+    watched: Texts = NONE,
 ) -> Fitted:
     """Fine-tune every member of the ensemble, by default one, and average the probabilities that they give `test`.
 
@@ -49,30 +55,40 @@ def finetune(
     Ensembles, NeurIPS 2017. No two seeds share a member.
     """
     seeds = range(seed * settings.members, (seed + 1) * settings.members)
-    members = [finetune_once(settings, train, validation, test, n_labels, one) for one in seeds]
+    members = [finetune_once(settings, train, validation, test, n_labels, one, watched) for one in seeds]
     return members[0] if settings.members == 1 else averaged(members)
 
 
 def finetune_once(
-    settings: FinetuneSettings, train: Texts, validation: Texts, test: Sequence[str], n_labels: int, seed: int
+    settings: FinetuneSettings,
+    train: Texts,
+    validation: Texts,
+    test: Sequence[str],
+    n_labels: int,
+    seed: int,
+    watched: Texts = NONE,
 ) -> Fitted:
     """Train, keep the epoch with the best macro-F1 on `validation` (the last, where that is empty), predict `test`."""
     started = time.perf_counter()
     set_seed(seed)
     tokenizer, model = load_classifier(settings.encoder, n_labels, settings.attention_dropout, settings.head)
     pad = int(tokenizer.pad_token_id)
-    train_rows, validation_rows, test_rows = (
+    train_rows, validation_rows, watched_rows, test_rows = (
         tokenised(tokenizer, settings.encoder, texts, settings.max_tokens)
-        for texts in (train.texts, validation.texts, test)
+        for texts in (train.texts, validation.texts, watched.texts, test)
     )
     if settings.head == "probe":
         model.to("cuda" if accelerations.on_gpu() else "cpu")
         model.start_as_probe(in_batches(model, train_rows, pad, lambda inputs: model.embed(**inputs)), train.labels)
-    with only_used_tokens(model, [*train_rows, *validation_rows], pad) as renumbered:
+    with only_used_tokens(model, [*train_rows, *validation_rows, *watched_rows], pad) as renumbered:
         items = [{"input_ids": renumbered(row), "labels": n} for row, n in zip(train_rows, train.labels, strict=True)]
-        score = functools.partial(macro_f1, list(map(renumbered, validation_rows)), validation.labels, pad)
-        best = KeepBest(settings.patience, score if validation_rows else None)
-        new_trainer(model, training_arguments(settings, seed), items, pad, best).train()
+        score, watch = (
+            functools.partial(macro_f1, list(map(renumbered, rows)), texts.labels, pad) if rows else None
+            for rows, texts in ((validation_rows, validation), (watched_rows, watched))
+        )
+        best = KeepBest(settings.patience, score, watch)
+        trainer = new_trainer(model, training_arguments(settings, seed), items, pad, best)
+        trainer.train()
         best.restore(model)
     trained = time.perf_counter()
     probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)
@@ -80,6 +96,8 @@ def finetune_once(
         "epochs_run": best.epochs_run,
         "best_epoch": best.epoch,
         "validation_macro_f1": [round(score, 6) for score in best.history],
+        "train_loss": [round(entry["loss"], 6) for entry in trainer.state.log_history if "loss" in entry],
+        "watched_macro_f1": [round(score, 6) for score in best.watched],
         "bfloat16": accelerations.bfloat16(),
         "train_tokens": best.epochs_run * sum(map(len, train_rows)),
         "predict_tokens": sum(map(len, test_rows)),
@@ -107,7 +125,7 @@ def averaged(members: Sequence[Fitted]) -> Fitted:
 
 
 def training_arguments(settings: FinetuneSettings, seed: int) -> TrainingArguments:
-    """How the Trainer trains; it neither evaluates nor saves nor logs by itself, so its folder stays empty."""
+    """How the Trainer trains; it neither evaluates nor saves by itself, so its folder stays empty."""
     return TrainingArguments(
         output_dir=str(cache_folder() / "trainer"),
         per_device_train_batch_size=settings.batch_size,
@@ -120,7 +138,7 @@ def training_arguments(settings: FinetuneSettings, seed: int) -> TrainingArgumen
         use_cpu=not accelerations.on_gpu(),
         eval_strategy="no",
         save_strategy="no",
-        logging_strategy="no",
+        logging_strategy="epoch",
         report_to=[],
         disable_tqdm=True,
         bf16=accelerations.bfloat16(),
@@ -162,25 +180,31 @@ class KeepBest(TrainerCallback):
 
     Args:
         score: of a model after an epoch; more is better. None: the last epoch is kept.
+        watch: another score, which is noted after every epoch and decides nothing.
 
     Attributes:
         epochs_run: so far.
         epoch: the one that is kept, from 1 on.
-        history: the score of each epoch.
+        history, watched: both scores of each epoch.
     """
 
-    def __init__(self, patience: int, score: Callable[[Any], float] | None) -> None:
-        self.patience, self.score = patience, score
+    def __init__(
+        self, patience: int, score: Callable[[Any], float] | None, watch: Callable[[Any], float] | None = None
+    ) -> None:
+        self.patience, self.score, self.watch = patience, score, watch
         self.epochs_run = self.epoch = 0
         self.history: list[float] = []
+        self.watched: list[float] = []
         self.weights: dict[str, Any] = {}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.epochs_run += 1
+        model = kwargs["model"]
+        if self.watch:
+            self.watched.append(self.watch(model))
         if self.score is None:
             self.epoch = self.epochs_run
             return
-        model = kwargs["model"]
         self.history.append(self.score(model))
         if self.history[-1] == max(self.history):
             self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}

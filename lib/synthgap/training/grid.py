@@ -71,7 +71,8 @@ def run_grid(
             "cause and run the same command again"
         )
     rows = [
-        (run.comparison, run.task, run.classifier, run.corpus, run.seed, run.name, len(run.train), run.texts_per_label)
+        {**{name: getattr(run, name) for name in INDEX_COLUMNS if hasattr(run, name)}, "run": run.name}
+        | {"n_train": len(run.train)}
         for run in planned
     ]
     table = pd.DataFrame(rows, columns=INDEX_COLUMNS)

@@ -22,15 +22,16 @@ EXAMPLES, AS_MANY = "examples", "real, as many"
 def plan_mixes(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[PlannedRun]:
     """The runs of all mixes with the corpus that the profile names, on the main comparison's tasks.
 
-    No annotated texts are labelled. There is no run where the profile asks for no mixes.
+    Of a corpus with several recordings the first is taken. No annotated texts are labelled. There is no run where the
+    profile asks for no mixes.
     """
     asked, name = profile.training.augmentation, next(iter(profile.comparisons))
     if asked is None:
         return []
     planned = []
     for task in profile.tasks_of(profile.main):
-        training, alone = profile.training.further(asked, task), replace(texts[task], annotated=None)
-        for classifier in training.classifiers:
+        training, alone = profile.training.further(asked, task), replace(texts[task].first_recordings(), annotated=None)
+        for classifier in training.classifiers_of(task):
             planner = RunPlanner(training, name, classifier, alone)
             for seed in training.seeds_of(classifier):
                 mixes = mixes_of(alone, asked.corpus, asked.real_texts_per_label, seed)

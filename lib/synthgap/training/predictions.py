@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Predictions:
         truth: shape (items,), places of labels; -1 where there is none, as of annotated texts.
         predicted: {corpus: shape (seeds, items), places of labels}, in the index's order: the reference comes first.
             In learning curves the keys are "<corpus> <texts per label>", in mixes the mixes' names.
+        recordings: {corpus: which recording each row of `predicted` was trained on, shape (seeds,)}.
         n_train: {corpus: texts trained on}; keys as of `predicted`.
     """
 
@@ -34,6 +35,7 @@ class Predictions:
     truth: np.ndarray
     predicted: Mapping[str, np.ndarray]
     n_train: Mapping[str, int]
+    recordings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def without(self, ids: Collection[str]) -> Predictions:
         """The same with some items left out."""
@@ -69,6 +71,7 @@ def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, i
     first, labels = pd.DataFrame(), list[str]()
     predicted: dict[str, list[np.ndarray]] = {}
     n_train: dict[str, int] = {}
+    recordings: dict[str, list[int]] = {}
     for row in rows.itertuples():
         run = finished_run(folder, row)
         own = _of_kind(run.items, items)
@@ -84,11 +87,13 @@ def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, i
             places = places[order]
         predicted.setdefault(str(row.corpus), []).append(places)
         n_train.setdefault(str(row.corpus), int(row.n_train))
+        recordings.setdefault(str(row.corpus), []).append(int(row.recording))
     if first.empty:
         return None
     truth = pd.Index(labels).get_indexer(first["label"])
     stacked = {corpus: np.stack(runs) for corpus, runs in predicted.items()}
-    return Predictions(task, classifier, tuple(labels), first["id"].to_numpy(), truth, stacked, n_train)
+    of_runs = {corpus: np.array(numbers) for corpus, numbers in recordings.items()}
+    return Predictions(task, classifier, tuple(labels), first["id"].to_numpy(), truth, stacked, n_train, of_runs)
 
 
 @lru_cache(maxsize=128)

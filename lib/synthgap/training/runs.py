@@ -20,12 +20,13 @@ from synthgap.core.config import REAL, ClassifierSettings, Comparison, FinetuneS
 from synthgap.core.errors import SynthgapError
 from synthgap.core.versions import versions
 from synthgap.data.annotated import AnnotatedItems
-from synthgap.data.draws import draw, draw_equal, equal_sizes, fingerprint
+from synthgap.data.draws import at_most, draw, draw_equal, draw_in_proportion, equal_sizes, fingerprint
 from synthgap.data.real import RealData
 from synthgap.training import store
 from synthgap.training.base import numbered, peak_memory_mb, reset_peak_memory
-from synthgap.training.classifiers import classifier_identity, fit_predict
+from synthgap.training.classifiers import PLACE, classifier_identity, fit_predict
 
+WATCHED = 500  # test texts at most that fine-tuning scores after every epoch
 RUN_FORMAT = 2  # raised whenever code, or a default, changes what a run of unchanged settings computes
 TEXTS = ["id", "text", "label"]
 
@@ -36,9 +37,11 @@ class PlannedRun:
 
     Attributes:
         corpus: how its training texts are called in its comparison: a corpus, or a mix of corpora.
+        recording: of the corpus, from which its training texts come; 1 where there is but one.
         identity: what determines the result; its digest is the run's name.
         train, validation, test: columns id, text, label.
         annotated: columns id, text; texts that people annotated, to be predicted beside the test split (or no rows).
+        watched: test texts that fine-tuning scores after every epoch; they decide nothing.
         data: where the task's real texts come from, as the run shall say it.
     """
 
@@ -46,12 +49,14 @@ class PlannedRun:
     task: str
     classifier: str
     corpus: str
+    recording: int
     seed: int
     identity: dict[str, Any]
     train: pd.DataFrame = field(repr=False, compare=False)
     validation: pd.DataFrame = field(repr=False, compare=False)
     test: pd.DataFrame = field(repr=False, compare=False)
     annotated: pd.DataFrame = field(repr=False, compare=False)
+    watched: pd.DataFrame = field(repr=False, compare=False)
     settings: ClassifierSettings = field(repr=False, compare=False)
     data: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -61,7 +66,8 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        return f"{self.task} / {self.corpus} / {self.classifier} / seed {self.seed}"
+        recording = f" {self.recording}" if self.recording > 1 else ""
+        return f"{self.task} / {self.corpus}{recording} / {self.classifier} / seed {self.seed}"
 
     @property
     def texts_per_label(self) -> int:
@@ -74,9 +80,11 @@ class TaskTexts:
     """All texts that the runs of one task train on or predict.
 
     Attributes:
-        corpora: {corpus: columns id, text, label}, without `real`, which is the train split of `real`.
+        corpora: {corpus: columns id, text, label, of a generated one recording and turn}, without `real`, which is the
+            train split of `real`.
         annotated: texts of another source that people annotated; every classifier of the task labels them, too.
-        examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some.
+        examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
+            corpus's first recording.
     """
 
     real: RealData
@@ -86,6 +94,22 @@ class TaskTexts:
 
     def corpus(self, name: str) -> pd.DataFrame:
         return self.real.split("train") if name == REAL else self.corpora[name]
+
+    def recordings(self, name: str) -> dict[int, pd.DataFrame]:
+        """{recording: its texts} of a corpus: of several recordings the turns that all of them have."""
+        frame = self.corpus(name)
+        if frame.get("recording", pd.Series(1)).nunique() < 2:
+            return {1: frame}
+        turns = frame.groupby("recording")["turn"].max().min()
+        return {int(number): part for number, part in frame[frame["turn"] <= turns].groupby("recording")}
+
+    def first_recordings(self) -> TaskTexts:
+        """The same with the first recording of every corpus alone, whole."""
+        firsts = {
+            name: frame[frame["recording"] == frame["recording"].min()] if "recording" in frame else frame
+            for name, frame in self.corpora.items()
+        }
+        return replace(self, corpora=firsts)
 
 
 # ----------------------------------------------------------------------------------------------------------- planning
@@ -111,16 +135,20 @@ def plan_curves(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[Planne
     """The runs of the main comparison's learning curves: the grid at each smaller size, then at the full one.
 
     A smaller draw of a seed is part of its larger one. Sizes at which some label has no more texts are left out, and
-    so is everything where the profile asks for no curve. At the smaller sizes no annotated texts are labelled.
+    so is everything where the profile asks for no curve. At the smaller sizes no annotated texts are labelled. Of
+    corpora with several recordings the first is taken, up to the largest size that is named.
     """
     curve, name = profile.training.curve, next(iter(profile.comparisons))
     if curve is None:
         return []
     planned = []
     for task in profile.tasks_of(profile.main):
-        training = profile.training.further(curve, task)
-        full = plan_task(training, name, profile.main, texts[task])
-        alone = replace(texts[task], annotated=None)
+        training, first = profile.training.further(curve, task), texts[task].first_recordings()
+        if training.texts_per_label and any(profile.recordings(corpus) > 1 for corpus in profile.main.members):
+            most = max(training.texts_per_label, *curve.texts_per_label)
+            training = training.model_copy(update={"texts_per_label": most})
+        full = plan_task(training, name, profile.main, first)
+        alone = replace(first, annotated=None)
         for size in sorted(size for size in set(curve.texts_per_label) if size < full[0].texts_per_label):
             smaller = training.model_copy(update={"texts_per_label": size})
             planned += plan_task(smaller, name, profile.main, alone)
@@ -130,14 +158,20 @@ def plan_curves(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[Planne
 
 def plan_task(training: TrainingSettings, name: str, comparison: Comparison, texts: TaskTexts) -> list[PlannedRun]:
     """The runs of one comparison, of that name, on one task, at equal size."""
-    corpora = {corpus: texts.corpus(corpus) for corpus in comparison.members}
-    sizes = training_sizes(texts.real, corpora, training.texts_per_label)
+    corpora = {corpus: texts.recordings(corpus) for corpus in comparison.members}
+    parts = {
+        f"{corpus} {recording}" if len(recordings) > 1 else corpus: frame
+        for corpus, recordings in corpora.items()
+        for recording, frame in recordings.items()
+    }
+    sizes = training_sizes(texts.real, parts, training.texts_per_label)
     planned = []
-    for classifier in training.classifiers:
+    for classifier in training.classifiers_of(texts.real.task.name):
         planner = RunPlanner(training, name, classifier, texts)
-        for corpus, frame in corpora.items():
-            seeds = training.seeds_of(classifier)
-            planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed)) for seed in seeds]
+        for corpus, recordings in corpora.items():
+            seeds = training.seeds_of(classifier, len(recordings))
+            for recording, frame in recordings.items():
+                planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed), recording) for seed in seeds]
     return planned
 
 
@@ -167,10 +201,12 @@ class RunPlanner:
         validation = data.split("validation")
         most = settings.validation_texts if isinstance(settings, FinetuneSettings) else 0
         annotated = texts.annotated.texts if texts.annotated else data.frame.iloc[:0]
+        test = at_most(data.split("test"), training.test_texts_per_label)
         self.frames = {
             "validation": draw(validation, min(most, len(validation)), 0, "validation"),
-            "test": data.split("test"),
+            "test": test,
             "annotated": annotated[["id", "text"]],
+            "watched": draw_in_proportion(test, WATCHED),
         }
         self.settings, self.names = settings, (comparison, data.task.name, classifier)
         self.data = {"data_source": data.source, "data_fingerprint": data.fingerprint}
@@ -185,11 +221,11 @@ class RunPlanner:
         if len(self.frames["annotated"]):
             self.identity["annotated"] = fingerprint(self.frames["annotated"])
 
-    def run(self, corpus: str, seed: int, train: pd.DataFrame) -> PlannedRun:
+    def run(self, corpus: str, seed: int, train: pd.DataFrame, recording: int = 1) -> PlannedRun:
         """A run on these training texts, which the comparison calls so."""
         identity = self.identity | {"seed": seed, "train": fingerprint(train[TEXTS])}
         return PlannedRun(
-            *self.names, corpus, seed, identity, train, **self.frames, settings=self.settings, data=self.data
+            *self.names, corpus, recording, seed, identity, train, **self.frames, settings=self.settings, data=self.data
         )
 
 
@@ -227,17 +263,20 @@ def train(planned: PlannedRun) -> store.FinishedRun:
     """Train a run and predict its texts."""
     labels, test = planned.identity["labels"], planned.test
     reset_peak_memory()
-    train_texts, validation = (numbered(frame, labels) for frame in (planned.train, planned.validation))
+    train_texts, validation, watched = (
+        numbered(frame, labels) for frame in (planned.train, planned.validation, planned.watched)
+    )
     texts = [*test["text"], *planned.annotated["text"]]
-    fitted = fit_predict(planned.settings, train_texts, validation, texts, len(labels), planned.seed)
+    fitted = fit_predict(planned.settings, train_texts, validation, texts, len(labels), planned.seed, watched)
     predicted = fitted.probabilities.argmax(axis=1)
     about = {
         "run": planned.name,
         "task": planned.task,
         "classifier": planned.classifier,
         "corpus": planned.corpus,
+        "recording": planned.recording,
         "seed": planned.seed,
-        "settings": planned.settings.model_dump(mode="json", exclude={"seeds"}),
+        "settings": planned.settings.model_dump(mode="json", exclude=PLACE),
         "identity": planned.identity,
         **planned.data,
         "n_train": len(planned.train),

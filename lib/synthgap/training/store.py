@@ -32,7 +32,7 @@ from synthgap.core.files import digest, read_json, write_json, write_parquet, wr
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
 INDEXES = ("grid", "curve", "mixes")
-INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "seed", "run", "n_train", "texts_per_label"]
+INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
 UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
 
 

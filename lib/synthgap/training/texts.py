@@ -35,7 +35,7 @@ def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -
         settings = profile.corpora[corpus]
         try:
             corpora[corpus] = load_corpus(synthetic, profile, corpus, name)
-            examples[corpus] = provenance(synthetic, corpus, name)["example_ids"]
+            examples[corpus] = provenance(synthetic, corpus, name)["recordings"][0]["example_ids"]
         except SynthgapError:
             if not stand_ins:
                 raise

@@ -1,0 +1,76 @@
+"""The paper's claims, answered one by one in sentences that are made from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from synthgap.core.config import REAL, Profile
+from synthgap.evaluation.table_1 import name_in_sentence
+from synthgap.figures import Look
+from synthgap.tables import format_p, matching
+
+CLAIM_COLUMNS = ["question", "classifier", "answer"]
+
+
+def claims(over_tasks: pd.DataFrame, correlations: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """What training on each corpus costs, whether one does better than another, whether subjectivity matters.
+
+    Columns CLAIM_COLUMNS; macro-F1, tasks being a sample of tasks. An answer speaks of new recordings under the same
+    conditions where a corpus has several, and says so where it has one.
+
+    Args:
+        over_tasks: as `gaps.evaluate` gives it.
+        correlations: as `gaps.gap_by_subjectivity` gives them.
+    """
+    look = Look.of(profile)
+    means = matching(over_tasks, {"metric": "macro_f1"})
+    rows = [(_question(row, look), row.classifier, _difference(row)) for row in means.itertuples()]
+    rows += list(_subjectivity(correlations, look))
+    found = pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+    return found.sort_values("question", key=lambda asked: asked.map(list(asked.unique()).index), kind="stable")
+
+
+def _question(row: pd.Series, look: Look) -> str:
+    corpus, baseline = look.title(row.corpus), name_in_sentence(look, row.baseline)
+    if row.baseline == REAL:
+        return f"What does training on {corpus} texts cost, against as many real ones?"
+    return f"Do {corpus} texts do better than {baseline} ones?"
+
+
+def _difference(row: pd.Series) -> str:
+    """A mean gap with both intervals, and whether it can be told from 0."""
+    these = _interval(row.low, row.high)
+    said = f"{_signed(row.gap)} points, mean over {row.tasks} tasks; 95 % interval {these} for these recordings"
+    if pd.isna(row.new_low):
+        return f"{said}, of which there is one: what another would give is not known. {_verdict(row.low, row.high)}"
+    new = _interval(row.new_low, row.new_high)
+    return f"{said}, {new} for new ones ({row.recordings} were made). {_verdict(row.new_low, row.new_high)}"
+
+
+def _subjectivity(correlations: pd.DataFrame, look: Look) -> Iterator[tuple[str, str, str]]:
+    tests = len(correlations)
+    for row in correlations.itertuples():
+        verdict = "The gap follows the order." if row.p_holm < 0.05 else "Whether it does cannot be told."
+        yield (
+            f"Is more lost on more subjective tasks ({look.title(row.corpus)})?",
+            row.classifier,
+            f"Spearman's rho of gap and the paper's order {_signed(row.rho, 2)} "
+            f"{_interval(row.low, row.high, 2)}, {row.n} tasks; {format_p(row.p)}, {format_p(row.p_holm)} with Holm's "
+            f"correction over {tests} correlations. {verdict}",
+        )
+
+
+def _verdict(low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return "It cannot be told from 0."
+    return "A loss." if high < 0 else "A gain."
+
+
+def _interval(low: float, high: float, digits: int = 1) -> str:
+    return f"[{_signed(low, digits)}, {_signed(high, digits)}]"
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
