@@ -96,7 +96,7 @@ def main() -> None:
     table = pd.DataFrame(dict(zip(SCENES, found, strict=True))).rename_axis("95 % interval of a").reset_index()
     error = 100 * (0.95 * 0.05 / given.experiments) ** 0.5
     note = (
-        f"{given.experiments} experiments each; an entry over tasks is uncertain by {error:.1f} (one standard error)."
+        f"{given.experiments} experiments each; one standard error of an entry over tasks is {error:.1f}."
     )
     page = to_markdown(table.round(1).astype(str), "How often intervals hold the truth, in percent", [note])
     print(page)
