@@ -76,7 +76,7 @@ def draw_gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
         ax.set_xticks(list(order.values()), titles, rotation=0 if look.narrow else 90)
     axes[0].set_ylabel(_gap_label(gaps, look))
     note = "Across: tasks, from least to most subjective in the paper's order (unverified)."
-    return figure, f"{note} rho: Spearman's, of gap and order, with its 95 % interval."
+    return figure, f"{note} rho: Spearman's, with its 95 % interval; p: Holm's, over all of them."
 
 
 def plot_gap_by_subjectivity(gaps: pd.DataFrame, correlations: pd.DataFrame, look: Look, ax: Axes) -> Axes:
@@ -93,7 +93,7 @@ def plot_gap_by_subjectivity(gaps: pd.DataFrame, correlations: pd.DataFrame, loo
         if corpora[number] in rho.index:
             found = rho.loc[corpora[number]]
             values = f"{found['rho']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]".replace("-", "−")
-            label += f"\nrho {values}" + ("" if look.narrow else f", {format_p(found['p'])}")
+            label += f"\nrho {values}" + ("" if look.narrow else f", {format_p(found['p_holm'])}")
         x = rows["place"] + rows_beside(1, number, len(corpora))[0]
         ax.vlines(x, rows["low"], rows["high"], color=series.colour)
         ax.scatter(x, rows["gap"], color=series.colour, marker=series.marker, label=label, zorder=3)
