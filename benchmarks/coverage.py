@@ -95,9 +95,7 @@ def main() -> None:
     found = on_all_cores(coverage, [(scene, given.experiments) for scene in SCENES])
     table = pd.DataFrame(dict(zip(SCENES, found, strict=True))).rename_axis("95 % interval of a").reset_index()
     error = 100 * (0.95 * 0.05 / given.experiments) ** 0.5
-    note = (
-        f"{given.experiments} experiments each; one standard error of an entry over tasks is {error:.1f}."
-    )
+    note = f"{given.experiments} experiments each; one standard error of an entry over tasks is {error:.1f}."
     page = to_markdown(table.round(1).astype(str), "How often intervals hold the truth, in percent", [note])
     print(page)
     if given.write:

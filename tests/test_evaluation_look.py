@@ -12,6 +12,7 @@ from test_evaluation import simulated
 
 from synthgap import tables
 from synthgap.core.errors import SynthgapError
+from synthgap.evaluation.claims import CLAIM_COLUMNS, claims
 from synthgap.evaluation.figures import (
     ARROW,
     AUGMENTATION,
@@ -23,7 +24,7 @@ from synthgap.evaluation.figures import (
     ONE_RECORDING,
     WORTH,
 )
-from synthgap.evaluation.gaps import evaluate, gap_by_subjectivity, gaps_to_reference
+from synthgap.evaluation.gaps import OVER_TASKS_COLUMNS, evaluate, gap_by_subjectivity, gaps_to_reference
 from synthgap.evaluation.learning_curves import curve_tables
 from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mix_tables
 from synthgap.evaluation.table_1 import table_1, table_1_notes
@@ -205,3 +206,33 @@ def test_the_same_figure_gives_the_same_bytes_with_its_footer(tmp_path, read):
         assert any("evidence of nothing" in text.get_text() for text in figure.findobj(mpl.text.Text))
     assert contents[0] == contents[1]
     assert [path.suffix for path in written] == [".pdf", ".png"]
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def test_claims_are_answered_in_sentences_made_from_the_numbers():
+    means = pd.DataFrame(
+        [
+            ("probe", "zero_shot", "real", "macro_f1", 10, 3, -8.04, -10.0, -6.0, 0.001, -14.0, 1.5, 0.1),
+            ("probe", "zero_shot", "real", "accuracy", 10, 3, -99.0, -99.0, -99.0, 0.0, -99.0, -99.0, 0.0),
+            ("probe", "few_shot", "real", "macro_f1", 10, 3, -3.0, -4.0, -2.0, 0.001, -5.0, -1.0, 0.01),
+            ("probe", "few_shot", "zero_shot", "macro_f1", 10, 1, 5.0, 4.0, 6.0, 0.001, *[np.nan] * 3),
+        ],
+        columns=OVER_TASKS_COLUMNS,
+    )
+    rho = {"n": 10, "rho": -0.71, "low": -0.94, "high": -0.06, "p": 0.029, "p_holm": 0.118}
+    found = claims(means, pd.DataFrame([{"classifier": "probe", "corpus": "zero_shot", **rho}]), PROFILE)
+    assert found.columns.tolist() == CLAIM_COLUMNS
+    assert found["answer"].tolist() == [
+        "−8.0 points, mean over 10 tasks; 95 % interval [−10.0, −6.0] for these 3 recordings, [−14.0, +1.5] for new "
+        "ones. It cannot be told from 0.",
+        "−3.0 points, mean over 10 tasks; 95 % interval [−4.0, −2.0] for these 3 recordings, [−5.0, −1.0] for new "
+        "ones. A loss.",
+        "+5.0 points, mean over 10 tasks; 95 % interval [+4.0, +6.0] for this recording; what another would give is "
+        "not known. A gain.",
+        "Spearman's rho of gap and the paper's order −0.71 [−0.94, −0.06], 10 tasks; p = 0.029, p = 0.118 with Holm's "
+        "correction over 1 correlations. Whether it does cannot be told.",
+    ]
+    assert found["question"].iloc[2] == "Do Few-shot texts do better than Zero-shot ones?"
+    assert claims(means.head(0), pd.DataFrame(columns=["classifier", "corpus"]), PROFILE).empty

@@ -42,11 +42,12 @@ def _question(row: pd.Series, look: Look) -> str:
 def _difference(row: pd.Series) -> str:
     """A mean gap with both intervals, and whether it can be told from 0."""
     these = _interval(row.low, row.high)
-    said = f"{_signed(row.gap)} points, mean over {row.tasks} tasks; 95 % interval {these} for these recordings"
+    said = f"{_signed(row.gap)} points, mean over {row.tasks} tasks; 95 % interval {these} for"
     if pd.isna(row.new_low):
-        return f"{said}, of which there is one: what another would give is not known. {_verdict(row.low, row.high)}"
+        verdict = _verdict(row.low, row.high)
+        return f"{said} this recording; what another would give is not known. {verdict}"
     new = _interval(row.new_low, row.new_high)
-    return f"{said}, {new} for new ones ({row.recordings} were made). {_verdict(row.new_low, row.new_high)}"
+    return f"{said} these {row.recordings} recordings, {new} for new ones. {_verdict(row.new_low, row.new_high)}"
 
 
 def _subjectivity(correlations: pd.DataFrame, look: Look) -> Iterator[tuple[str, str, str]]:
