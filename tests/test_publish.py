@@ -27,7 +27,7 @@ def test_datasets_opens_every_task_and_corpus(published, smoke, corpus, tmp_path
     for task in PROFILE.tasks:
         rows = load_dataset(str(published), task, split=corpus, cache_dir=str(tmp_path)).to_pandas()
         expected = texts[texts["task"] == task].drop(columns="task").reset_index(drop=True)
-        assert rows.columns.tolist() == ["id", "text", "label", "turn", "position"]
+        assert rows.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
         pd.testing.assert_frame_equal(rows, expected, check_dtype=False)
 
 
