@@ -291,9 +291,9 @@ def empty_report(tmp_path, monkeypatch):
 @pytest.mark.parametrize("source", ["folder", "hub"])
 def test_a_caveat_on_real_texts_is_shown(empty_report, source):
     text = empty_report({"data.source": source})
-    assert text.count("Tweet irony: The source's test split leaks its label:") == 1
+    assert text.count("Tweet irony: The test split of the source leaks its label:") == 1
     assert "#irony, #sarcasm or #not" in text
-    assert "a later version will remove these hashtags" in text
+    assert "These hashtags are removed on reading" in text
     assert "leaks" not in empty_report({"data.source": source, "tasks": ["ag_news"]})
 
 
