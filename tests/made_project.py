@@ -46,9 +46,10 @@ runs = (stage.runs / "made.txt").read_text()
 gaps = pd.DataFrame(itertools.product(["sms_spam", "humor"], ["plain", "shown"]), columns=["task", "corpus"])
 gaps = gaps.assign(classifier="tfidf", baseline="real", metric="macro_f1", gap=[-12.3456789, 0.157, 3, -1])
 gaps = gaps.assign(low=gaps["gap"] - 1, high=gaps["gap"] + 1, p=0.0001, p_holm=[0.0002, 0.029, 0.5, 0.001])
+gaps = gaps.assign(new_p=gaps["p"], new_p_holm=gaps["p_holm"], new_low=gaps["low"] - 1, new_high=gaps["high"] + 1)
 stage.save_table("gaps", gaps.assign(runs=runs, resamples=stage.profile.evaluation.resamples), "Gaps")
 rho = pd.DataFrame({"classifier": "tfidf", "corpus": ["plain", "shown"], "rho": [-0.71, 0.157]})
-stage.save_table("gap_by_subjectivity", rho.assign(low=-0.94, high=0.31, p=[0.0001, 0.029]))
+stage.save_table("gap_by_subjectivity", rho.assign(low=-0.94, high=0.31, p_holm=[0.0001, 0.029]))
 # figures""",
     "04_subjectivity": """import pandas as pd
 measured = stage.measured("words", lambda: pd.DataFrame({"words": [3, 5]}))
