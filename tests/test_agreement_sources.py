@@ -1,5 +1,7 @@
 """Where agreement comes from: people and simulations kept apart, ties and strangers counted, leaks left out."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,7 +158,7 @@ def test_collected_answers_are_a_human_source_of_their_own(tmp_path):
     assert [source.name for source in found] == [COLLECTED, STAND_IN]
     assert found[0].items["agreement"].tolist() == [0.5] * 3
     frame[frame["annotator"] == "ann"].to_csv(path, index=False)
-    alone = table_2(agreement_sources(data, DEMO, path), 50).iloc[0]
+    alone = table_2(agreement_sources(data, DEMO, path)).iloc[0]
     assert alone["items"] == 0
     assert np.isnan(alone["agreement"])
     assert "no item has two annotat" in alone["note"]
@@ -168,7 +170,7 @@ def test_collected_answers_are_a_human_source_of_their_own(tmp_path):
 def test_table_2_explains_whatever_is_empty_and_keeps_people_apart(tmp_path, monkeypatch):
     task = load_task("humor")
     simulated = agreement_sources(load_real(task, DEMO), DEMO)
-    table = with_levels(table_2(simulated, 100), pd.DataFrame({"task": ["humor"], "level": [4]}))
+    table = with_levels(table_2(simulated), pd.DataFrame({"task": ["humor"], "level": [4]}))
     assert table.columns.tolist()[:-1] == (
         ["task", "source", "items", "annotations_per_item", "agreement", "alpha", "alpha_low", "alpha_high", "level"]
     )
@@ -188,7 +190,34 @@ def test_table_2_explains_whatever_is_empty_and_keeps_people_apart(tmp_path, mon
     assert "no people" in shown
     names = {path.name for path in (stage.folder / "tables").glob("only_simulated*")}
     assert names == {"only_simulated.csv", "only_simulated_simulated.md", "only_simulated_simulated.tex"}
-    assert "not ranked" in with_levels(table_2(simulated, 100), NO_LEVELS)["note"].iloc[0]
+    assert "not ranked" in with_levels(table_2(simulated), NO_LEVELS)["note"].iloc[0]
+
+
+def test_where_annotators_are_places_in_a_list_the_interval_holds_items_alone_and_says_so(replies, monkeypatch):
+    task = load_task("tweet_irony")
+    assert task.annotated is not None
+    frame = pd.DataFrame(
+        [
+            (f"r{n}", f"reply number {n}, of its own", f"a{who}", "irony" if who + n % 3 > 2 else "non_irony")
+            for n in range(30)
+            for who in range(4)
+        ],
+        columns=["item_id", "text", "annotator", "label"],
+    )
+    replies(frame)
+    found = {}
+    for annotators in ("persons", "positions"):
+        section = task.annotated.model_copy(update={"annotators": annotators})
+        data = dataclasses.replace(irony(), task=task.model_copy(update={"annotated": section}))
+        source = next(source for source in agreement_sources(data, FOLDER) if source.name.startswith("human"))
+        found[annotators] = table_2([source]).iloc[0]
+    persons, positions = found["persons"], found["positions"]
+    assert persons["alpha"] == positions["alpha"]
+    assert persons["alpha_low"] < positions["alpha_low"] < positions["alpha_high"] < persons["alpha_high"]
+    assert "places in a list" in positions["note"]
+    assert "places in a list" not in persons["note"]
+    stand_in = table_2(agreement_sources(load_real(task, DEMO), DEMO)).iloc[0]
+    assert "places in a list" in stand_in["note"]
 
 
 def test_what_is_kept_of_items_are_ids_labels_and_numbers(replies):

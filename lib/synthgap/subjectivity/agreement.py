@@ -6,6 +6,7 @@ item is the share of its annotators who chose its most frequent label, from 1/la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.core.errors import SynthgapError
-from synthgap.evaluation.scores import INTERVAL
+from synthgap.evaluation.inference import Part, interval
 
 
 def label_counts(annotations: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
@@ -45,11 +46,11 @@ def item_agreement(annotations: pd.DataFrame, labels: Sequence[str]) -> pd.DataF
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha (nominal) with a 95 % bootstrap interval over items.
+    """Krippendorff's alpha (nominal) with a 95 % interval.
 
     Attributes:
         alpha: NaN where it is undefined, see `note`.
-        undefined_resamples: bootstrap samples in which every value was the same; they have no alpha.
+        low, high: NaN where alpha is undefined or 1.
         note: why alpha is undefined or 1; else empty.
     """
 
@@ -57,30 +58,46 @@ class Alpha:
     low: float = np.nan
     high: float = np.nan
     items: int = 0
-    undefined_resamples: int = 0
     note: str = ""
 
 
-def krippendorff_alpha(annotations: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Alpha:
+def krippendorff_alpha(annotations: pd.DataFrame, persons: bool = True) -> Alpha:
     """Nominal alpha = 1 - observed / expected disagreement.
 
     Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability". Items with one annotation count for nothing, and
     annotators need not have seen the same items. Where every value is the same label, no disagreement can be expected
     and alpha is undefined; where annotators are unanimous on every item and labels differ between items, it is 1.
+
+    Args:
+        persons: whether an annotator is the same one on every item, so that other annotators might have agreed more or
+            less and the interval is over items and annotators. Else the interval is over items alone.
     """
-    counts = label_counts(annotations, sorted(set(annotations["label"]))).to_numpy(float)
-    n = len(counts)
-    if not n:
+    rows = annotations[annotations.groupby("item_id")["label"].transform("size") >= 2]
+    if rows.empty:
         return Alpha(note="undefined: no item has two annotations")
-    resampled = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    weights = np.vstack([np.ones(n), resampled])  # how often each item counts; first the items as they are
-    annotated, values = counts.sum(axis=1), weights @ counts
-    disagreeing = (annotated**2 - (counts**2).sum(axis=1)) / (annotated - 1)  # pairs of an item that differ
-    total = values.sum(axis=1)
-    with np.errstate(invalid="ignore"):  # 0 / 0 where every value is the same
-        value, *draws = 1 - (weights @ disagreeing) / ((total**2 - (values**2).sum(axis=1)) / (total - 1))
-    if np.isnan(value):
-        return Alpha(items=n, note="undefined: every annotation is the same label")
-    low, high = np.nanpercentile(draws, INTERVAL)
-    note = "1: unanimous on every item" if value == 1 else ""
-    return Alpha(float(value), float(low), float(high), n, int(np.isnan(draws).sum()), note)
+    item, annotator, label = (pd.factorize(rows[name])[0] for name in ("item_id", "annotator", "label"))
+    counts = np.zeros((item.max() + 1, label.max() + 1))
+    np.add.at(counts, (item, label), 1)
+    annotated, values = counts.sum(axis=1), counts.sum(axis=0)
+    differing = annotated**2 - (counts**2).sum(axis=1)  # pairs of annotations of an item
+    observed, total = (differing / (annotated - 1)).sum(), values.sum()
+    expected = (total**2 - values @ values) / (total - 1)
+    if not expected:
+        return Alpha(items=len(counts), note="undefined: every annotation is the same label")
+    if not observed:
+        return Alpha(1.0, items=len(counts), note="1: unanimous on every item")
+    # how the logarithm of 1 - alpha changes with the weight of each annotation: its infinitesimal jackknife
+    m, others = annotated[item], annotated[item] - counts[item, label]
+    change = (2 * m * others - differing[item]) / (m * (m - 1)) / observed
+    change -= 2 * (total - values[label]) / (total**2 - values @ values)
+    change -= change.mean()
+    parts = [_spread(change, item), *([_spread(change, annotator)] if persons else [])]
+    low, high = 1 - np.exp(interval(math.log(observed / expected), parts)[::-1])
+    return Alpha(1 - observed / expected, float(low), float(high), len(counts))
+
+
+def _spread(change: np.ndarray, group: np.ndarray) -> Part:
+    """The variance over items, or over annotators, from what each annotation has to do with an estimate."""
+    sums = np.bincount(group, change)
+    n = len(sums)
+    return Part(float(sums @ sums) * n / (n - 1), n - 1) if n > 1 else Part(math.nan, 1)

@@ -28,6 +28,7 @@ PANEL = "simulated: panel of 7 personas"
 ESTIMATED = "simulated: shares an LLM estimated"
 STAND_IN = "simulated: 10 stand-in annotators"
 KINDS = {"human": "people", "panel": PANEL, "estimated": ESTIMATED, "stand_in": STAND_IN}  # as files and figures say
+POSITIONS = "annotators are places in a list and no persons: alpha's interval holds items alone"
 BANDS = ("unanimous", "0.8 to 1", "0.6 to 0.8", "below 0.6")  # of agreement
 ITEM_COLUMNS = ["task", "source", "predictions", "item_id", "agreement", "gold"]
 TABLE_2 = ["task", "source", "items", "annotations_per_item", "agreement", "alpha", "alpha_low", "alpha_high", "note"]
@@ -41,6 +42,7 @@ class Source:
         own: whether the items are of the task's test split; else they are texts of another set.
         items: index item_id; columns agreement (0 to 1), gold (label that predictions are compared with).
         judgements: item_id, annotator, label; no rows where the source has no table of annotators.
+        persons: whether an annotator is the same one on every item; else only the place of a judgement in a list.
         left_out: counts by reason.
     """
 
@@ -50,6 +52,7 @@ class Source:
     items: pd.DataFrame = field(repr=False)
     judgements: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=ANNOTATION_COLUMNS), repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    persons: bool = True
 
     @property
     def annotations_per_item(self) -> float:
@@ -125,7 +128,8 @@ def _annotated(data: RealData, profile: Profile) -> Source | None:
         "items whose annotators tie": len(agreement) - len(items),
     }
     name = f"human: {section.name}"
-    return Source(data.task.name, name, False, items, annotated.judgements, positive(left_out))
+    judgements, persons = annotated.judgements, section.annotators == "persons"
+    return Source(data.task.name, name, False, items, judgements, positive(left_out), persons)
 
 
 def _of_file(data: RealData, gold: pd.Series, name: str, path: Path | None) -> Source | None:
@@ -148,7 +152,7 @@ def _of_file(data: RealData, gold: pd.Series, name: str, path: Path | None) -> S
     }
     agreement = counts.max(axis=1) / counts.sum(axis=1)
     items = pd.DataFrame({"agreement": agreement, "gold": gold.reindex(counts.index)})
-    return Source(data.task.name, name, True, items, judgements, positive(left_out))
+    return Source(data.task.name, name, True, items, judgements, positive(left_out), persons=name != STAND_IN)
 
 
 def _estimated(data: RealData, gold: pd.Series) -> Source | None:
@@ -183,17 +187,17 @@ def agreement_shares(items: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def table_2(sources: Sequence[Source], resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def table_2(sources: Sequence[Source]) -> pd.DataFrame:
     """Columns as TABLE_2; agreement is the mean over items, 0 to 1. Where a cell is empty, `note` says why."""
     rows = []
     for one in sources:
         alpha = Alpha(note="no table of annotators, so no alpha")
         if len(one.judgements):
-            alpha = krippendorff_alpha(one.judgements, resamples, seed)
+            alpha = krippendorff_alpha(one.judgements, one.persons)
         notes = [
             alpha.note,
             "no agreement: no item has two annotators" if one.items.empty else "",
-            f"alpha undefined in {n} of {resamples} resamples" if (n := alpha.undefined_resamples) else "",
+            "" if one.persons else POSITIONS,
             *(f"left out: {reason}: {count}" for reason, count in one.left_out.items()),
         ]
         agreement = (len(one.items), one.annotations_per_item, one.items["agreement"].mean())

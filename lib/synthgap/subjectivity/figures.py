@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import networkx as nx
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -37,6 +36,7 @@ from synthgap.tables import ReadTable, format_p, matching
 
 FINE_ODDS = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 1.75, 2)  # ticks of odds ratios
 COARSE_ODDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+EFFECTS = {"effect": "points of accuracy", "odds_ratio": "odds ratio"}
 MOST_COUNTS = 12  # thresholds beyond which item counts would run into each other
 
 
@@ -120,8 +120,9 @@ def plot_agreement(shares: pd.DataFrame, ax: Axes) -> Axes:
 
 def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
     """Threshold curves, a panel per task, source and classifier."""
-    fits = read("threshold_fits").drop(columns="items")
-    curves = of_kind(read("threshold_curves").merge(fits, on=["task", "source", "classifier", "corpus"]), kind, look)
+    key = ["task", "source", "classifier", "corpus"]
+    fits = read("threshold_fits")[[*key, "above_chance", "p_holm"]].rename(columns={"above_chance": "height"})
+    curves = of_kind(read("threshold_curves").merge(fits, on=key), kind, look)
     panels = curves.groupby(["task", "row", "classifier"], sort=False)
     figure, axes = look.panels(len(panels), 3.2, columns=5 if look.narrow else 2)
     for ax, ((task, row, classifier), curve) in zip(axes, panels, strict=True):
@@ -137,26 +138,25 @@ def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
     if look.narrow:
         legend_above(figure, axes[0])
     else:
-        note += " In brackets: items left. p: of one curve, not corrected for several."
+        note += (
+            " In brackets: items left. Dashed, with 95 % bands: chance, as agreement reassigned within each class. "
+            "Points: how far a curve runs above chance; p: of that, Holm-corrected over all curves of this figure."
+        )
     return figure, f"{note} Source: {'; '.join(curves['source'].unique())}."
 
 
 def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
-    """Accuracy of the items with at least some agreement, by corpus: points, fitted line, and the band of chance.
+    """Accuracy of the items with at least some agreement, by corpus: points, and chance's mean and band.
 
-    `curve` holds one task's, source's and classifier's rows of the curves, with their fits.
+    `curve` holds one task's, source's and classifier's rows of the curves, with `height` and `p_holm` of their fits.
     """
     for part, series in look.by_corpus(curve):
         x, y, colour, fit = part["threshold"], part["accuracy"], series.colour, part.iloc[0]
         ax.fill_between(x, part["null_low"], part["null_high"], color=colour, alpha=0.15, linewidth=0)
-        label = [series.title]
-        if pd.notna(fit["slope"]):
-            label.append(f"R² = {fit['r2']:.2f}, rho = {fit['rho']:+.2f}".replace("-", "−"))
-            ends = x.iloc[[0, -1]]
-            ax.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, linewidth=0.9, linestyle="--")
-        if pd.notna(fit["p"]):
-            label.append(format_p(float(fit["p"])))
-        title = label[0] if look.narrow else ", ".join(label)
+        ax.plot(x, y - part["above_chance"], color=colour, linewidth=0.9, linestyle="--")
+        title = series.title
+        if pd.notna(fit["p_holm"]) and not look.narrow:
+            title += f": {fit['height']:+.1f} points, {format_p(float(fit['p_holm']))}".replace("-", "−")
         ax.plot(x, y, label=title, color=colour, marker=series.marker, markersize=3 if look.width else 5)
     counts = curve.drop_duplicates("threshold")
     if len(counts) <= MOST_COUNTS and not look.narrow:
@@ -166,33 +166,44 @@ def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
 
 
 def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
-    """Odds ratios of being right, a panel per classifier. No value, no mark."""
+    """Effects of agreement on being right, a line of panels per classifier: in points, and as odds ratios.
+
+    A narrow figure has the points alone. No value, no mark.
+    """
     models = read("agreement_models")
     fitted = models.groupby(["task", "source"])["odds_ratio"].transform("count") > 0
     models = of_kind(models[fitted], kind, look)
-    figure, axes = look.panels(models["classifier"].nunique(), 0.9 + 0.5 * models["row"].nunique(), columns=1)
-    for ax, (classifier, rows) in zip(axes, models.groupby("classifier", sort=False), strict=True):
-        plot_agreement_effects(rows, look, ax)
-        ax.set(title=f"Being right, {classifier}", xlabel="odds ratio for 0.1 more agreement")
-    legend_above(figure, axes[0], "Filled: p < 0.05 (Holm), for these classifiers")
-    return figure, f"Source: {'; '.join(models['source'].unique())}."
+    scales = list(EFFECTS)[: 1 if look.narrow else None]
+    panels = [(*group, scale) for group in models.groupby("classifier", sort=False) for scale in scales]
+    height = 0.9 + 0.5 * models["row"].nunique()
+    figure, axes = look.panels(len(panels), height, columns=len(scales), sharey="row")
+    for ax, (classifier, rows, scale) in zip(axes, panels, strict=True):
+        plot_agreement_effects(rows, look, ax, scale)
+        ax.set(title=f"Being right, {classifier}", xlabel=EFFECTS[scale])
+    legend_above(figure, axes[0], "Filled: p < 0.05 (Holm), over all marks of its kind here")
+    held = "Intervals hold items, draws and seeds, and new recordings of corpora that have several."
+    return figure, f"Both for 0.1 more agreement. {held} Source: {'; '.join(models['source'].unique())}."
 
 
-def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes) -> Axes:
-    """Odds ratios with 95 % intervals; `models` has one classifier's rows of `agreement_models`, and `row`."""
-    if models["odds_ratio"].isna().all():
+def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: str = "odds_ratio") -> Axes:
+    """Effects on one of the scales with 95 % intervals; `models` has one classifier's rows of the table, and `row`."""
+    if models[scale].isna().all():
         ax.text(0.5, 0.5, "no model could be fitted", transform=ax.transAxes, ha="center")
     series = {"agreement": Series("agreement", INK, "p")}
     for name, corpus in look.corpora.items():
         if (term := f"{name} x agreement") in set(models["term"]):
             series[term] = replace(corpus, title=f"more so: {corpus.title}")
-    models, rows = models.assign(filled=models["p_holm"] < 0.05), models["row"].unique()
-    columns = {"row": "row", "value": "odds_ratio", "by": "term", "filled": "filled"}
-    ax.axvline(1, color=QUIET, linewidth=1.2)
+    odds = scale == "odds_ratio"
+    low, high, p = (name if odds else f"effect_{name}" for name in ("low", "high", "p_holm"))
+    models, rows = models.assign(filled=models[p] < 0.05), models["row"].unique()
+    columns = {"row": "row", "value": scale, "by": "term", "low": low, "high": high, "filled": "filled"}
+    ax.axvline(1 if odds else 0, color=QUIET, linewidth=1.2)
     plot_intervals(models, ax, series, rows=rows, titles=rows, **columns)
+    if not odds:
+        return ax
     ax.set_xscale("log")
-    low, high = ax.get_xlim()
-    return log_axis(ax, FINE_ODDS if high < 4 * low else COARSE_ODDS)
+    left, right = ax.get_xlim()
+    return log_axis(ax, FINE_ODDS if right < 4 * left else COARSE_ODDS)
 
 
 def draw_predicted_agreement(read: ReadTable, look: Look, task: str) -> Drawn:
@@ -261,7 +272,9 @@ DRAWINGS = (
         "accuracy_by_agreement", "Accuracy by agreement of people or a simulation, with bands of chance.", draw_accuracy
     ),
     Drawing(
-        "agreement_effects", "Odds ratios of being right for more agreement of people or a simulation.", draw_effects
+        "agreement_effects",
+        "What more agreement of people or a simulation does to being right, in points and as odds ratios.",
+        draw_effects,
     ),
     Drawing(
         "predicted_agreement",

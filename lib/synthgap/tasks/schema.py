@@ -83,6 +83,7 @@ class AnnotatedTexts(_Frozen):
         labels: {their label: the task's label}.
         left_out: their labels that are none of the task's; such judgements are counted and left out.
         only: {column: values}; other rows are no texts of this kind.
+        annotators: "positions" where the column annotator only numbers an item's judgements, as lists of grades do.
     """
 
     file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -91,6 +92,7 @@ class AnnotatedTexts(_Frozen):
     labels: dict[str, str] = Field(min_length=2)
     left_out: tuple[str, ...] = ()
     only: dict[str, tuple[str, ...]] = {}
+    annotators: Literal["persons", "positions"] = "persons"
 
 
 class Task(_Frozen):
