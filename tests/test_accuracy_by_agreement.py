@@ -8,6 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import linregress, spearmanr
 
+from synthgap.evaluation.inference import Part, interval, p_value
 from synthgap.subjectivity.accuracy_by_agreement import (
     PredictedItems,
     agreement_models,
@@ -129,6 +130,46 @@ def test_reassignment_within_classes_keeps_a_class_effect_out():
     assert null_band(agreement, correct, gold, 200, 0).p == 1.0
 
 
+def test_the_height_above_chance_is_the_mean_over_the_range_of_agreement_weighted_by_the_items_left():
+    agreement, correct, gold = simulated(0.3, 4)
+    band, curve = null_band(agreement, correct, gold, 100, 0), threshold_curve(agreement, correct)
+    weights = curve["items"].to_numpy()[1:] * np.diff(curve["threshold"])
+    above = curve["accuracy"].to_numpy() - band.expected
+    assert above[0] == pytest.approx(0)
+    assert band.above == pytest.approx(np.average(above[1:], weights=weights))
+    reassigned = np.random.default_rng(1)
+    curves = []
+    for _ in range(3000):
+        moved = agreement.copy()
+        for label in ("a", "b"):
+            moved[gold == label] = reassigned.permutation(moved[gold == label])
+        curves.append(threshold_curve(moved, correct)["accuracy"].to_numpy())
+    np.testing.assert_allclose(band.expected, np.mean(curves, axis=0), atol=0.3)
+
+
+def test_a_curve_that_falls_for_its_mix_of_classes_runs_above_chance_and_its_p_says_so():
+    """The harder class is agreed on more; within either class agreement helps."""
+    random = np.random.default_rng(0)
+    gold = np.repeat(["easy", "hard"], 400)
+    agreement = np.concatenate([random.choice([0.5, 0.6, 0.8], 400), random.choice([0.6, 0.8, 1.0], 400)])
+    chance = np.where(gold == "easy", 0.85, 0.35) + 0.4 * (agreement - 0.7)
+    items = predicted(agreement, {"real": random.random(800) < chance}, gold)
+    curves, fits = curves_and_fits([items], 500)
+    (fit,) = fits.to_dict("records")
+    assert fit["slope"] < 0 < fit["above_chance"]
+    assert fit["rho"] < 0
+    assert fit["p_holm"] < 0.05
+    assert (curves["above_chance"][1:] > 0).all()
+    assert agreement_models([items])["effect"].item() > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_height_above_chance_and_effect_have_one_sign(seed):
+    items = predicted(*_effect(seed, effect=0.05))
+    height, effect = curves_and_fits([items], 100)[1]["above_chance"], agreement_models([items])["effect"]
+    assert np.sign(height.item()) == np.sign(effect.item())
+
+
 def test_holm_is_over_the_tasks_of_a_kind_of_source():
     one = predicted(*_effect(0))
     other = predicted(*_effect(1), source="simulated: panel of 7 personas")
@@ -140,8 +181,8 @@ def test_holm_is_over_the_tasks_of_a_kind_of_source():
     assert (alone["p_holm"] == alone["p"]).all()
 
 
-def _effect(seed: int):
-    agreement, correct, gold = simulated(0.3, seed)
+def _effect(seed: int, effect: float = 0.3):
+    agreement, correct, gold = simulated(effect, seed)
     return agreement, {"real": correct}, gold
 
 
@@ -189,6 +230,67 @@ def test_the_model_is_statsmodels_logit_with_clusters():
     for place, term in enumerate(("agreement", "zero_shot x agreement")):
         assert table.loc[term, "odds_ratio"] == pytest.approx(np.exp(fitted.params[place]), rel=1e-6)
         assert table.loc[term, "p"] == pytest.approx(fitted.pvalues[place], rel=0.02, abs=1e-12)
+
+
+def test_the_effect_in_points_is_a_linear_model_with_robust_errors_and_near_the_average_marginal_effect():
+    one = three_corpora(3, 0.2, 0.2, 2000)
+    table = agreement_models([one]).set_index("term")
+    step, is_b = (one.agreement - one.agreement.mean()) / 0.1, (one.gold == "b").astype(float)
+    design = np.column_stack([step, np.ones(len(step)), is_b])
+    for corpus, term, right in (
+        ("real", "agreement", one.correct["real"]),
+        ("zero_shot", "zero_shot x agreement", one.correct["zero_shot"] - one.correct["real"]),
+    ):
+        linear = sm.OLS(right, design).fit(cov_type="HC1", use_t=False)
+        row = table.loc[term]
+        assert row["effect"] == pytest.approx(100 * linear.params[0])
+        assert [row["effect_low"], row["effect_high"]] == pytest.approx(100 * linear.conf_int()[0])
+        assert row["effect_p"] == pytest.approx(linear.pvalues[0], abs=1e-12)
+        logistic = sm.Logit(one.correct[corpus], design).fit(disp=0)
+        marginal = 100 * logistic.get_margeff().margeff[0]
+        total = row["effect"] + (0 if corpus == "real" else table.loc["agreement", "effect"])
+        assert total == pytest.approx(marginal, rel=0.1)
+
+
+def with_runs(one: PredictedItems, recordings, slopes, seed: int) -> PredictedItems:
+    """Every corpus in several runs, whose accuracy rises with agreement by so many shares more per unit in each."""
+    random, step = np.random.default_rng(seed), one.agreement - one.agreement.mean()
+    chance = 0.6 + (0.3 + np.asarray(slopes))[:, None] * step
+    right = {corpus: (random.random(chance.shape) < chance).astype(float) for corpus in one.right}
+    return dataclasses.replace(one, right=right, recordings={"zero_shot": np.asarray(recordings)})
+
+
+def test_the_interval_holds_items_and_runs():
+    """With slopes of runs as in a mean of six numbers, and items as in a linear model of their mean."""
+    one = with_runs(three_corpora(0, 0, 0, 500), [1] * 6, [0.5, -0.5, 0.4, -0.4, 0.3, -0.3], 0)
+    step, is_b = (one.agreement - one.agreement.mean()) / 0.1, (one.gold == "b").astype(float)
+    design = np.column_stack([step, np.ones(len(step)), is_b])
+    own = [100 * sm.OLS(run, design).fit().params[0] for run in one.right["real"]]
+    items = sm.OLS(one.correct["real"], design).fit(cov_type="HC1")
+    parts = [Part(float(100 * items.bse[0]) ** 2), Part(float(np.var(own, ddof=1)) / 6, 5)]
+    row = agreement_models([one]).set_index("term").loc["agreement"]
+    assert row["effect"] == pytest.approx(np.mean(own))
+    assert (row["effect_low"], row["effect_high"]) == pytest.approx(interval(np.mean(own), parts))
+    assert row["effect_p"] == pytest.approx(p_value(np.mean(own), parts))
+    alike = with_runs(one, [1] * 6, np.zeros(6), 0)
+    narrower = agreement_models([alike]).set_index("term").loc["agreement"]
+    for low, high in (("effect_low", "effect_high"), ("low", "high")):
+        assert row[high] - row[low] > 1.5 * (narrower[high] - narrower[low])
+
+
+def test_recordings_that_differ_widen_what_is_said_of_new_ones():
+    slopes = [0.5, 0.5, -0.5, -0.5, 0, 0]
+    several, none = (
+        with_runs(three_corpora(0, 0, 0, 500), which, slopes, 1) for which in ([1, 1, 2, 2, 3, 3], [1] * 6)
+    )
+    wide, narrow = (agreement_models([one]).set_index("term") for one in (several, none))
+    assert wide["recordings"].tolist() == [1, 3]
+    assert narrow["recordings"].tolist() == [1, 1]
+    term = "zero_shot x agreement"
+    assert wide.loc[term, "effect"] == narrow.loc[term, "effect"]
+    assert wide.loc[term, "effect_low"] < narrow.loc[term, "effect_low"]
+    assert wide.loc[term, "effect_high"] > narrow.loc[term, "effect_high"]
+    pd.testing.assert_series_equal(wide.loc["agreement"].iloc[:8], narrow.loc["agreement"].iloc[:8])
 
 
 @pytest.mark.parametrize(
@@ -246,6 +348,16 @@ def test_items_that_no_run_predicted_are_counted():
     assert one.correct["real"].tolist() == [1.0, 0.5]
     assert one.agreement.tolist() == [0.5, 1.0]
     assert one.not_predicted == 1
+    assert one.recording_of("real").tolist() == [1, 1]
+
+
+def test_runs_keep_the_recording_that_they_were_trained_on():
+    items = item_table(
+        [Source("humor", "human: x", True, pd.DataFrame({"agreement": [1.0], "gold": "a"}, index=["i1"]))]
+    )
+    runs = dataclasses.replace(outcome(["i1"], "a", "b", "a"), recordings={"real": np.array([1, 1, 2])})
+    (one,) = match_predictions(items, {"test": [runs], "annotated": []})
+    assert one.recording_of("real").tolist() == [1, 1, 2]
 
 
 def test_a_source_whose_items_were_never_predicted_is_left_out():

@@ -143,7 +143,7 @@ def test_a_figure_drawn_for_a_column_has_that_size(command, smoke, tmp_path):
 TABLES = {
     "table_2": "task source items annotations_per_item agreement alpha alpha_low alpha_high level note",
     "task_ranking": "task level bradley_terry low high source",
-    "threshold_curves": "task source classifier corpus threshold items accuracy null_low null_high",
+    "threshold_curves": "task source classifier corpus threshold items accuracy null_low null_high above_chance",
     "diversity": "task corpus label metric n value low high",
     "rejects": "task corpus reason texts",
 }

@@ -18,7 +18,7 @@ from synthgap.subjectivity.predicted_agreement import (
     recovered_lift,
 )
 from synthgap.subjectivity.ranking import pair_sources, rank_tasks, vote_table
-from synthgap.tables import write_csv
+from synthgap.tables import format_p, write_csv
 from synthgap.tasks import load_profile
 
 PROFILE = load_profile("demo")
@@ -123,6 +123,26 @@ def test_people_and_simulations_stand_in_panels_of_their_own(tables):
     assert "simulated" not in note
     with pytest.raises(SynthgapError, match="kind of source 'panel' is unknown; known: estimated, human"):
         figures.draw_accuracy(tables, LOOK, "panel")
+
+
+def test_the_legend_of_curves_quotes_the_tables_height_above_chance_and_its_corrected_p(tables):
+    figure, note = figures.draw_accuracy(tables, LOOK, "human")
+    fits = tables("threshold_fits")
+    fits = fits[fits["source"].str.startswith("human")]
+    expected = {
+        f"{LOOK.title(row.corpus)}: " + f"{row.above_chance:+.1f} points, {format_p(row.p_holm)}".replace("-", "−")
+        for row in fits.itertuples()
+    }
+    assert {text.get_text() for ax in figure.axes for text in ax.get_legend().get_texts()} == expected
+    assert "Holm" in note
+
+
+def test_effects_stand_in_points_beside_odds_ratios(tables):
+    figure, _ = figures.draw_effects(tables, LOOK, "human")
+    assert [ax.get_xlabel() for ax in figure.axes] == ["points of accuracy", "odds ratio"] * 2
+    assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log"] * 2
+    narrow, _ = figures.draw_effects(tables, Look.of(PROFILE, 3.3), "human")
+    assert [ax.get_xlabel() for ax in narrow.axes] == ["points of accuracy"]
 
 
 def test_arrows_lead_from_objective_to_subjective(tables):

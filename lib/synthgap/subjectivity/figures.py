@@ -134,13 +134,16 @@ def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
         else:
             title = textwrap.fill(f"{row}, {classifier}", 40)
             ax.legend(title=title, loc=(-0.02, 1), frameon=False, alignment="left", fontsize="x-small")
-    note = f"Across: agreement at least; up: accuracy of {' and '.join(classifiers_of(curves))} in percent."
+    note = (
+        f"Across: agreement at least; up: accuracy of {' and '.join(classifiers_of(curves))} in percent. Dashed, with "
+        "95 % bands: chance, as agreement reassigned within each class."
+    )
     if look.narrow:
         legend_above(figure, axes[0])
     else:
         note += (
-            " In brackets: items left. Dashed, with 95 % bands: chance, as agreement reassigned within each class. "
-            "Points: how far a curve runs above chance; p: of that, Holm-corrected over all curves of this figure."
+            " In brackets: items left. Points: how far a curve runs above chance; p: of that, Holm-corrected over all "
+            "curves of this figure."
         )
     return figure, f"{note} Source: {'; '.join(curves['source'].unique())}."
 
@@ -182,7 +185,7 @@ def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
         ax.set(title=f"Being right, {classifier}", xlabel=EFFECTS[scale])
     legend_above(figure, axes[0], "Filled: p < 0.05 (Holm), over all marks of its kind here")
     held = "Intervals hold items, draws and seeds, and new recordings of corpora that have several."
-    return figure, f"Both for 0.1 more agreement. {held} Source: {'; '.join(models['source'].unique())}."
+    return figure, f"For 0.1 more agreement. {held} Source: {'; '.join(models['source'].unique())}."
 
 
 def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: str = "odds_ratio") -> Axes:
