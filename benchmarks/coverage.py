@@ -2,7 +2,8 @@
 
 Ten tasks, six runs on real texts, three recordings of two runs each of two synthetic corpora. What recordings do to all
 tasks alike (SHARED) is beside what they do to one. Items vary by an amount that is known to the interval, as the
-bootstrap over items gives it nearly. `--write` puts the table into docs/statistics.md.
+bootstrap over items gives it nearly. A second table is of what notebook 04 reports: Krippendorff's alpha, effects of
+agreement, and rank correlations over tasks. `--write` puts the tables into docs/statistics.md.
 """
 
 import argparse
@@ -13,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from common import on_all_cores
+from scipy import stats
 
+from synthgap.evaluation.gaps import rank_correlation
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
+from synthgap.subjectivity.accuracy_by_agreement import PredictedItems, agreement_models
+from synthgap.subjectivity.agreement import krippendorff_alpha
 from synthgap.tables import to_markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
-BETWEEN = re.compile(r"(?<=<!-- coverage: made by benchmarks/coverage.py -->\n).*?(?=<!-- end of coverage -->)", re.S)
+BETWEEN = r"(?<=<!-- {0}: made by benchmarks/coverage.py -->\n).*?(?=<!-- end of {0} -->)"
 TASKS, RECORDINGS, RUNS, REAL_RUNS = 10, 3, 2, 6
 NUMBERS = [np.repeat(np.arange(RECORDINGS), RUNS)] * TASKS
 SCENES = {  # points: what recordings share, what they do to one task, seeds, and how tasks differ
@@ -87,6 +92,112 @@ def coverage(scene: str, experiments: int) -> dict[str, float]:
     return {name: 100 * float(np.mean(each)) for name, each in held.items()}
 
 
+# ------------------------------------------------------------------------------------------- agreement and correlations
+
+RELIABILITY = 0.3  # how much annotators differ in how far they see what an item is, on a logarithmic scale
+ALPHAS = {  # items, annotators, annotators of each item, how items and inclinations of annotators differ, in logits
+    "240 items, 3 of 10 people each": (240, 10, 3, 4.5, 0.7),
+    "240 items, 3 of 10 people each, people differ much": (240, 10, 3, 4.5, 1.5),
+    "1000 items, 5 of 74 people each": (1000, 74, 5, 1.3, 1.0),
+    "80 items, all of 7 people": (80, 7, 7, 6.0, 0.7),
+    "80 items, all of 3 people": (80, 3, 3, 3.0, 0.7),
+}
+SLOPES = {  # shares per unit of agreement: what recordings do to all tasks, to one task, and seeds
+    "runs differ little": (0.0, 0.0, 0.05),
+    "seeds and recordings differ": (0.1, 0.1, 0.1),
+}
+CORRELATIONS = {f"10 tasks, rho = {rho}": rho for rho in (0, 0.5, 0.8)}
+
+
+def yes(truth: np.ndarray, inclination: np.ndarray, reliability: np.ndarray) -> np.ndarray:
+    """The chance that an annotator says yes."""
+    return 1 / (1 + np.exp(-(reliability * truth + inclination)))
+
+
+def alpha_of_all(items: float, people: float) -> float:
+    """Alpha of all items and people there could be."""
+    random, grid = np.random.default_rng(0), (np.arange(2000) + 0.5) / 2000
+    who = random.normal(0, people, 3000), np.exp(random.normal(0, RELIABILITY, 3000))
+    chance = yes(items * stats.norm.ppf(grid)[:, None], *who).mean(axis=1)
+    return float(1 - (chance * (1 - chance)).mean() / (chance.mean() * (1 - chance.mean())))
+
+
+def alphas(scene: str, experiments: int) -> dict[str, float]:
+    """How often the interval of Krippendorff's alpha holds it, in percent; and one over items alone."""
+    items, people, each, of_items, of_people = ALPHAS[scene]
+    random, held, truth = np.random.default_rng(0), defaultdict[str, list[bool]](list), alpha_of_all(*ALPHAS[scene][3:])
+    for _ in range(experiments):
+        who = random.random((items, people)).argsort(axis=1)[:, :each]
+        inclination = random.normal(0, of_people, people)
+        reliability = np.exp(random.normal(0, RELIABILITY, people))
+        chance = yes(random.normal(0, of_items, items)[:, None], inclination[who], reliability[who])
+        said = (random.random(who.shape) < chance).ravel()
+        item = np.repeat(np.arange(items), each)
+        rows = pd.DataFrame({"item_id": item, "annotator": who.ravel(), "label": said})
+        for persons, name in ((True, "alpha"), (False, "alpha, over items alone")):
+            found = krippendorff_alpha(rows, persons)
+            held[name].append(found.low <= truth <= found.high)
+    return {name: 100 * float(np.mean(each)) for name, each in held.items()}
+
+
+def effects(scene: str, experiments: int) -> dict[str, float]:
+    """How often intervals of the effect of agreement hold it, in percent; three tasks as those with human agreement.
+
+    Runs agree on most items, whose difficulty depends on agreement: by 1.5 points for 0.1, and 1 point more so on a
+    synthetic corpus.
+    """
+    random, held = np.random.default_rng(0), defaultdict[str, list[bool]](list)
+    for _ in range(experiments // 4):  # they take longer
+        shared = random.normal(0, SLOPES[scene][0], RECORDINGS)
+        table = agreement_models([predicted_items(items, shared, SLOPES[scene], random) for items in (1200, 1000, 240)])
+        for row in table.itertuples():
+            real = row.term == "agreement"
+            name = "effect of agreement" if real else "effect of agreement, more so"
+            held[name].append(row.effect_low <= (1.5 if real else 1.0) <= row.effect_high)
+    return {name: 100 * float(np.mean(each)) for name, each in held.items()}
+
+
+def predicted_items(
+    items: int, shared: np.ndarray, scene: tuple[float, ...], random: np.random.Generator
+) -> PredictedItems:
+    agreement, gold = random.choice([0.5, 0.6, 0.8, 1.0], items), random.choice(np.array(["a", "b"]), items)
+    step, difficulty = agreement - 0.8, random.random(items)
+
+    def right(slope: float, of_runs: np.ndarray) -> np.ndarray:
+        chance = np.where(difficulty < 0.35 - slope / 0.7 * step, 0.2, 0.9) + of_runs[:, None] * step
+        return (random.random(chance.shape) < chance).astype(float)
+
+    recordings = np.repeat(shared + random.normal(0, scene[1], RECORDINGS), RUNS)
+    runs = {
+        "real": right(0.15, random.normal(0, scene[2], REAL_RUNS)),
+        "synthetic": right(0.25, recordings + random.normal(0, scene[2], len(recordings))),
+    }
+    about = ("humor", "human", "probe", np.arange(items).astype(str), agreement, gold, runs)
+    return PredictedItems(*about, recordings={"synthetic": NUMBERS[0]})
+
+
+def correlations(scene: str, experiments: int) -> dict[str, float]:
+    """How often Bonett and Wright's interval holds Spearman's rho of two normal variables, in percent."""
+    rho, random = CORRELATIONS[scene], np.random.default_rng(0)
+    normal = 2 * np.sin(np.pi / 6 * rho)
+    pairs = random.multivariate_normal([0, 0], [[1, normal], [normal, 1]], size=(experiments, TASKS))
+    found = [rank_correlation(*each.T, permutations=1) for each in pairs]
+    return {"rho": 100 * float(np.mean([one.low <= rho <= one.high for one in found]))}
+
+
+def of_agreement(kind: str, scene: str, experiments: int) -> list[tuple[str, str, float]]:
+    kinds = {"alphas": alphas, "effects": effects, "correlations": correlations}
+    return [(name, scene, share) for name, share in kinds[kind](scene, experiments).items()]
+
+
+def table_of_agreement(experiments: int) -> pd.DataFrame:
+    """Columns: interval of, where, and how often it held its truth, in percent."""
+    scenes = {"alphas": ALPHAS, "effects": SLOPES, "correlations": CORRELATIONS}
+    given = [(kind, scene, experiments) for kind, names in scenes.items() for scene in names]
+    rows = [row for each in on_all_cores(of_agreement, given) for row in each]
+    return pd.DataFrame(rows, columns=["95 % interval of", "where", "held"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=2000)
@@ -97,9 +208,15 @@ def main() -> None:
     error = 100 * (0.95 * 0.05 / given.experiments) ** 0.5
     note = f"{given.experiments} experiments each; one standard error of an entry over tasks is {error:.1f}."
     page = to_markdown(table.round(1).astype(str), "How often intervals hold the truth, in percent", [note])
-    print(page)
-    if given.write:
-        PAGE.write_text(BETWEEN.sub(lambda _: f"\n{page}\n", PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    agreement = table_of_agreement(given.experiments).round(1).astype(str)
+    caption = "How often intervals of agreement and of correlations hold the truth, in percent"
+    note_of_agreement = f"{given.experiments} experiments each, and a quarter as many of effects."
+    pages = {"coverage": page, "coverage of agreement": to_markdown(agreement, caption, [note_of_agreement])}
+    for name, page in pages.items():
+        print(page)
+        if given.write:
+            text, between = PAGE.read_text(encoding="utf-8"), re.compile(BETWEEN.format(name), re.S)
+            PAGE.write_text(between.sub(lambda _, page=page: f"\n{page}\n", text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -254,8 +254,8 @@ def test_the_effect_in_points_is_a_linear_model_with_robust_errors_and_near_the_
 
 def with_runs(one: PredictedItems, recordings, slopes, seed: int) -> PredictedItems:
     """Every corpus in several runs, whose accuracy rises with agreement by so many shares more per unit in each."""
-    random, step = np.random.default_rng(seed), one.agreement - one.agreement.mean()
-    chance = 0.6 + (0.3 + np.asarray(slopes))[:, None] * step
+    random, step = np.random.default_rng(100 + seed), one.agreement - one.agreement.mean()
+    chance = random.choice([0.4, 0.8], len(step)) + (0.3 + np.asarray(slopes))[:, None] * step
     right = {corpus: (random.random(chance.shape) < chance).astype(float) for corpus in one.right}
     return dataclasses.replace(one, right=right, recordings={"zero_shot": np.asarray(recordings)})
 
@@ -267,7 +267,10 @@ def test_the_interval_holds_items_and_runs():
     design = np.column_stack([step, np.ones(len(step)), is_b])
     own = [100 * sm.OLS(run, design).fit().params[0] for run in one.right["real"]]
     items = sm.OLS(one.correct["real"], design).fit(cov_type="HC1")
-    parts = [Part(float(100 * items.bse[0]) ** 2), Part(float(np.var(own, ddof=1)) / 6, 5)]
+    # the mean of six runs varies item by item, which the runs' own variance holds already
+    pull = np.linalg.inv(design.T @ design)[0] @ design.T
+    noise = (pull**2 * np.var(one.right["real"], axis=0, ddof=1) / 6).sum() * 500 / 497
+    parts = [Part(float(1e4 * (items.bse[0] ** 2 - noise))), Part(float(np.var(own, ddof=1)) / 6, 5)]
     row = agreement_models([one]).set_index("term").loc["agreement"]
     assert row["effect"] == pytest.approx(np.mean(own))
     assert (row["effect_low"], row["effect_high"]) == pytest.approx(interval(np.mean(own), parts))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
-from scipy.stats import linregress, spearmanr
+from scipy.stats import linregress, sem, spearmanr
 
 from synthgap.evaluation.gaps import holm_corrected
 from synthgap.evaluation.inference import Part, interval, p_value, training_spreads
@@ -242,7 +242,8 @@ class _Slope:
     """How being right rises with agreement within the classes, of one corpus, and what that varies with.
 
     Attributes:
-        items: what each item adds to it, shape (items,); the sum of their squares is its variance over items.
+        items: what each item adds to it, shape (items,); the sum of their squares is its variance over items, in which
+            that over runs item by item (`noise`) is contained.
         runs: that of every run alone, shape (runs,); their mean is `value`.
         recordings: which recording each run was trained on, shape (runs,).
         parts: of its variance, beside that over items.
@@ -252,16 +253,18 @@ class _Slope:
     items: np.ndarray
     runs: np.ndarray
     recordings: np.ndarray
+    noise: float
     parts: Sequence[Part] = ()
 
     def steeper_than(self, other: _Slope) -> _Slope:
         """The difference, paired on the items."""
-        parts = (*self.parts, *other.parts)
-        return replace(self, value=self.value - other.value, items=self.items - other.items, parts=parts)
+        value, items, noise = self.value - other.value, self.items - other.items, self.noise + other.noise
+        return replace(self, value=value, items=items, noise=noise, parts=(*self.parts, *other.parts))
 
     def tested(self, scale: _Scale) -> dict[str, float]:
         """Columns of a table: the slope with its interval and p."""
-        parts, shown = [Part(float(self.items @ self.items)), *self.parts], scale.shown
+        of_items = max(0.0, float(self.items @ self.items) - self.noise)
+        parts, shown = [Part(of_items), *self.parts], scale.shown
         low, high = map(shown, interval(self.value, parts))
         columns = {"low": low, "high": high, "p": p_value(self.value, parts)}
         return {scale.name: shown(self.value), **{scale.prefix + name: value for name, value in columns.items()}}
@@ -331,12 +334,17 @@ def _slope(one: PredictedItems, corpus: str, family: Any) -> _Slope:
         fitted = sm.GLM(right.mean(axis=0), design, family).fit()
     slope, (n_items, n_levels) = float(fitted.params[0]), design.shape
     added = (right - fitted.fittedvalues) * (design @ fitted.normalized_cov_params[0])
-    items = added.mean(axis=0) * (n_items / (n_items - n_levels)) ** 0.5
-    return _Slope(slope, items, slope + added.sum(axis=1), one.recording_of(corpus))
+    few = (n_items / (n_items - n_levels)) ** 0.5
+    items = few * added.mean(axis=0)
+    noise = float((few * sem(added)) @ (few * sem(added))) if len(added) > 1 else 0.0
+    return _Slope(slope, items, slope + added.sum(axis=1), one.recording_of(corpus), noise)
 
 
 def _with_parts(matched: Sequence[PredictedItems], fitted: Sequence[_Slopes]) -> list[_Slopes]:
-    """The slopes with what they vary with beside the items, moderated over the tasks of a kind of source."""
+    """The slopes with what they vary with beside the items, moderated over the tasks of a kind of source.
+
+    Slopes on few items vary more with the runs, too, so they are compared in units of their standard error over items.
+    """
     groups = defaultdict[tuple[str, str, str, str], list[int]](list)
     for place, (one, slopes) in enumerate(zip(matched, fitted, strict=True)):
         for scale, corpus in slopes:
@@ -344,8 +352,10 @@ def _with_parts(matched: Sequence[PredictedItems], fitted: Sequence[_Slopes]) ->
     complete: list[_Slopes] = [{} for _ in fitted]
     for (_, _, scale, corpus), places in groups.items():
         own = [fitted[place][scale, corpus] for place in places]
-        spreads = training_spreads([slope.runs for slope in own], [slope.recordings for slope in own])
-        for place, slope, spread in zip(places, own, spreads, strict=True):
-            parts = spread.these if spread.new is None else spread.new
+        errors = [float(np.linalg.norm(slope.items)) for slope in own]
+        runs = [slope.runs / error for slope, error in zip(own, errors, strict=True)]
+        spreads = training_spreads(runs, [slope.recordings for slope in own])
+        for place, slope, error, spread in zip(places, own, errors, spreads, strict=True):
+            parts = [part.times(error**2) for part in (spread.these if spread.new is None else spread.new)]
             complete[place][scale, corpus] = replace(slope, parts=parts)
     return complete
