@@ -22,18 +22,21 @@ from synthgap.evaluation.figures import (
     MIXES,
     NEW,
     ONE_RECORDING,
+    TRAINING_CURVES,
     WORTH,
 )
 from synthgap.evaluation.gaps import OVER_TASKS_COLUMNS, evaluate, gap_by_subjectivity, gaps_to_reference
 from synthgap.evaluation.learning_curves import curve_tables
 from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mix_tables
+from synthgap.evaluation.power import power_table
 from synthgap.evaluation.table_1 import table_1, table_1_notes
+from synthgap.evaluation.training_curves import EPOCH_COLUMNS
 from synthgap.figures import MARKERS, Look, save_figure, style
 from synthgap.tasks import load_profile, load_task
 
 mpl.use("Agg")
 NAMES = ["ag_news", "imdb", "tweet_irony", "humor", "sarcasm_news"]
-BY_CLASSIFIER = (LEARNING_CURVES, WORTH, MIXES, AUGMENTATION)
+BY_CLASSIFIER = (LEARNING_CURVES, WORTH, TRAINING_CURVES, MIXES, AUGMENTATION)
 PROFILE = load_profile("recorded")
 
 
@@ -67,6 +70,14 @@ def folder(result, several, tmp_path_factory):
     mixes, gains = mix_tables([simulated({mix: [chance] * 2 for mix, chance in chances.items()})], 100, 300)
     saved = {"gaps": result.gaps, "gap_by_subjectivity": gap_by_subjectivity(result.gaps, NAMES)}
     saved |= {"gaps_several": several.gaps, "learning_curves": points, "worth": worth, "mixes": mixes}
+    epochs = [
+        (task, "probe", corpus, run, epoch, 60 + 5 * epoch - 3 * run, 1 / epoch)
+        for task in NAMES
+        for run, corpus in enumerate(["real", "real", "zero_shot"])
+        for epoch in range(1, 4 - run % 2)
+    ]
+    saved |= {"training_epochs": pd.DataFrame(epochs, columns=EPOCH_COLUMNS)}
+    saved |= {"power": power_table(len(NAMES), gaps_to_reference(result.gaps), experiments=100)}
     for name, table in (saved | {"augmentation": gains}).items():
         tables.write_csv(found / f"{name}.csv", table)
     return found
@@ -163,16 +174,62 @@ def test_marks_of_several_recordings_are_filled_where_another_would_show_the_gap
         assert {round(float(x), 3) for x in expected[column]} <= drawn
 
 
+def arrows_of(ax):
+    """Places and directions of a figure's arrows, -1 to the left."""
+    marks = [one for one in ax.collections if len(one.get_paths()) and len(one.get_paths()[0].vertices) == len(ARROW)]
+    return sorted(
+        (round(float(x), 3), np.sign(one.get_paths()[0].vertices[0][0]), one.get_sizes()[0] > 100)
+        for one in marks
+        for x, _ in one.get_offsets()
+    )
+
+
 def test_arrows_stand_where_only_a_bound_of_the_worth_is_known(read):
     figure, note = WORTH.draw(read, Look.of(PROFILE), "probe")
     (ax,) = figure.axes
-    arrows = [
-        marks for marks in ax.collections if len(marks.get_paths()) and len(marks.get_paths()[0].vertices) == len(ARROW)
-    ]
-    assert [point for marks in arrows for point in marks.get_offsets().tolist()] == [[0.1, pytest.approx(-0.16)]]
+    assert arrows_of(ax) == [(0.1, -1, True)]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["Zero-shot", "Few-shot", "only a bound is known"]
     assert "Seeds: 3." in note
+
+
+@pytest.mark.parametrize(
+    ("worth", "arrows"),
+    [
+        ({"worth": 0.5, "low": 0.3, "high": 0.8}, []),
+        ({"worth": 0.5, "low": 0, "high": 0.8}, [(0.2, -1, False)]),
+        ({"worth": 0.5, "low": 0.3, "high": np.inf}, [(4, 1, False)]),
+        ({"worth": 0.5, "low": 0, "high": np.inf}, [(0.2, -1, False), (4, 1, False)]),
+        ({"worth": 0, "low": 0, "high": 0.4}, [(0.2, -1, True)]),
+        ({"worth": np.inf, "low": 0, "high": np.inf}, [(0.2, -1, False), (4, 1, True)]),
+        ({"worth": 0.5, "low": 0.3, "high": 0.8, "new_low": 0, "new_high": 0.9}, [(0.2, -1, False)]),
+    ],
+)
+def test_an_end_of_an_interval_that_is_only_a_bound_has_an_arrow(read, worth, arrows):
+    row = read("worth").head(1).assign(**{"least": 0.2, "most": 4.0, "seeds": 3, **worth})
+    tables_of = {"worth": row, "learning_curves": read("learning_curves")}
+    figure, note = WORTH.draw(tables_of.get, Look.of(PROFILE), "probe")
+    assert arrows_of(figure.axes[0]) == arrows
+    assert ("thin: new ones" in note) == ("new_low" in worth)
+
+
+def test_tasks_whose_points_have_one_seed_are_named_and_not_drawn(read):
+    both = pd.concat([read("worth"), read("worth").assign(task="imdb", seeds=1)])
+    given = {"worth": both, "learning_curves": read("learning_curves")}
+    figure, note = WORTH.draw(given.get, Look.of(PROFILE), "probe")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Humor speech"]
+    assert "one seed: imdb." in note
+    with pytest.raises(SynthgapError, match="rest on one seed"):
+        WORTH.draw((given | {"worth": both.query("seeds == 1")}).get, Look.of(PROFILE), "probe")
+
+
+def test_training_curves_are_drawn_as_far_as_all_runs_of_a_corpus_went(read):
+    figure, _ = TRAINING_CURVES.draw(read, Look.of(PROFILE), "probe")
+    score, *_ = figure.axes
+    assert [line.get_xydata().tolist() for line in score.get_lines()] == [
+        [[1, 63.5], [2, 68.5]],  # of two runs on real texts, of 3 and of 2 epochs
+        [[1, 59], [2, 64], [3, 69]],
+    ]
 
 
 def test_gains_by_amount_have_looks_that_no_corpus_has(read):

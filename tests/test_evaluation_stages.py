@@ -69,20 +69,17 @@ def execute(stage: str, overrides: dict) -> list:
     return [value for _, _, shown in executed(notebook, parameters) for value in shown]
 
 
+def with_details(rows: pd.DataFrame, details: dict) -> pd.DataFrame:
+    return rows.assign(details=[details] * len(rows))
+
+
 GPT4 = {"llm": "claude", "setting": "zero_shot", "title": "GPT-4"}
 LLMS = {"paper": {"corpora": ["zero_shot", "few_shot"]}, "llms": {"corpora": ["gpt4"], "reference": "zero_shot"}}
 CASES = {
     "one task, one seed": (
         {"tasks": ["humor"], "training.seeds": [0]},
-        ["Too few tasks", "No further comparison"],
-        {
-            "gap_by_task",
-            "gap_by_subjectivity",
-            "learning_curves_tfidf",
-            "worth_tfidf",
-            "mixes_tfidf",
-            "augmentation_tfidf",
-        },
+        ["Too few tasks", "No further comparison", "No worth is compared", "No training curves", "With 1 task,"],
+        {"gap_by_task", "gap_by_subjectivity", "learning_curves_tfidf", "mixes_tfidf", "augmentation_tfidf"},
     ),
     "no curve, no mixes": (
         {"training.curve": None, "training.augmentation": None},
@@ -98,6 +95,11 @@ CASES = {
         {"training.augmentation": {"corpus": "zero_shot", "real_texts_per_label": [5]}, "training.curve": None},
         ["No learning curves", "No mix with examples"],
         {"gap_by_task", "gap_by_subjectivity", "augmentation_tfidf"},
+    ),
+    "fine-tuned": (
+        {"training.augmentation": None},
+        ["No further comparison", "No mixes"],
+        {"gap_by_task", "gap_by_subjectivity", "learning_curves_tfidf", "worth_tfidf", "training_curves_tfidf"},
     ),
     "two comparisons": (
         {"corpora.gpt4": GPT4, "comparisons": LLMS, "training.curve": None, "training.augmentation": None},
@@ -115,14 +117,17 @@ def test_what_a_profile_lacks_ends_in_a_sentence_and_a_finished_stage(case, tmp_
     made = MadeRuns(profile)
     monkeypatch.setattr(predictions, "load_predictions", made.load)
     monkeypatch.setattr(predictions, "read_index", made.index)
+    epochs = {"train_loss": [0.7, 0.4], "watched_macro_f1": [0.6, 0.5]} if case == "fine-tuned" else {}
+    monkeypatch.setattr(predictions, "runs_table", lambda folder: with_details(made.index(folder), epochs))
     shown = [*execute("03_evaluation", overrides), *execute("06_augmentation", overrides)]
     said = " ".join(one.data for one in shown if isinstance(one, HTML))
     assert [sentence for sentence in sentences if sentence not in said] == []
     assert sum(isinstance(one, str) and ": finished, " in one for one in shown) == 2
     folder = tmp_path / profile.folder_name
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == figures
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == figures | {"power"}
     tables = {path.stem for path in (folder / "tables").glob("*.csv")}
-    assert {"table_1", "gaps", "gap_by_subjectivity", "learning_curves", "worth", "mixes", "augmentation"} <= tables
+    assert {"table_1", "gaps", "gap_by_subjectivity", "power", "learning_curves", "worth", "worth_over_tasks"} <= tables
+    assert {"training_epochs", "training_curves", "training_curves_over_tasks", "mixes", "augmentation"} <= tables
     further = {f"{table}_llms" for table in ("table_1", "gaps")} if "two" in case else set()
     assert further <= tables
     assert all((folder / "tables" / f"table_1_{name}_tfidf.md").is_file() for name in ("llms",) if further)

@@ -282,6 +282,12 @@ def test_hours_as_people_read_them(hours, shown):
 def test_intervals_of_one_seed_say_what_they_do_not_hold(seeds, shown):
     rows = pd.DataFrame({"task": [*seeds] * 2, "seeds": [*seeds.values()] * 2})
     assert tables.seeds_shown(rows) == shown
-    note = tables.seeds_note(rows)
-    more = " With one seed, intervals hold test items alone, and not what another training would change."
-    assert note == f"Seeds: {shown}." + (more if 1 in seeds.values() else "")
+    several, one = max(seeds.values()) > 1, 1 in seeds.values()
+    taken = " What another training would change is taken from other tasks where there is one seed."
+    alone = " With one seed, intervals hold test items alone, and not what another training would change."
+    assert tables.seeds_note(rows) == f"Seeds: {shown}." + (taken if several else alone) * one
+
+
+def test_points_of_a_task_may_have_more_seeds_than_others():
+    rows = pd.DataFrame({"task": ["humor", "humor", "imdb", "imdb"], "seeds": [3, 20, 1, 3]})
+    assert tables.seeds_note(rows).startswith("Seeds: at least 3; 1 on imdb. What another training")

@@ -211,16 +211,20 @@ def seeds_shown(rows: pd.DataFrame) -> str:
     """How many seeds the tasks of a table have: "3", and "3; 1 on ag_news, imdb" where a few tasks have another number.
 
     Args:
-        rows: columns task, seeds; a task's rows have the same seeds.
+        rows: columns task, seeds; of a task's rows that with the fewest seeds counts.
     """
-    tasks = rows.groupby("seeds")["task"].unique()
+    fewest = rows.groupby("task", as_index=False)["seeds"].min()
+    tasks = fewest.groupby("seeds")["task"].unique()
     (usual, _), *others = sorted(tasks.items(), key=lambda item: (-len(item[1]), -item[0]))
     return "; ".join([str(usual), *(f"{seeds} on {', '.join(sorted(names))}" for seeds, names in others)])
 
 
 def seeds_note(rows: pd.DataFrame) -> str:
-    """The seeds as `seeds_shown`, and what intervals of one seed do not hold; for a figure's caption."""
-    note = f"Seeds: {seeds_shown(rows)}."
+    """The seeds as `seeds_shown`, and what stands for another training where there is one; for a figure's caption."""
+    least = "at least " if rows.groupby("task")["seeds"].nunique().max() > 1 else ""
+    note = f"Seeds: {least}{seeds_shown(rows)}."
     if rows["seeds"].min() > 1:
         return note
+    if rows["seeds"].max() > 1:
+        return f"{note} What another training would change is taken from other tasks where there is one seed."
     return f"{note} With one seed, intervals hold test items alone, and not what another training would change."

@@ -41,12 +41,12 @@ def _question(row: pd.Series, look: Look) -> str:
 
 def _difference(row: pd.Series) -> str:
     """A mean gap with both intervals, and whether it can be told from 0."""
-    these = _interval(row.low, row.high)
-    said = f"{_signed(row.gap)} points, mean over {row.tasks} tasks; 95 % interval {these} for"
+    these = signed_interval(row.low, row.high)
+    said = f"{signed(row.gap)} points, mean over {row.tasks} tasks; 95 % interval {these} for"
     if pd.isna(row.new_low):
         verdict = _verdict(row.low, row.high)
         return f"{said} this recording; what another would give is not known. {verdict}"
-    new = _interval(row.new_low, row.new_high)
+    new = signed_interval(row.new_low, row.new_high)
     return f"{said} these {row.recordings} recordings, {new} for new ones. {_verdict(row.new_low, row.new_high)}"
 
 
@@ -57,9 +57,9 @@ def _subjectivity(correlations: pd.DataFrame, look: Look) -> Iterator[tuple[str,
         yield (
             f"Is more lost on more subjective tasks ({look.title(row.corpus)})?",
             row.classifier,
-            f"Spearman's rho of gap and the paper's order {_signed(row.rho, 2)} "
-            f"{_interval(row.low, row.high, 2)}, {row.n} tasks; {format_p(row.p)}, {format_p(row.p_holm)} with Holm's "
-            f"correction over {tests} correlations. {verdict}",
+            f"Spearman's rho of gap and the paper's order {signed(row.rho, 2)} "
+            f"{signed_interval(row.low, row.high, 2)}, {row.n} tasks; {format_p(row.p)}, {format_p(row.p_holm)} with "
+            f"Holm's correction over {tests} correlations. {verdict}",
         )
 
 
@@ -69,9 +69,9 @@ def _verdict(low: float, high: float) -> str:
     return "A loss." if high < 0 else "A gain."
 
 
-def _interval(low: float, high: float, digits: int = 1) -> str:
-    return f"[{_signed(low, digits)}, {_signed(high, digits)}]"
+def signed_interval(low: float, high: float, digits: int = 1) -> str:
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
-def _signed(value: float, digits: int = 1) -> str:
+def signed(value: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.path import Path
@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.evaluation.gaps import gaps_to_reference
-from synthgap.evaluation.learning_curves import at_middle_size
+from synthgap.evaluation.learning_curves import INTERVALS, at_one_size
 from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mixed_corpus
 from synthgap.evaluation.table_1 import name_in_sentence
 from synthgap.figures import (
@@ -115,29 +115,103 @@ def draw_learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     curves = points.rename(columns=columns)
     figure = task_panels(curves, look, plot_curves, 2.4, sharex=look.narrow, sharey=look.narrow)
     figure.supylabel(f"macro-F1, {classifier}", fontsize="medium")
-    return figure, f"Across: training texts per label. Bands: 95 % intervals. {seeds_note(points)}"
+    return figure, f"Across: training texts per label. Bands: 95 % intervals, these recordings. {seeds_note(points)}"
 
 
 def draw_worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """How many texts of the reference one text of each other corpus is worth; arrows where only a bound is known."""
-    worth = at_middle_size(_of_classifier(read("worth"), classifier))
-    values = ["worth", "low", "high"]
+    of_classifier = _of_classifier(read("worth"), classifier)
+    worth = at_one_size(of_classifier)
+    if worth.empty:
+        raise SynthgapError(f"no worth to compare: the learning curves of '{classifier}' rest on one seed")
+    values = ["worth", *INTERVALS]
     shown = worth.assign(**{name: worth[name].clip(worth["least"], worth["most"]) for name in values})
     bounded = shown["worth"] != worth["worth"]
     dots = shown.assign(worth=shown["worth"].mask(bounded))
     reference = name_in_sentence(look, read("learning_curves")["corpus"].iloc[0])
     label = f"{reference} texts that one synthetic text is worth"
     figure, (ax, *_) = interval_panels(dots, look, value="worth", label=label, line=1)
-    tasks, corpora = task_order(worth), look.present(worth)
-    arrows: dict[str, Any] = {"s": 3 * plt.rcParams["lines.markersize"] ** 2, "zorder": 3}
-    for row in shown[bounded].itertuples():
-        height = rows_beside(len(tasks), corpora.index(row.corpus), len(corpora))[tasks.index(row.task)]
-        arrow, colour = LEFT if row.worth == row.least else RIGHT, look.corpora[row.corpus].colour
-        ax.scatter(row.worth, height, marker=arrow, color=colour, **arrows)
-    ax.scatter([], [], marker=LEFT, color=QUIET, label="only a bound is known", **arrows)
+    _plot_bounds(worth, look, ax)
     log_axis(ax, WORTH_TICKS)
     legend_above(figure, ax)
-    return figure, f"At the size in the middle of each learning curve. {seeds_note(worth)}"
+    note = "At the size with the most recordings, of several in the middle of the curve."
+    if worth["new_low"].notna().any():
+        note += " Thick: these recordings; thin: new ones."
+    if left_out := sorted(set(of_classifier["task"]) - set(worth["task"])):
+        note += f" Not compared, as some points have one seed: {', '.join(left_out)}."
+    return figure, f"{note} {seeds_note(worth)}"
+
+
+def _plot_bounds(worth: pd.DataFrame, look: Look, ax: Axes) -> None:
+    """Arrows where the reference's curve says no more: a large one for the worth, a small one at an interval's end."""
+    tasks, corpora = task_order(worth), look.present(worth)
+    size = plt.rcParams["lines.markersize"] ** 2
+    for row in worth.itertuples():
+        height = rows_beside(len(tasks), corpora.index(row.corpus), len(corpora))[tasks.index(row.task)]
+        ends = (row.low, row.high, row.new_low, row.new_high)
+        for end, place, arrow in ((0, row.least, LEFT), (np.inf, row.most, RIGHT)):
+            if end in (row.worth, *ends):
+                scale = 4 if row.worth == end else 2
+                ax.scatter(place, height, marker=arrow, color=look.corpora[row.corpus].colour, s=scale * size, zorder=3)
+    ax.scatter([], [], marker=LEFT, color=QUIET, label="only a bound is known", s=4 * size)
+
+
+# ---------------------------------------------------------------------------------------------------- training curves
+
+
+def draw_training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
+    """A small panel for each task: the score after each epoch and below it, where there is room, the loss."""
+    epochs = _of_classifier(read("training_epochs"), classifier)
+    figure = task_panels(epochs, look, plot_training_curves, 3.2, sharex=look.narrow, sharey=look.narrow)
+    figure.supylabel(f"macro-F1, {classifier}", fontsize="medium")
+    runs = epochs.groupby(["task", "corpus"])["run"].nunique()
+    number = f"{runs.min()}" if runs.min() == runs.max() else f"{runs.min()} to {runs.max()}"
+    note = f"Across: epochs, as far as all runs of a corpus were trained. Mean of {number} runs; bands: ± 1 SD of runs."
+    return figure, f"{note} Scores: a fixed sample of at most 500 test texts, which chose nothing."
+
+
+def plot_training_curves(epochs: pd.DataFrame, look: Look, ax: Axes) -> Axes:
+    """Score and, in a panel of its own below, loss by epoch, mean and standard deviation over runs, for each corpus."""
+    panels = {"score": ax}
+    if not look.narrow:
+        grid = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(3, 2))  # type: ignore[union-attr]
+        ax.set_subplotspec(grid[0])
+        ax.tick_params(labelbottom=False)
+        panels["loss"] = ax.figure.add_subplot(grid[1], sharex=ax)
+        panels["loss"].set_title("loss", fontsize="x-small", fontweight="normal")
+    for rows, series in look.by_corpus(epochs):
+        by_epoch = rows[rows["epoch"] <= rows.groupby("run")["epoch"].max().min()].groupby("epoch")
+        for name, panel in panels.items():
+            mean, spread = by_epoch[name].mean(), by_epoch[name].std()
+            panel.fill_between(mean.index, mean - spread, mean + spread, color=series.colour, alpha=0.15, linewidth=0)
+            size = plt.rcParams["lines.markersize"] * 0.6
+            panel.plot(mean, series.marker, ls="-", color=series.colour, label=series.title, ms=size)
+    ax.set_xticks(range(1, int(ax.get_xlim()[1]) + 1))
+    return ax
+
+
+# --------------------------------------------------------------------------------------------------------------- power
+
+
+def draw_power(read: ReadTable, look: Look, _: str) -> Drawn:
+    """In how many of 100 studies p is below 0.05, against the number of tasks, a panel for each question."""
+    power, tasks = read("power"), gaps_to_reference(read("gaps"))["task"].nunique()
+    questions = power["question"].unique()
+    figure, axes = look.panels(len(questions), 4, columns=2, sharex=True, sharey=True)
+    for ax, question in zip(axes, questions, strict=True):
+        for at, (effect, rows) in enumerate(matching(power, {"question": question}).groupby("effect")):
+            grey, size = f"{0.65 - 0.3 * at:.2f}", plt.rcParams["lines.markersize"]
+            ax.plot(rows["tasks"], rows["power"], OTHER_MARKERS[at], ls="-", color=grey, label=f"{effect:g}", ms=size)
+        if tasks in set(power["tasks"]):
+            ax.axvline(tasks, color=INK, ls=":", label="the tasks here")
+        ax.set_title(question, fontsize="small")
+        ax.set(ylim=(0, 103), xlabel="tasks")
+        ax.legend(frameon=False, loc="lower right", fontsize="small")
+    axes[0].set_ylabel("studies of 100 with p < 0.05")
+    log_axis(axes[0], [5, 10, 20, 40, 80])
+    spread = power["spread"].max()
+    scatter = f" Gaps scatter over tasks by {spread:.1f} points (SD), as they do here." if spread > 0 else ""
+    return figure, f"Simulated studies of tasks with normal gaps and order.{scatter}"
 
 
 # -------------------------------------------------------------------------------------------------------------- mixes
@@ -210,6 +284,16 @@ LEARNING_CURVES = Drawing(
 WORTH = Drawing(
     "worth", "How many real texts one synthetic text is worth, by task and corpus, with 95 % intervals.", draw_worth
 )
+TRAINING_CURVES = Drawing(
+    "training_curves",
+    "Macro-F1 on test texts and training loss of fine-tuned classifiers by epoch, by task and corpus.",
+    draw_training_curves,
+)
+POWER = Drawing(
+    "power",
+    "The power to see a rank correlation over tasks, and a mean gap over tasks, against the number of tasks.",
+    draw_power,
+)
 MIXES = Drawing(
     "mixes",
     "Macro-F1 of few-shot examples, synthetic texts, both, and as many real texts, with 95 % intervals.",
@@ -220,4 +304,4 @@ AUGMENTATION = Drawing(
     "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.",
     draw_augmentation,
 )
-DRAWINGS = (GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, MIXES, AUGMENTATION)
+DRAWINGS = (GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, TRAINING_CURVES, POWER, MIXES, AUGMENTATION)

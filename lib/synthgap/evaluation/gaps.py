@@ -66,7 +66,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """The scores of one metric, of one corpus on one task.
 
     Attributes:
@@ -107,13 +107,13 @@ def evaluate(
     Args:
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
     """
-    scored = {id(one): _scores(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
+    scored = {id(one): scores_of(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
     rows: list[dict[str, Any]] = []
     gaps: list[tuple[Any, ...]] = []
     over: list[tuple[Any, ...]] = []
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
-        _add_spreads([scored[id(one)] for one in own])
+        add_spreads([scored[id(one)] for one in own])
         rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
         for one in tqdm(own, desc="tests", mininterval=2):
             for pair in pairs(list(one.predicted)):
@@ -129,17 +129,17 @@ def evaluate(
     )
 
 
-def _scores(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, str], _Scored]:
+def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, str], Scored]:
     """{(corpus, metric): scores} of one task and classifier."""
     draws, found = bootstrap(one, resamples, seed), {}
     for corpus, runs in one.predicted.items():
         recordings = one.recordings.get(corpus, np.ones(len(runs), int))
         for metric, values in score_runs(one, corpus).items():
-            found[corpus, metric] = _Scored(values, recordings, draws[corpus][metric].mean(axis=1))
+            found[corpus, metric] = Scored(values, recordings, draws[corpus][metric].mean(axis=1))
     return found
 
 
-def _add_spreads(tasks: Sequence[dict[tuple[str, str], _Scored]]) -> None:
+def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]]) -> None:
     """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other."""
     for key in dict.fromkeys(key for task in tasks for key in task):
         having = [task for task in tasks if key in task]
@@ -148,7 +148,7 @@ def _add_spreads(tasks: Sequence[dict[tuple[str, str], _Scored]]) -> None:
             task[key] = replace(task[key], spreads=spread)
 
 
-def _parts(scored: Sequence[_Scored], new: bool) -> list[Part] | None:
+def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
     """The parts of the variance of a score, or of the difference of two; None for new recordings that there are not."""
     if new and not any(one.spreads.new for one in scored):
         return None
@@ -159,7 +159,7 @@ def _parts(scored: Sequence[_Scored], new: bool) -> list[Part] | None:
     return parts
 
 
-def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], _Scored]) -> dict[str, Any]:
+def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:
     of_metric = {metric: scored[corpus, metric] for metric in METRICS}
     row = {"task": one.task, "classifier": one.classifier, "corpus": corpus, "n_train": one.n_train[corpus]}
     row |= {"n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
@@ -167,7 +167,7 @@ def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], _
     for metric, own in of_metric.items():
         row |= {metric: own.mean, f"{metric}_sd": pd.Series(own.runs).std()}  # of one run there is none
         for target, new in (("", False), ("_new", True)):
-            parts = _parts([own], new)
+            parts = parts_of([own], new)
             low, high = NO_INTERVAL if parts is None else np.clip(interval(own.mean, parts), 0, 100)
             row |= {f"{metric}{target}_low": low, f"{metric}{target}_high": high}
     return row
@@ -176,7 +176,7 @@ def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], _
 def _gap_rows(
     one: Predictions,
     pair: tuple[str, str],
-    scored: Mapping[tuple[str, str], _Scored],
+    scored: Mapping[tuple[str, str], Scored],
     conditional: Mapping[str, float],
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of GAP_COLUMNS of a corpus and its baseline."""
@@ -184,11 +184,11 @@ def _gap_rows(
         both = [scored[corpus, metric] for corpus in pair]
         gap = both[0].mean - both[1].mean
         numbers = [len(np.unique(each.recordings)) for each in both]
-        found = [*_inferred(gap, _parts(both, new=False)), *_inferred(gap, _parts(both, new=True))]
+        found = [*inferred(gap, parts_of(both, new=False)), *inferred(gap, parts_of(both, new=True))]
         yield (one.task, one.classifier, *pair, metric, max(numbers), gap, *found, conditional.get(metric, np.nan))
 
 
-def _inferred(estimate: float, parts: Sequence[Part] | None) -> tuple[float, float, float]:
+def inferred(estimate: float, parts: Sequence[Part] | None) -> tuple[float, float, float]:
     """Low, high and p of an estimate; NaN where there is no such target."""
     return (*NO_INTERVAL, np.nan) if parts is None else (*interval(estimate, parts), p_value(estimate, parts))
 
@@ -202,7 +202,7 @@ def _conditional_p(one: Predictions, pair: tuple[str, str], permutations: int, s
 
 
 def _over_tasks(
-    classifier: str, pair: tuple[str, str], metric: str, tasks: Sequence[Mapping[tuple[str, str], _Scored]]
+    classifier: str, pair: tuple[str, str], metric: str, tasks: Sequence[Mapping[tuple[str, str], Scored]]
 ) -> Iterator[tuple[Any, ...]]:
     """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
     if len(tasks) < 2:
@@ -218,7 +218,7 @@ def _over_tasks(
     new = over_tasks(differences, several) if several else None
     recordings = max((each.shape[1] for each in means if each is not None), default=1)
     mean = float(differences.mean())
-    found = [*_inferred(mean, over_tasks(differences)), *_inferred(mean, new)]
+    found = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
     yield (classifier, *pair, metric, len(tasks), recordings, mean, *found)
 
 

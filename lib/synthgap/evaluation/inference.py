@@ -55,7 +55,7 @@ def total(parts: Iterable[Part]) -> Part:
 def interval(estimate: float, parts: Iterable[Part]) -> tuple[float, float]:
     """The 95 % t interval of an estimate whose variance is the sum of these parts; NaN where a part is unknown."""
     spread = total(parts)
-    half = stats.t.ppf((1 + LEVEL) / 2, spread.df) * math.sqrt(spread.variance)
+    half = special.stdtrit(spread.df, (1 + LEVEL) / 2) * math.sqrt(spread.variance)  # as stats.t.ppf, and much faster
     return estimate - half, estimate + half
 
 

@@ -60,11 +60,21 @@ def load_predictions(
     """
     rows = _index(folder, index)
     if index == "curve":
+        rows = _with_all_recordings(rows, index_rows(folder, "grid"))
         rows["corpus"] = rows["corpus"] + " " + rows["texts_per_label"].astype(str)
     chosen = rows["comparison"] == (comparison or next(iter(rows["comparison"]), ""))
     groups = rows[chosen].groupby(["task", "classifier"], sort=False)
     loaded = (_predictions(folder, str(task), str(name), group, items) for (task, name), group in groups)
     return [predictions for predictions in loaded if predictions]
+
+
+def _with_all_recordings(curve: pd.DataFrame, grid: pd.DataFrame) -> pd.DataFrame:
+    """A curve's runs, at the grid's size the grid's own, which may be of more recordings and have more seeds."""
+    same = ["comparison", "task", "classifier", "corpus"]
+    at_full_size = grid.merge(curve[same].drop_duplicates())
+    point = [*same, "texts_per_label"]
+    smaller = curve[~pd.MultiIndex.from_frame(curve[point]).isin(pd.MultiIndex.from_frame(at_full_size[point]))]
+    return pd.concat([at_full_size, smaller], ignore_index=True)
 
 
 def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str) -> Predictions | None:
