@@ -1,4 +1,4 @@
-"""How often the intervals of scores, gaps and means over tasks hold what they are for, in simulated experiments.
+"""How often the intervals of scores, gaps, means over tasks and worth hold what they are for, in simulated experiments.
 
 Ten tasks, six runs on real texts, three recordings of two runs each of two synthetic corpora. What recordings do to all
 tasks alike (SHARED) is beside what they do to one. Items vary by an amount that is known to the interval, as the
@@ -16,8 +16,9 @@ import pandas as pd
 from common import on_all_cores
 from scipy import stats
 
-from synthgap.evaluation.gaps import rank_correlation
+from synthgap.evaluation.gaps import Scored, rank_correlation
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
+from synthgap.evaluation.learning_curves import real_texts_interval
 from synthgap.subjectivity.accuracy_by_agreement import PredictedItems, agreement_models
 from synthgap.subjectivity.agreement import krippendorff_alpha
 from synthgap.tables import to_markdown
@@ -84,11 +85,71 @@ def experiment(scene: tuple[float, ...], random: np.random.Generator, held: dict
     note("gap of two corpora over tasks, new recordings", rises.mean(), over_tasks(rises, means), 4)
 
 
+SIZES, RESAMPLES, WORTH_EVERY = np.array([10, 25, 50, 100, 200]), 300, 8  # of so many experiments one, as it takes long
+
+
+def worth_experiment(scene: tuple[float, ...], random: np.random.Generator, held: dict[str, list[bool]]) -> None:
+    """One experiment of learning curves: whether the interval of a synthetic text's worth held it on each task.
+
+    Real curves rise by about 5 points when texts are multiplied by 2.7, ever less with more of them; they have three
+    runs at each size but for six at 100. Synthetic scores are those of some number of real texts between 12 and 180.
+    """
+    shared, own, seeds, _ = scene
+    logs = np.log(SIZES / SIZES[0])
+    slopes, bends = np.exp(random.normal(1.6, 0.5, TASKS)), random.uniform(0, 0.35, TASKS)
+    by_size = seeds * np.exp(random.normal(0, 0.4, TASKS))[:, None] * np.array([2, 1.5, 1.2, 1, 1])
+    items = np.exp(random.normal(0.3, 0.5, TASKS))
+    # the draws of test items, of which the first is the experiment's: partly alike at all points of a task
+    draws = 0.8 * random.normal(size=(TASKS, 1, 1 + RESAMPLES)) + 0.6 * random.normal(size=(TASKS, 7, 1 + RESAMPLES))
+    draws *= items[:, None, None]
+
+    def truth(task: int, log: np.ndarray) -> np.ndarray:
+        return 60 + slopes[task] * (log - bends[task] * log**2 / logs[-1])
+
+    def scored(at: int, truths: list[np.ndarray], deviations: np.ndarray, numbers: np.ndarray) -> list[Scored]:
+        runs = [
+            each + draws[task, at, 0] + deviations[task] * random.normal(size=len(numbers))
+            for task, each in enumerate(truths)
+        ]
+        spreads = training_spreads(runs, [numbers] * TASKS)
+        return [
+            Scored(each, numbers, each.mean() + draws[task, at, 1:], spread)
+            for task, (each, spread) in enumerate(zip(runs, spreads, strict=True))
+        ]
+
+    def real(at: int) -> list[Scored]:
+        count = REAL_RUNS if SIZES[at] == 100 else 3
+        level = [truth(task, logs[at]) * np.ones(count) for task in range(TASKS)]
+        return scored(at, level, by_size[:, at], np.zeros(count, int))
+
+    def note(name: str, points: list[Scored], levels: np.ndarray, new: bool = False) -> None:
+        fine = np.linspace(0, logs[-1], 1000)
+        for task, point in enumerate(points):
+            curve = truth(task, fine)
+            texts = SIZES[0] * np.exp(np.interp(levels[task], curve, fine))
+            texts = 0 if levels[task] < curve[0] else np.inf if levels[task] > curve[-1] else texts
+            low, high = real_texts_interval(SIZES, [at_size[task] for at_size in curves], point, new)
+            held[name].append(bool(low <= texts <= high))
+
+    curves = [real(at) for at in range(len(SIZES))]
+    wanted = np.log(np.exp(random.uniform(np.log(12), np.log(180), TASKS)) / SIZES[0])
+    levels = np.array([truth(task, log) for task, log in enumerate(wanted)])
+    effects = random.normal(0, shared, RECORDINGS) + own * random.normal(size=(TASKS, RECORDINGS))
+    several = scored(5, list(levels[:, None] + np.repeat(effects, RUNS, axis=1)), by_size[:, 3], NUMBERS[0])
+    note("worth, these recordings", several, levels + effects.mean(axis=1))
+    note("worth, new recordings", several, levels, new=True)
+    one = scored(6, list(levels[:, None] + np.zeros(3)), by_size[:, 2], np.zeros(3, int))
+    note("worth, one recording of three runs", one, levels)
+
+
 def coverage(scene: str, experiments: int) -> dict[str, float]:
     """{interval: how often it held its truth, in percent}."""
     random, held = np.random.default_rng(0), defaultdict[str, list[bool]](list)
     for _ in range(experiments):
         experiment(SCENES[scene], random, held)
+    random = np.random.default_rng(0)
+    for _ in range(experiments // WORTH_EVERY):
+        worth_experiment(SCENES[scene], random, held)
     return {name: 100 * float(np.mean(each)) for name, each in held.items()}
 
 

@@ -203,7 +203,7 @@ def draw_power(read: ReadTable, look: Look, _: str) -> Drawn:
             grey, size = f"{0.65 - 0.3 * at:.2f}", plt.rcParams["lines.markersize"]
             ax.plot(rows["tasks"], rows["power"], OTHER_MARKERS[at], ls="-", color=grey, label=f"{effect:g}", ms=size)
         if tasks in set(power["tasks"]):
-            ax.axvline(tasks, color=INK, ls=":", label="the tasks here")
+            ax.axvline(tasks, color=INK, ls=":", label="here")
         ax.set_title(question, fontsize="small")
         ax.set(ylim=(0, 103), xlabel="tasks")
         ax.legend(frameon=False, loc="lower right", fontsize="small")

@@ -212,8 +212,8 @@ def over_tasks_in_words(medians: pd.DataFrame) -> pd.DataFrame:
     """`worth_over_tasks` for people: "0.35 [0.10, 0.80]"; a dash where too few tasks give no interval."""
     cells = []
     for row in medians.itertuples():
-        high = "no end" if np.isinf(row.high) else f"{row.high:.2f}"
-        within = f"[{row.low:.2f}, {high}]" if row.low == row.low else "–"
+        low, high = ({0: "0", np.inf: "no end"}.get(end, f"{end:.2f}") for end in (row.low, row.high))
+        within = f"[{low}, {high}]" if row.low == row.low else "–"
         cells.append(f"{_number(row.median_least, row.median_most)} {within}")
     return medians[OVER_TASKS_COLUMNS[:3]].assign(**{"median worth [95 % interval]": cells})
 
