@@ -235,6 +235,11 @@ ROWS = [
         stream(delta("1. \ud83d"), delta("\ude00", "stop", usage=USED)),
         "1. 😀",
     ),
+    Odd(
+        "events and remarks in brackets",
+        http(b": [processing]\n\nevent: [a]\ndata: [ping]\n\n" + stream(delta(TEXT), LAST).split(b"\r\n\r\n", 1)[1]),
+        f"{TEXT}two",
+    ),
     Odd("lines of deltas", http("\n".join(map(json.dumps, [delta("1. one\n2. "), LAST])).encode())),
     Odd(
         "two answers in events",
@@ -285,6 +290,19 @@ ROWS = [
     Odd("a deep content", http(GOOD.replace(json.dumps(TEXT).encode(), b"[" * 500 + b"]" * 500)), None, said="empty"),
     Odd("events that break off", stream(delta("1. one\n"), delta("2. tw"), end=""), None, (WORST, WORST), "truncated"),
     Odd("one event, and no more", stream(delta("1. one\n"), end='data: {"ch'), None, (WORST, WORST), "truncated"),
+    Odd(
+        "events with [DONE] in a text that break off",
+        *(stream(delta("1. [DONE]\n"), delta("2. tw"), end=""), None, (WORST, WORST), "truncated"),
+    ),
+    Odd(
+        "events with an error among them (vLLM, LiteLLM)",
+        *(stream(delta("1. one\n"), {"error": {"message": "Overloaded"}}), None, (WORST, WORST), "truncated"),
+    ),
+    Odd(
+        "events with a torn one among them",
+        stream(delta("1. one\n"), end=f'data: {{"choices": [{{"de\n\ndata: {json.dumps(LAST)}\n\ndata: [DONE]\n\n'),
+        *(None, (5, 7), "truncated"),
+    ),
     Odd("a number", completion({"content": 12}), None, said="empty"),
     *(
         Odd(f"cut by {word!r}", completion(finish_reason=word), None, said="truncated")

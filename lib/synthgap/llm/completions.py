@@ -29,6 +29,8 @@ ERROR_KEYS = ("error", "message", "detail", "msg", "errors", "choices")  # where
 EXCERPT = 2000  # characters of what an endpoint says, in which keys are looked for before it is shown
 DEEPEST = 6  # contents within contents
 JSON_BEGINS = re.compile(r"[{\[]")
+EVENT = re.compile(r"^data:[ \t]*(\{.*)", re.MULTILINE)  # of a stream
+DONE = re.compile(rb"^data:[ \t]*\[DONE\]", re.MULTILINE)  # its last event, also where an error came before
 
 
 class Completion(NamedTuple):
@@ -46,8 +48,8 @@ def read_completion(body: bytes) -> Completion | None:
     choices = _choices(values)
     if not choices:
         return None
-    is_whole = b"[DONE]" in body
-    answers = [_answer(fragments, is_whole) for fragments in choices]
+    is_done, is_torn = bool(DONE.search(body)), any(value.get("error") for value in values)
+    answers = [_answer(fragments, is_done, is_torn) for fragments in choices]
     with_text = [answer for answer in answers if answer[0].strip()]
     if not with_text and any(fragment.get("error") for fragments in choices for fragment in fragments):
         return None
@@ -75,8 +77,15 @@ def error_message(body: bytes) -> str:
 
 
 def _json_values(body: bytes) -> list[Any]:
-    """The JSON objects in a body, and what is in its arrays: of an answer in one piece, or in a stream of events."""
+    """The values in a body: of an answer in one piece, or of a stream's events; one that is torn is an error."""
     text = body.decode(json.detect_encoding(body), "replace")
+    if events := EVENT.findall(text):
+        return [value for event in events for value in _decoded(event) or [{"error": "an event is torn"}]]
+    return _decoded(text)
+
+
+def _decoded(text: str) -> list[Any]:
+    """The JSON objects in a text, and what is in its arrays, up to what is no JSON."""
     decoder = json.JSONDecoder(parse_int=_integer, strict=False)
     values: list[Any] = []
     end = 0
@@ -84,7 +93,7 @@ def _json_values(body: bytes) -> list[Any]:
         while begin := JSON_BEGINS.search(text, end):
             value, end = decoder.raw_decode(text, begin.start())
             values += value if isinstance(value, list) else [value]
-    except (ValueError, RecursionError):  # "[DONE]", or no JSON
+    except (ValueError, RecursionError):
         pass
     return values
 
@@ -108,16 +117,21 @@ def _choices(values: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [*whole, *fragments.values()]
 
 
-def _answer(fragments: Sequence[dict[str, Any]], is_whole: bool) -> tuple[str, str]:
-    """An answer's text, or its refusal where there is none, and how it ended; a stream has to say that it is whole."""
+def _answer(fragments: Sequence[dict[str, Any]], is_done: bool, is_torn: bool) -> tuple[str, str]:
+    """An answer's text, or its refusal where there is none, and how it ended; a stream has to say that it is whole.
+
+    Args:
+        is_done: whether the stream came to its end.
+        is_torn: whether an error or a torn event is in it.
+    """
     messages = [fragment.get("message") or fragment.get("delta") or fragment for fragment in fragments]
     refusal = _text([message.get("refusal") for message in messages if isinstance(message, dict)])
     if not (text := _text(messages) or _text(fragments)) and refusal:
         return without_lone_surrogates(refusal), "refusal"
     words = [fragment["finish_reason"] for fragment in fragments if fragment.get("finish_reason")]
     is_stream = len(fragments) > 1 or messages[0] is fragments[0].get("delta")
-    unsaid = "length" if is_stream and not is_whole else "stop"
-    return without_lone_surrogates(text), ending(words[-1]) if words else unsaid
+    is_cut = is_stream and (is_torn or not (words or is_done))
+    return without_lone_surrogates(text), "length" if is_cut else ending(words[-1] if words else None)
 
 
 def _text(content: Any, depth: int = DEEPEST) -> str:
