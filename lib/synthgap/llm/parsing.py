@@ -53,7 +53,7 @@ APART = re.compile(
     r"[^\w\s]*(?:explanation|note|label|category|class|sentiment|topic|translation|rationale|reason|why)\b.*:.*",
     re.IGNORECASE,
 )
-BEFORE_JSON = re.compile(r"[^\[{]*(?=[\[{]\s*[\"'\[{])")
+BEFORE_JSON = re.compile(r"(?:.*?[\n:：=])??[ \t]*(?=[\[{]\s*[\"'\[{])", re.DOTALL)  # no bracket within a sentence
 PYTHON_STRING = re.compile(
     r""""[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|(?P<before>[\[{,:]\s*)'(?P<inner>[^'\\]*(?:\\.[^'\\]*)*)(?P<end>'?)""",
     re.DOTALL,
@@ -93,12 +93,14 @@ def parse(response: str) -> Parsed:
     """Split an answer into its texts and what is left over."""
     reasoning, said, beyond = unwrapped(response)
     lines = without_fences(said.split("\n"))
-    parsed = _best_shape([line for line, fenced in lines if fenced])
-    outside = [line for line, fenced in lines if not fenced]
-    if not any(parsed.texts):
-        parsed, outside = _best_shape([line for line, _ in lines]), []
+    fenced, outside = ([line for line, within in lines if within is side] for side in (True, False))
+    parsed, inner, beside = _best_shape(outside), _best_shape(fenced), []
+    if _count(inner) >= max(1, _count(parsed)):
+        parsed, beside = inner, _filled(outside)
+    elif fenced:  # which is a part of texts
+        parsed = _best_shape([line for line, _ in lines])
     texts = [" ".join(without_lone_surrogates(text).split()) for text in parsed.texts]
-    leftovers = [without_lone_surrogates(piece) for piece in (*_filled(outside), *parsed.leftovers, *beyond)]
+    leftovers = [without_lone_surrogates(piece) for piece in (*beside, *parsed.leftovers, *beyond)]
     refused = not any(texts) and declines("\n".join(leftovers))
     return Parsed(texts, leftovers, parsed.torn, refused, [without_lone_surrogates(block) for block in reasoning])
 
@@ -116,8 +118,13 @@ def _best_shape(lines: list[str]) -> Parsed:
         _tagged(text),
         _json(python) if python != text else None,
     )
-    best = max(filter(None, shapes), key=lambda shape: sum(map(bool, shape.texts)))
+    best = max(filter(None, shapes), key=_count)
     return best if any(best.texts) else next(filter(None, (_listed(lines, kind, {}) for kind in COUNTED)), best)
+
+
+def _count(parsed: Parsed) -> int:
+    """How many texts there are."""
+    return sum(map(bool, parsed.texts))
 
 
 def _filled(lines: Iterable[str]) -> list[str]:
@@ -136,7 +143,7 @@ def without_lone_surrogates(text: str) -> str:
 def _json(text: str) -> Parsed | None:
     """The texts of JSON values one after another, behind a preamble or not; None where there are none."""
     before = BEFORE_JSON.match(text)
-    if before is None or before[0].rstrip(" \t")[-1:] not in {"", "\n", ":", "：", "="}:  # a bracket within a sentence
+    if before is None:
         return None
     values: list[Any] = []
     place, torn = before.end(), False
@@ -350,7 +357,7 @@ def _listed(lines: list[str], kind: re.Pattern[str], nested: dict[int, str]) -> 
 def _tagged(text: str) -> Parsed:
     """The texts in tags: HTML's <li>, <text> and their like. One without an end is a line."""
     before, *items = TEXT_BEGINS.split(text)
-    parts = [TEXT_ENDS.split(item) if "</" in item else item.split("\n") for item in items]
+    parts = [TEXT_ENDS.split(item) if TEXT_ENDS.search(item) else item.split("\n") for item in items]
     leftovers = [piece for outside in (TEXT_ENDS.split(before), *(part[1:] for part in parts)) for piece in outside]
     return Parsed(_bare([html.unescape(part[0]).strip() for part in parts]), _filled("\n".join(leftovers).split("\n")))
 
