@@ -126,11 +126,20 @@ def test_words_that_are_no_secret_stay(monkeypatch):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("part", ["\\", "%25", "gsk_", "https://gateway.test/", "&#", "g\n", "gs\n      ", "Z3NrX0"])
-def test_a_long_text_that_looks_like_the_beginning_of_a_key_is_read_in_time(part, monkeypatch):
-    monkeypatch.setenv("TEST_KEY", KEYS[0])
-    text = part * 100_000
-    assert hide_keys(text + KEYS[0], [settings("https://gateway.test/s3cr3t-path")]).endswith("[hidden]")
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        *(
+            (part, KEYS[0])
+            for part in ("\\", "%25", "gsk_", "https://gateway.test/", "&#", "g\n", "gs\n      ", "Z3NrX0")
+        ),
+        *((part, KEYS[4]) for part in ("a\n", "a" + "\n" * 400, "a" + "\n " * 200)),
+    ],
+)
+def test_a_long_text_that_looks_like_the_beginning_of_a_key_is_read_in_time(part, key, monkeypatch):
+    monkeypatch.setenv("TEST_KEY", key)
+    text = part * (500_000 // len(part))
+    assert hide_keys(text + key, [settings("https://gateway.test/s3cr3t-path")]).endswith("[hidden]")
 
 
 @pytest.mark.fault(

@@ -199,6 +199,7 @@ ROWS = [
     Odd("UTF-16", http(json.dumps(completion()).encode("utf-16"))),
     Odd("UTF-32 without a mark", http(json.dumps(completion()).encode("utf-32-le"))),
     Odd("UTF-16 with the key", http(json.dumps(completion(f"1. {KEY}")).encode("utf-16")), "1. [hidden]"),
+    Odd("UTF-32 with the key", http(json.dumps(completion(f"1. {KEY}")).encode("utf-32-le")), "1. [hidden]"),
     Odd("delta beside message", choices({"delta": None, "message": {"content": TEXT}})),
     Odd(
         "fields of others (Azure, llama.cpp)",

@@ -66,7 +66,9 @@ def _secrets(endpoints: Iterable[OpenAISettings]) -> Iterator[str]:
 def _spelled(secret: str) -> re.Pattern[str]:
     """A secret as it is, or wrapped, or with any of its signs escaped for an address, JSON, Python or HTML."""
     begins = rf"(?=[\\%&{re.escape(secret[0])}])"  # which is looked for in a third of the time
-    return re.compile(begins + f"(?:{BREAK})??".join(map(_spelled_sign, secret)), re.IGNORECASE)
+    blank = rf"(?:(?>{BREAK})?(?:{_spelled_sign(' ')}|{_spelled_sign('+')})(?>{BREAK})?|{BREAK})"  # or a + in a form
+    words = (f"(?:{BREAK})??".join(map(_spelled_sign, word)) for word in secret.split(" "))
+    return re.compile(begins + blank.join(words), re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=32)
@@ -91,6 +93,4 @@ def _spelled_sign(sign: str) -> str:
     ]
     if (named := html.escape(sign)) != sign:
         forms.append(re.escape(named))
-    if sign == " ":  # in a form, or where a line is wrapped
-        forms += [_spelled_sign("+"), BREAK]
     return f"(?:{'|'.join(forms)})"

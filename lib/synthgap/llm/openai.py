@@ -218,7 +218,7 @@ def without_key(content: bytes, settings: OpenAISettings) -> bytes:
     key = api_key(settings)
     if len(key) < SHORTEST:
         return content
-    for encoding in ("utf-16-le", "utf-16-be"):
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         content = content.replace(key.encode(encoding, "surrogatepass"), HIDDEN.encode(encoding))
     return hide_secret(key, content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
