@@ -257,7 +257,7 @@ def test_faulty_pairs_are_named(tmp_path, rows, fault):
             "line 2 has a quote out of place",
         ),
         (f'{HEAD}i1,humor,"ann\n\n",{LABELS[0]}\ni2,humor\n', "row 5: it has not 4 cells but 2"),
-        ("item_id,task,annotator,label,label\ni1,humor,ann,a,b\n", "has two columns 'label'; rename or remove"),
+        ("item_id,task,annotator,label,label\ni1,humor,ann,a,b\n", "column 'label' more than once; rename or remove"),
         ("item_id,task,annotator,label,judge,task_a,task_b,more_objective\n", "columns of annotations and of pairs"),
         (f"item_id,task,annotator,label\ni1,humor,ann,{LABELS[0]}\n".encode("utf-16-le"), "UTF-16 without its mark"),
         (f"item_id,task,annotator,label\ni1,humor,änn,{LABELS[0]}\n".encode("cp1252"), "cp1252 perhaps"),
@@ -341,7 +341,8 @@ def test_integer_ids_come_back_as_the_items_that_they_are(tmp_path, monkeypatch,
     assert "will use 8 of 8 judgements of humor" in done
     exported = json.loads(tasks.read_text())
     for task in exported:
-        task["data"]["item_id"] = int(task["data"]["item_id"])
+        number = int(task["data"]["item_id"])
+        task["data"]["item_id"] = number if number % 2 else float(number)
     (tmp_path / "project.json").write_text(json.dumps(label_studio(exported, LABELS[0], 7)))
     assert "will use 12 of 12 judgements of humor" in collect.import_file(tmp_path / "project.json", profile, tmp_path)
 
@@ -382,6 +383,16 @@ def test_a_file_adds_its_sound_rows_once_and_they_are_stored_as_they_are(tmp_pat
         assert collect.add_answers(store, kind, sound) == (different, len(sound) - different, [])
         assert {tuple(row.values()) for row in collect.stored_answers(store)} == {tuple(row.values()) for row in sound}
         assert collect.add_answers(store, kind, sound) == (0, len(sound), [])
+
+
+def test_rows_that_somebody_repeated_in_the_store_hide_no_new_ones(tmp_path):
+    path, store = tmp_path / "a.csv", collect.answers_file(tmp_path, "annotations")
+    row = f"i1,humor,ann,{LABELS[0]}\n"
+    store.parent.mkdir()
+    store.write_text(HEAD + row * 3)
+    path.write_text(f"{HEAD}i2,humor,ann,{LABELS[0]}\n")
+    assert "1 new annotations, 0 already known" in collect.import_file(path, PROFILE, tmp_path)
+    assert [one["item_id"] for one in collect.stored_answers(store)] == ["i1", "i2"]
 
 
 @pytest.mark.parametrize("stored", ["", "a,b\n1,2\n", "item_id,task,annotator,label,note\n", '"item_id'])

@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from numbers import Number
@@ -207,14 +207,14 @@ def read_text(path: Path) -> str:
         raise SynthgapError(f"'{path.name}' is no {name} text {fault}; {way_out.format(source)}") from error
 
 
-def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The line in which each row of a CSV text starts, and its cells; the header comes first, empty rows are skipped.
+def csv_rows(text: str) -> tuple[list[str], dict[int, list[str]]]:
+    """The names of a CSV text's columns, and the cells of its rows by the line in which each starts; no empty rows.
 
     The sign between cells is what a first line `sep=;` says, as Excel writes it, else the one of comma, semicolon and
     tab that makes most cells of the header.
 
     Raises:
-        ValueError: a quote is out of place.
+        ValueError: a quote is out of place, or two columns have one name.
     """
     csv.field_size_limit(LONGEST_CELL)
     declared = re.match(r'\s*"?sep=(.)"?(?=[\r\n])', text)
@@ -222,26 +222,28 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     header = text.lstrip().partition("\n")[0].partition("\r")[0]
     sign = declared[1] if declared else max(",;\t", key=re.sub('"[^"]*"', "", header).count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
+    rows: dict[int, list[str]] = {}
     line = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield line, cells
+                rows[line] = cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
             f'line {line} has a quote out of place; a quote within a quoted cell is written twice (""), without a '
             "backslash before it, and the last one of a cell stands before a separator"
         ) from error
+    names = [name.strip() for name in rows.pop(min(rows))] if rows else []
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise ValueError(f"its header has the column '{repeated[0]}' more than once; rename or remove one of them")
+    return names, rows
 
 
 def _read_csv(text: str) -> pd.DataFrame:
-    rows = dict(csv_rows(text))
-    if not rows:
+    header, rows = csv_rows(text)
+    if not header:
         raise ValueError("it is empty")
-    header = [name.strip() for name in rows.pop(min(rows))]
-    if repeated := [name for name, count in Counter(header).items() if name and count > 1]:
-        raise ValueError(f"its header has the column '{repeated[0]}' more than once")
     if wrong := [line for line, cells in rows.items() if len(cells) != len(header)]:
         raise ValueError(
             f"line {wrong[0]} has {len(rows[wrong[0]])} cells and the header {len(header)} ({len(wrong)} such rows); "

@@ -45,7 +45,7 @@ def stored_answers(path: Path) -> list[Row]:
     answers, columns = read_file(path), COLUMNS[path.stem]
     if tuple(answers.columns) != columns:
         raise SynthgapError(f"'{path}' was changed: its columns must be {', '.join(columns)}; mend it or move it away")
-    return answers.to_dict("records")
+    return answers.drop_duplicates().to_dict("records")  # of a file that somebody edited
 
 
 def collected_pairs(folder: Path) -> pd.DataFrame | None:
@@ -207,20 +207,17 @@ def _kind(name: str, columns: Collection[str]) -> str | None:
 
 def _read_csv(name: str, text: str) -> tuple[list[str], list[tuple[int, Row | str]]]:
     """The columns of a CSV text, and its rows, or what is wrong with them, with the lines in which they begin."""
-    rows: list[tuple[int, Row | str]] = []
     try:
-        table = csv_rows(text)
-        names = [column.strip() for column in next(table, (0, []))[1]]
-        if twice := [column for column in names if column and names.count(column) > 1]:
-            raise SynthgapError(f"'{name}' has two columns '{twice[0]}'; rename or remove one of them")
-        for line, cells in table:
-            if len(cells) == len(names):
-                rows.append((line, dict(zip(names, map(unescape_csv, cells), strict=True))))
-            else:
-                rows.append((line, f"it has not {len(names)} cells but {len(cells)}"))
+        names, rows = csv_rows(text)
     except ValueError as error:
         raise SynthgapError(f"'{name}': {error}") from error
-    return names, rows
+
+    def row(cells: list[str]) -> Row | str:
+        if len(cells) != len(names):
+            return f"it has not {len(names)} cells but {len(cells)}"
+        return dict(zip(names, map(unescape_csv, cells), strict=True))
+
+    return names, [(line, row(cells)) for line, cells in rows.items()]
 
 
 def _fault(kind: str, row: Row) -> str | None:

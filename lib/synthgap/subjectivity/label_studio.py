@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthgap.core.errors import SynthgapError
+from synthgap.data.real import as_word
 
 FIRST, SECOND = "the first", "the second"  # of two tasks
 QUESTION = "answer"  # how the configuration calls its one question
@@ -64,8 +65,6 @@ def _row(data: Mapping[str, Any], annotation: Any) -> Row | str:
     if not isinstance(person, str | int):
         return "nobody is named in 'completed_by'"
     person, answer = str(person), str(choices[0])
-    asked = {
-        name: "" if value is None else str(value) for name, value in data.items() if not isinstance(value, dict | list)
-    }
+    asked = {name: as_word(value) for name, value in data.items()}
     chosen = {FIRST: asked.get("task_a", ""), SECOND: asked.get("task_b", "")}.get(answer, answer)
     return asked | {"annotator": person, "label": answer, "judge": person, "more_objective": chosen}
