@@ -32,7 +32,7 @@ from synthgap.pipeline.validity import STAGES, finished_in, products_of, stage_s
 from synthgap.tables import caveats, escape_markdown, footer, rounded, to_markdown
 
 LONG = 24  # rows from which a table is folded
-MOST = 1000  # rows from which it is only named
+MOST = 500  # rows from which it is only named
 SECTIONS = {
     "01_generation": (
         "What the LLM wrote",
