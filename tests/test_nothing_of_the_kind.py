@@ -117,7 +117,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     run.says(5, "There are no synthetic texts", "No test text is repeated", "No task has both")
     run.says(6, "No mixes", "No growing amounts")
     assert run.figures() == {
-        *("text_lengths", "text_counts", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps")
+        *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps")
     }
     shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
     assert "Texting" in shown
