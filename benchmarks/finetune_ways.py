@@ -29,7 +29,7 @@ from synthgap.data.real import load_real
 from synthgap.pipeline.manifest import machine
 from synthgap.tasks import load_profile, load_task
 from synthgap.training.accelerations import bfloat16, device_name
-from synthgap.training.base import Texts, numbered, peak_memory_mb, reset_peak_memory
+from synthgap.training.base import NO_TEXTS, Texts, numbered, peak_memory_mb, reset_peak_memory
 from synthgap.training.classifiers import fit_predict
 from synthgap.training.embeddings import encoder_source
 from synthgap.training.finetuning import load_classifier
@@ -67,7 +67,7 @@ def ensemble(train: Texts, validation: Texts, test: list[str], n_labels: int) ->
 def probed_ensemble(train: Texts, validation: Texts, test: list[str], n_labels: int) -> tuple[np.ndarray, int]:
     """Starts from a probe, and uses no validation texts, as SetFit uses none."""
     settings = settings_of(MEMBER_EPOCHS, PROBED_MEMBERS).model_copy(update={"head": "probe"})
-    found = fit_predict(settings, train, Texts([], []), test, n_labels, 0)
+    found = fit_predict(settings, train, NO_TEXTS, test, n_labels, 0)
     return found.probabilities, PROBED_MEMBERS * MEMBER_EPOCHS
 
 

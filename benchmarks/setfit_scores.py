@@ -29,7 +29,7 @@ from synthgap.data.real import load_real
 from synthgap.evaluation.scores import INTERVAL, bootstrap, score_runs
 from synthgap.tasks import load_profile, load_task
 from synthgap.training.accelerations import device_name
-from synthgap.training.base import Texts, numbered
+from synthgap.training.base import NO_TEXTS, numbered
 from synthgap.training.classifiers import fit_predict
 from synthgap.training.predictions import Predictions
 from synthgap.training.runs import PlannedRun, TaskTexts, plan_task
@@ -41,7 +41,6 @@ RUNS = Path(__file__).parents[1] / "outputs" / "recorded" / "runs"
 COLUMNS = ("task", "seed", "way", "device", "train_texts", "test_texts", "macro_f1", "low", "high")
 LEFT_OUT = () if device_name() != "cpu" else ("imdb",)
 RESAMPLES = 1000
-NO_TEXTS = Texts([], [])
 ENSEMBLES = {"validated": "", "unvalidated": " without validation texts", "probe_head": " from a probe, without them"}
 KINDS = ("setfit", *ENSEMBLES)
 SIZES = {1: "one", 2: "two", 3: "three"}

@@ -18,6 +18,6 @@ readme = ROOT / "README.md"
 caption, rows, *_ = (TABLES / f"table_1_{CLASSIFIER}_macro_f1.md").read_text(encoding="utf-8").split("\n\n")
 claims = pd.read_csv(TABLES / "claims.csv").query("classifier == @CLASSIFIER")
 found = "\n".join(f"- *{row.question}* {unescape_csv(row.answer)}" for row in claims.itertuples())
-parts = ["", f"Found over all tasks, {CLASSIFIER}:", found, caption, rows, "", ""]
+parts = ["", f"Found over all tasks, {CLASSIFIER}:", found, caption, rows, ""]
 text = BETWEEN.sub(lambda _: "\n\n".join(parts).removeprefix("\n"), readme.read_text(encoding="utf-8"))
 readme.write_text(text, encoding="utf-8")

@@ -8,14 +8,14 @@ from synthgap.core.errors import SynthgapError
 from synthgap.data.draws import draw_equal
 from synthgap.data.real import load_real
 from synthgap.tasks import load_profile, load_task
-from synthgap.training.base import Texts, peak_memory_mb, reset_peak_memory
-from synthgap.training.classifiers import PLACE, classifier_identity, fit_predict
+from synthgap.training.base import NO_TEXTS, Texts, peak_memory_mb, reset_peak_memory
+from synthgap.training.classifiers import WHERE_TRAINED, classifier_identity, fit_predict
 from synthgap.training.runs import RUN_FORMAT, scores
 
 
 @pytest.mark.parametrize("settings", [TfidfSettings(kind="tfidf"), ProbeSettings(kind="probe")], ids=lambda s: s.kind)
 def test_logistic_regression_learns_and_gives_probabilities(settings):
-    fitted = fit_predict(settings, TRAIN, Texts([], []), TEST, 2, seed=0)
+    fitted = fit_predict(settings, TRAIN, NO_TEXTS, TEST, 2, seed=0)
     assert fitted.probabilities.shape == (2, 2)
     assert fitted.probabilities.dtype == np.float32
     np.testing.assert_allclose(fitted.probabilities.sum(axis=1), 1, atol=1e-5)
@@ -25,13 +25,13 @@ def test_logistic_regression_learns_and_gives_probabilities(settings):
 
 
 def test_a_label_without_training_texts_gets_probability_zero():
-    fitted = fit_predict(TfidfSettings(kind="tfidf"), TRAIN, Texts([], []), TEST, 3, seed=0)
+    fitted = fit_predict(TfidfSettings(kind="tfidf"), TRAIN, NO_TEXTS, TEST, 3, seed=0)
     assert fitted.probabilities[:, 2].tolist() == [0, 0]
 
 
 def test_one_label_is_not_enough():
     with pytest.raises(SynthgapError, match="at least two labels"):
-        fit_predict(TfidfSettings(kind="tfidf"), Texts(GOOD, [1] * 5), Texts([], []), TEST, 2, seed=0)
+        fit_predict(TfidfSettings(kind="tfidf"), Texts(GOOD, [1] * 5), NO_TEXTS, TEST, 2, seed=0)
 
 
 def test_the_identity_names_the_weights_but_not_the_seeds(tiny_bert):
@@ -55,7 +55,7 @@ def test_whoever_changes_a_default_raises_the_format_of_runs():
         },
     }
     kinds = (TfidfSettings(kind="tfidf"), ProbeSettings(kind="probe"), FinetuneSettings(kind="finetune"))
-    assert {one.kind: one.model_dump(exclude={"kind", *PLACE}) for one in kinds} == defaults
+    assert {one.kind: one.model_dump(exclude={"kind", *WHERE_TRAINED}) for one in kinds} == defaults
     assert RUN_FORMAT == 2
     assert [set(classifier_identity(one)) - {"weights"} for one in kinds] == [{"kind"}] * 3
 

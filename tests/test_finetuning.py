@@ -10,7 +10,7 @@ from transformers import masking_utils
 from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations, finetuning
 from synthgap.training.accelerations import batches, only_used_tokens, padded, tokenised
-from synthgap.training.base import NONE, Texts
+from synthgap.training.base import NO_TEXTS
 from synthgap.training.classifiers import classifier_identity, fit_predict
 from synthgap.training.embeddings import cache_folder
 from synthgap.training.finetuning import (
@@ -80,7 +80,7 @@ def test_finetuning_stops_early_and_keeps_the_best_weights(tiny_bert, monkeypatc
 
 def test_without_validation_texts_all_epochs_are_trained_and_the_last_is_kept(tiny_bert, monkeypatch):
     settings = FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 4, "patience": 1})
-    alone = fit_predict(settings, TRAIN, Texts([], []), TEST, 2, seed=0)
+    alone = fit_predict(settings, TRAIN, NO_TEXTS, TEST, 2, seed=0)
     assert (alone.details["epochs_run"], alone.details["best_epoch"]) == (4, 4)
     assert alone.details["validation_macro_f1"] == []
     assert alone.trained_texts == 4 * len(TRAIN.texts)
@@ -91,8 +91,8 @@ def test_without_validation_texts_all_epochs_are_trained_and_the_last_is_kept(ti
 
 def test_the_loss_and_the_score_of_watched_texts_are_noted_and_decide_nothing(tiny_bert):
     settings = FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 3})
-    alone = fit_predict(settings, TRAIN, NONE, TEST, 2, seed=0)
-    watched = fit_predict(settings, TRAIN, NONE, TEST, 2, seed=0, watched=TRAIN)
+    alone = fit_predict(settings, TRAIN, NO_TEXTS, TEST, 2, seed=0)
+    watched = fit_predict(settings, TRAIN, NO_TEXTS, TEST, 2, seed=0, watched=TRAIN)
     np.testing.assert_allclose(alone.probabilities, watched.probabilities, atol=1e-6)
     assert alone.details["watched_macro_f1"] == []
     assert len(watched.details["watched_macro_f1"]) == len(watched.details["train_loss"]) == 3
@@ -182,7 +182,7 @@ def test_training_makes_no_temporary_folder_that_a_kill_would_leave_behind(tiny_
         raise AssertionError("a temporary folder")
 
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
-    fit_predict(FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 1}), TRAIN, Texts([], []), TEST, 2, seed=0)
+    fit_predict(FINETUNE.model_copy(update={"encoder": tiny_bert, "epochs": 1}), TRAIN, NO_TEXTS, TEST, 2, seed=0)
     assert list((cache_folder() / "trainer").iterdir()) == []
 
 

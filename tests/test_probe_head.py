@@ -9,13 +9,12 @@ from small_encoder import FINETUNE, GOOD, TEST, TRAIN, save_tiny_roberta
 from synthgap.core.config import FinetuneSettings, ProbeSettings
 from synthgap.training import accelerations
 from synthgap.training.accelerations import in_batches, tokenised
-from synthgap.training.base import Texts
+from synthgap.training.base import NO_TEXTS
 from synthgap.training.classifiers import classifier_identity, fit_predict
 from synthgap.training.embeddings import embed
 from synthgap.training.finetuning import load_classifier, predict
 
 PROBED = FINETUNE.model_copy(update={"head": "probe", "epochs": 2})
-NO_TEXTS = Texts([], [])
 
 
 def embeddings(model, rows, pad) -> np.ndarray:

@@ -187,6 +187,16 @@ def _number(value: Any, digits: int) -> str:
     return "–" if pd.isna(value) else str(value)
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, as people read it: "+1.2", "−0.4"."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def signed_interval(low: float, high: float, digits: int = 1) -> str:
+    """An interval of such numbers: "[−1.2, +0.4]"."""
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
 def format_p(p: float) -> str:
     """A p-value as people read it."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -9,7 +9,7 @@ import pandas as pd
 from synthgap.core.config import REAL, Profile
 from synthgap.evaluation.table_1 import name_in_sentence
 from synthgap.figures import Look
-from synthgap.tables import format_p, matching
+from synthgap.tables import format_p, matching, signed, signed_interval
 
 CLAIM_COLUMNS = ["question", "classifier", "answer"]
 
@@ -67,11 +67,3 @@ def _verdict(low: float, high: float) -> str:
     if low <= 0 <= high:
         return "It cannot be told from 0."
     return "A loss." if high < 0 else "A gain."
-
-
-def signed_interval(low: float, high: float, digits: int = 1) -> str:
-    return f"[{signed(low, digits)}, {signed(high, digits)}]"
-
-
-def signed(value: float, digits: int = 1) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")

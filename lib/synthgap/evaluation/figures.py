@@ -33,7 +33,7 @@ from synthgap.figures import (
     task_order,
     task_panels,
 )
-from synthgap.tables import ReadTable, format_p, matching, seeds_note
+from synthgap.tables import ReadTable, format_p, matching, seeds_note, signed, signed_interval
 from synthgap.tasks import paper_order
 
 NEW = "Filled: p < 0.05 (Holm), new recordings. Thick: these recordings; thin: new ones"
@@ -92,7 +92,7 @@ def plot_gap_by_subjectivity(gaps: pd.DataFrame, correlations: pd.DataFrame, loo
         label = series.title
         if corpora[number] in rho.index:
             found = rho.loc[corpora[number]]
-            values = f"{found['rho']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]".replace("-", "−")
+            values = f"{signed(found['rho'], 2)} {signed_interval(found['low'], found['high'], 2)}"
             label += f"\nrho {values}" + ("" if look.narrow else f", {format_p(found['p_holm'])}")
         x = rows["place"] + rows_beside(1, number, len(corpora))[0]
         ax.vlines(x, rows["low"], rows["high"], color=series.colour)

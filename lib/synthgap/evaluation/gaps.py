@@ -85,6 +85,10 @@ class Scored:
     def mean(self) -> float:
         return float(self.runs.mean())
 
+    @property
+    def n_recordings(self) -> int:
+        return len(np.unique(self.recordings))
+
 
 def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
     """(corpus, baseline) of every gap: each corpus and the reference, then each later corpus and each earlier one.
@@ -163,7 +167,7 @@ def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], S
     of_metric = {metric: scored[corpus, metric] for metric in METRICS}
     row = {"task": one.task, "classifier": one.classifier, "corpus": corpus, "n_train": one.n_train[corpus]}
     row |= {"n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
-    row["recordings"] = len(np.unique(of_metric[METRICS[0]].recordings))
+    row["recordings"] = of_metric[METRICS[0]].n_recordings
     for metric, own in of_metric.items():
         row |= {metric: own.mean, f"{metric}_sd": pd.Series(own.runs).std()}  # of one run there is none
         for target, new in (("", False), ("_new", True)):
@@ -182,10 +186,9 @@ def _gap_rows(
     """Rows of GAP_COLUMNS of a corpus and its baseline."""
     for metric in METRICS:
         both = [scored[corpus, metric] for corpus in pair]
-        gap = both[0].mean - both[1].mean
-        numbers = [len(np.unique(each.recordings)) for each in both]
+        gap, recordings = both[0].mean - both[1].mean, max(each.n_recordings for each in both)
         found = [*inferred(gap, parts_of(both, new=False)), *inferred(gap, parts_of(both, new=True))]
-        yield (one.task, one.classifier, *pair, metric, max(numbers), gap, *found, conditional.get(metric, np.nan))
+        yield (one.task, one.classifier, *pair, metric, recordings, gap, *found, conditional.get(metric, np.nan))
 
 
 def inferred(estimate: float, parts: Sequence[Part] | None) -> tuple[float, float, float]:

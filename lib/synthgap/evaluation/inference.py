@@ -180,11 +180,14 @@ def shared_part(means: np.ndarray) -> list[Part]:
 def _mean_squares(means: np.ndarray) -> tuple[Part, Part]:
     """Mean squares of recordings and of the interaction of tasks and recordings."""
     n_tasks, n_recordings = means.shape
-    columns = means.mean(axis=0)
-    left = means - means.mean(axis=1, keepdims=True) - columns + means.mean()
     df = (n_tasks - 1) * (n_recordings - 1)
-    between = n_tasks * np.var(columns, ddof=1)
-    return Part(float(between), n_recordings - 1), Part(float((left**2).sum() / df), df)
+    between = n_tasks * np.var(means.mean(axis=0), ddof=1)
+    return Part(float(between), n_recordings - 1), Part(float((_residuals(means) ** 2).sum() / df), df)
+
+
+def _residuals(means: np.ndarray) -> np.ndarray:
+    """What is neither a task's nor a recording's in a two-way layout, shape (tasks, recordings)."""
+    return means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
 
 
 def _own_parts(means: np.ndarray) -> list[Part]:
@@ -192,9 +195,8 @@ def _own_parts(means: np.ndarray) -> list[Part]:
     n_tasks, n_recordings = means.shape
     if n_tasks < 2:
         return [Part(float(np.var(row, ddof=1)), n_recordings - 1) for row in means]
-    left = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
     df = (n_recordings - 1) * (n_tasks - 1) / n_tasks
-    return [Part(float(squares / df), df) for squares in (left**2).sum(axis=1)]
+    return [Part(float(squares / df), df) for squares in (_residuals(means) ** 2).sum(axis=1)]
 
 
 def _within(scores: np.ndarray, recordings: np.ndarray) -> Part:

@@ -44,7 +44,7 @@ def curve_tables(
     points, worths = [], []
     for one, curve in zip(predictions, curves, strict=True):
         for (corpus, size), scored in curve.items():
-            row = (one.n_train[f"{corpus} {size}"], len(scored.runs), len(np.unique(scored.recordings)), scored.mean)
+            row = (one.n_train[f"{corpus} {size}"], len(scored.runs), scored.n_recordings, scored.mean)
             ends = [inferred(scored.mean, parts_of([scored], new))[:2] for new in (False, True)]
             points.append((one.task, one.classifier, corpus, size, *row, *np.clip(ends, 0, 100).ravel()))
         worths += [(one.task, one.classifier, *row) for row in _worths(curve)]
@@ -89,8 +89,7 @@ def _worths(curve: Mapping[tuple[str, int], Scored]) -> Iterator[tuple[Any, ...]
             new = real_texts_interval(sizes, real, point, new=True) if point.spreads.new else (np.nan, np.nan)
             found = np.array([texts, *real_texts_interval(sizes, real, point), *new, sizes[0], sizes[-1]]) / size
             seeds = min(len(one.runs) for one in (*real, point))
-            recordings = len(np.unique(point.recordings))
-            yield corpus, size, seeds, recordings, *found, _bound(texts, sizes, reference)
+            yield corpus, size, seeds, point.n_recordings, *found, _bound(texts, sizes, reference)
 
 
 def real_texts(sizes: np.ndarray, scores: np.ndarray, wanted: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-LEVEL, WANTED = 0.05, 80  # of a test; and in how many of 100 studies one would like to see what is there
+SIGNIFICANCE, WANTED = 0.05, 80  # of a test; and in how many of 100 studies one would like to see what is there
 NUMBERS = (5, 6, 8, 10, 12, 15, 20, 25, 30, 35, 40, 50, 60, 80)
 ORDER, MEAN = "Spearman's rho of gap and order", "mean gap in points"
 EFFECTS = {ORDER: (0.3, 0.5, 0.7), MEAN: (2.0, 4.0, 8.0)}
@@ -51,7 +51,7 @@ def power_of_order(rhos: Sequence[float], tasks: int, experiments: int, random: 
         noise = random.normal(size=order.shape)
         seen = np.abs(_spearman(order, pearson * order + np.sqrt(1 - pearson**2) * noise))
         as_large = len(null) - np.searchsorted(null, seen - 1e-9)
-        found.append(float(100 * np.mean((1 + as_large) / (1 + len(null)) < LEVEL)))
+        found.append(float(100 * np.mean((1 + as_large) / (1 + len(null)) < SIGNIFICANCE)))
     return found
 
 
@@ -66,7 +66,7 @@ def power_of_mean(effects: Sequence[float], tasks: int, experiments: int, random
     """In percent, of the t test of a mean over tasks, whose units are standard deviations over tasks."""
     draws = random.normal(size=(experiments, tasks))
     error = draws.std(axis=1, ddof=1) / np.sqrt(tasks)
-    beyond = special.stdtrit(tasks - 1, 1 - LEVEL / 2) * error
+    beyond = special.stdtrit(tasks - 1, 1 - SIGNIFICANCE / 2) * error
     return [float(100 * np.mean(np.abs(draws.mean(axis=1) + effect) > beyond)) for effect in effects]
 
 
@@ -81,4 +81,4 @@ def power_sentence(power: pd.DataFrame, tasks: int) -> str:
         found = f"{middle[tasks]:.0f}" if tasks in middle.index else "none"
         scatter = f", where gaps scatter by {spread:.1f} over tasks," if spread > 0 else ""
         said.append(f"for a {question} of {effect:g}{scatter} in {found} of 100 studies ({WANTED} need {needed} tasks)")
-    return f"With {tasks} task{'s' * (tasks != 1)}, p < {LEVEL} is found " + "; ".join(said) + "."
+    return f"With {tasks} task{'s' * (tasks != 1)}, p < {SIGNIFICANCE} is found " + "; ".join(said) + "."

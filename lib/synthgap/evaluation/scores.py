@@ -85,13 +85,6 @@ def bootstrap(predictions: Predictions, resamples: int, seed: int) -> dict[str, 
     return draws
 
 
-def means_over_seeds(draws: np.ndarray, seed: int) -> np.ndarray:
-    """The mean over runs of each resample of `bootstrap`, with the runs drawn anew as well, shape (resamples,)."""
-    resamples, runs = draws.shape
-    chosen = np.random.default_rng(seed).integers(runs, size=(resamples, runs))
-    return np.take_along_axis(draws, chosen, axis=1).mean(axis=1)
-
-
 def interval(draws: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of resampled values."""
     low, high = np.percentile(draws, INTERVAL)

@@ -8,7 +8,7 @@ from synthgap.core.config import REAL, Profile
 from synthgap.core.paths import bundled
 from synthgap.evaluation.gaps import gaps_to_reference
 from synthgap.figures import Look
-from synthgap.tables import matching
+from synthgap.tables import matching, signed
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 SIGNIFICANT = (
@@ -100,6 +100,6 @@ def _score(row: pd.Series, metric: str) -> str:
 
 
 def _gap(row: pd.Series) -> str:
-    points = f"{row['gap']:+.1f}".replace("-", "−")
+    points = signed(row["gap"])
     mark = "*" if row["new_p_holm"] < 0.05 else "°" if row["p_holm"] < 0.05 else ""
     return ("0.0" if points in {"+0.0", "−0.0"} else points) + mark

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthgap.evaluation.claims import signed, signed_interval
 from synthgap.evaluation.inference import interval, over_tasks
 from synthgap.evaluation.table_1 import name_in_sentence
 from synthgap.figures import Look
+from synthgap.tables import signed, signed_interval
 
 PLACE = ["task", "classifier", "corpus"]
 EPOCH_COLUMNS = [*PLACE, "run", "epoch", "score", "loss"]

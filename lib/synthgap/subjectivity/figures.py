@@ -32,7 +32,7 @@ from synthgap.figures import (
 from synthgap.subjectivity.agreement_sources import BANDS, KINDS, kind_of, kinds_in
 from synthgap.subjectivity.predicted_agreement import reach_note
 from synthgap.subjectivity.ranking import main_ranking, majority_graph, stars
-from synthgap.tables import ReadTable, format_p, matching
+from synthgap.tables import ReadTable, format_p, matching, signed
 
 FINE_ODDS = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 1.75, 2)  # ticks of odds ratios
 COARSE_ODDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
@@ -159,7 +159,7 @@ def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
         ax.plot(x, y - part["above_chance"], color=colour, linewidth=0.9, linestyle="--")
         title = series.title
         if pd.notna(fit["p_holm"]) and not look.narrow:
-            title += f": {fit['height']:+.1f} points, {format_p(float(fit['p_holm']))}".replace("-", "−")
+            title += f": {signed(fit['height'])} points, {format_p(float(fit['p_holm']))}"
         ax.plot(x, y, label=title, color=colour, marker=series.marker, markersize=3 if look.width else 5)
     counts = curve.drop_duplicates("threshold")
     if len(counts) <= MOST_COUNTS and not look.narrow:

@@ -21,7 +21,7 @@ class Texts:
     labels: Sequence[int]
 
 
-NONE = Texts((), ())
+NO_TEXTS = Texts((), ())
 
 
 @dataclass

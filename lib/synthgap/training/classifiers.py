@@ -13,10 +13,10 @@ from sklearn.preprocessing import FunctionTransformer
 
 from synthgap.core.config import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.core.errors import SynthgapError
-from synthgap.training.base import NONE, Fitted, Texts, logistic_regression
+from synthgap.training.base import NO_TEXTS, Fitted, Texts, logistic_regression
 from synthgap.training.embeddings import embed, encoder_fingerprint
 
-PLACE = set(Classifier.model_fields)  # settings that say where a classifier is trained, and not what it is
+WHERE_TRAINED = set(Classifier.model_fields)  # settings that say where a classifier is trained, and not what it is
 
 
 def fit_predict(
@@ -26,7 +26,7 @@ def fit_predict(
     test: Sequence[str],
     n_labels: int,
     seed: int,
-    watched: Texts = NONE,
+    watched: Texts = NO_TEXTS,
 ) -> Fitted:
     """Train on `train` and give the probability of every label for every text of `test`.
 
@@ -53,7 +53,7 @@ def classifier_identity(settings: ClassifierSettings) -> dict[str, Any]:
     A value that equals its default is left out, so that a new setting, off by default, renames no run. Whoever changes
     a default raises `runs.RUN_FORMAT`.
     """
-    identity = settings.model_dump(mode="json", exclude=PLACE, exclude_defaults=True)
+    identity = settings.model_dump(mode="json", exclude=WHERE_TRAINED, exclude_defaults=True)
     if isinstance(settings, ProbeSettings | FinetuneSettings):
         identity["weights"] = encoder_fingerprint(settings.encoder)
     return identity

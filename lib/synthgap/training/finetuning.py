@@ -33,7 +33,7 @@ from synthgap.core.config import FinetuneSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.training import accelerations
 from synthgap.training.accelerations import Row, in_batches, only_used_tokens, padded, tokenised
-from synthgap.training.base import NONE, Fitted, Texts
+from synthgap.training.base import NO_TEXTS, Fitted, Texts
 from synthgap.training.embeddings import cache_folder, encoder_revision, encoder_source
 from synthgap.training.probe_head import ProbeHead
 
@@ -47,7 +47,7 @@ def finetune(
     test: Sequence[str],
     n_labels: int,
     seed: int,
-    watched: Texts = NONE,
+    watched: Texts = NO_TEXTS,
 ) -> Fitted:
     """Fine-tune every member of the ensemble, by default one, and average the probabilities that they give `test`.
 
@@ -66,7 +66,7 @@ def finetune_once(
     test: Sequence[str],
     n_labels: int,
     seed: int,
-    watched: Texts = NONE,
+    watched: Texts = NO_TEXTS,
 ) -> Fitted:
     """Train, keep the epoch with the best macro-F1 on `validation` (the last, where that is empty), predict `test`."""
     started = time.perf_counter()

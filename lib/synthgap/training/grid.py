@@ -71,8 +71,8 @@ def run_grid(
             "cause and run the same command again"
         )
     rows = [
-        {**{name: getattr(run, name) for name in INDEX_COLUMNS if hasattr(run, name)}, "run": run.name}
-        | {"n_train": len(run.train)}
+        {name: getattr(run, name) for name in INDEX_COLUMNS if name not in {"run", "n_train"}}
+        | {"run": run.name, "n_train": len(run.train)}
         for run in planned
     ]
     table = pd.DataFrame(rows, columns=INDEX_COLUMNS)

@@ -24,7 +24,7 @@ from synthgap.data.draws import at_most, draw, draw_equal, draw_in_proportion, e
 from synthgap.data.real import RealData
 from synthgap.training import store
 from synthgap.training.base import numbered, peak_memory_mb, reset_peak_memory
-from synthgap.training.classifiers import PLACE, classifier_identity, fit_predict
+from synthgap.training.classifiers import WHERE_TRAINED, classifier_identity, fit_predict
 
 WATCHED = 500  # test texts at most that fine-tuning scores after every epoch
 RUN_FORMAT = 2  # raised whenever code, or a default, changes what a run of unchanged settings computes
@@ -276,7 +276,7 @@ def train(planned: PlannedRun) -> store.FinishedRun:
         "corpus": planned.corpus,
         "recording": planned.recording,
         "seed": planned.seed,
-        "settings": planned.settings.model_dump(mode="json", exclude=PLACE),
+        "settings": planned.settings.model_dump(mode="json", exclude=WHERE_TRAINED),
         "identity": planned.identity,
         **planned.data,
         "n_train": len(planned.train),
