@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from rapidfuzz.utils import default_process
 from scipy.spatial.distance import cdist
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz 0123456789"
+RUN = 6  # words that a text shares with another one from which on it recites that
 BLOCK = 256  # texts compared with all earlier ones at once
 
 
@@ -30,6 +31,22 @@ def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 def normalised(text: str) -> str:
     """Lower case, letters and digits only, single spaces; text in signs alone (emoji) stays as it is."""
     return " ".join(default_process(text).split()) or text.strip()
+
+
+def sharing_runs(texts: Sequence[str], others: Iterable[str], words: int = RUN) -> np.ndarray:
+    """Whether each text holds a run of so many words, letter case and punctuation aside, that one of the others holds.
+
+    A text that is among the others shares its runs with itself.
+    """
+    own = [_runs(text, words) for text in texts]
+    wanted = set().union(*own)
+    shared = {run for text in others for run in _runs(text, words) if run in wanted}
+    return np.array([not runs.isdisjoint(shared) for runs in own], dtype=bool)
+
+
+def _runs(text: str, words: int) -> set[tuple[str, ...]]:
+    split = normalised(text).split()
+    return {tuple(split[at : at + words]) for at in range(len(split) - words + 1)}
 
 
 def close_pairs(texts: Sequence[str], cutoff: float) -> Iterator[list[int]]:

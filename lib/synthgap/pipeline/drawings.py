@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from synthgap.causes.figures import DRAWINGS as CAUSES
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import atomic
@@ -19,7 +20,7 @@ from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
 from synthgap.tables import footer
 
-DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY)
+DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES)
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:

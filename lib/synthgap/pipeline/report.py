@@ -56,6 +56,11 @@ SECTIONS = {
         "Real texts alone, synthetic texts alone, both, and as many real texts; and growing amounts of real texts "
         "without and with synthetic ones.",
     ),
+    "07_causes": (
+        "Why there is a gap",
+        "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
+        "probes on sentence embeddings.",
+    ),
 }
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
 FOUND = "claims"  # the table that leads the page

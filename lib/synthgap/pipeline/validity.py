@@ -67,6 +67,12 @@ STAGES = {
         (*COMPARED, "data", "diversity", "evaluation"), ("synthetic/", "runs/", "tables/gaps"), texts="measured"
     ),
     "06_augmentation": StageInputs((*COMPARED, "evaluation"), ("runs/",)),
+    "07_causes": StageInputs(
+        (*COMPARED, "data", "llms", "training"),
+        ("synthetic/", "runs/"),
+        texts="measured",
+        bundled=("recordings/labels/synthetic.csv",),
+    ),
 }
 
 

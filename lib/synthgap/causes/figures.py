@@ -1,0 +1,125 @@
+"""The figures of 07_causes, each drawn from saved tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from synthgap.causes.labels import FEW
+from synthgap.figures import (
+    INK,
+    Drawing,
+    Drawn,
+    Look,
+    classifiers_of,
+    interval_panels,
+    legend_above,
+    plot_intervals,
+)
+from synthgap.tables import ReadTable, matching
+
+PARTS = {"gap": "the gap", "inputs": "of it: inputs", "labels": "of it: labels"}
+VIEWS = {"length": "length", "surface": "surface", "embedding": "embedding"}
+REMEDIES = {  # {(section, measure): what was done}
+    ("length", "gap"): "nothing",
+    ("length", "left"): "length matched",
+    ("recitation", "without"): "without recited texts",
+    ("bias", "told"): "class shares told",
+    ("cleaning", "own_folds"): "cleaned by its own folds",
+    ("cleaning", "classifiers"): "cleaned by two classifiers",
+    ("cleaning", "recordings"): "cleaned by other recordings",
+    ("cleaning", "teacher_few"): f"cleaned, {FEW} real labels each",
+    ("cleaning", "few_real"): f"those {FEW} real texts each alone",
+    ("cleaning", "teacher"): "cleaned, all real labels",
+    ("cleaning", "weighted"): "weighted, all real labels",
+    ("cleaning", "relabelled"): "relabelled, all real labels",
+}
+
+
+def all_sections(means: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The means over tasks of several sections as one table, the section's name in its first column."""
+    tables = [rows.assign(section=section) for section, rows in means.items()]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["section", *(name for name in table if name != "section")]]
+
+
+def remedies(means: pd.DataFrame) -> pd.DataFrame:
+    """Of `all_sections` what is left of the gap after each of REMEDIES, which the column `remedy` names."""
+    named = [REMEDIES.get(key) for key in zip(means["section"], means["measure"], strict=True)]
+    order = {title: place for place, title in enumerate(REMEDIES.values())}
+    rows = means.assign(remedy=named).dropna(subset="remedy")
+    return rows.sort_values("remedy", key=lambda titles: titles.map(order), kind="stable", ignore_index=True)
+
+
+def _panels(table: pd.DataFrame, look: Look, titles: Mapping[str, str], line: float, label: str) -> Drawn:
+    """A panel for each measure: the corpora's values by task."""
+    rows = table[table["measure"].isin(titles)]
+    rows = rows.assign(part=rows["measure"].map(titles)).sort_values(
+        "measure", key=lambda names: names.map(list(titles).index), kind="stable"
+    )
+    figure, axes = interval_panels(rows, look, value="value", panel="part", line=line, label=label)
+    legend_above(figure, axes[0])
+    return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings, too."
+
+
+def draw_label_gap(read: ReadTable, look: Look, _: str) -> Drawn:
+    return _panels(read("label_gap"), look, PARTS, 0, "points of macro-F1")
+
+
+def draw_telling_apart(read: ReadTable, look: Look, _: str) -> Drawn:
+    return _panels(read("telling_apart"), look, VIEWS, 0.5, "AUC")
+
+
+def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:
+    """A panel for each classifier: accuracy against confidence."""
+    table = read("reliability")
+    classifiers = classifiers_of(table)
+    figure, axes = look.panels(len(classifiers), 3.6, columns=3, sharey=True)
+    for ax, classifier in zip(axes, classifiers, strict=True):
+        plot_reliability(matching(table, {"classifier": classifier}), look, ax)
+        ax.set_title(classifier, fontsize="small")
+        ax.set_xlabel("confidence", fontsize="small")
+    axes[0].set_ylabel("accuracy")
+    legend_above(figure, axes[0])
+    return figure, "Ten bins of confidence, all tasks together; below the line a classifier is surer than it may be."
+
+
+def plot_reliability(bins: pd.DataFrame, look: Look, ax: Axes) -> Axes:
+    """One classifier of `decisions.calibration`'s curves."""
+    ax.plot([0, 1], [0, 1], color=INK, linewidth=plt.rcParams["axes.linewidth"])
+    for rows, series in look.by_corpus(bins):
+        ax.plot(rows["confidence"], rows["accuracy"], series.marker, ls="-", color=series.colour, label=series.title)
+    ax.set(xlim=(bins["confidence"].min() - 0.05, 1.02), ylim=(0, 1.02))
+    return ax
+
+
+def draw_remedies(read: ReadTable, look: Look, _: str) -> Drawn:
+    table = remedies(read("causes_over_tasks"))
+    rows = list(dict.fromkeys(table["remedy"]))
+    figure, (ax,) = look.panels(1, 0.5 * len(rows) + 0.3)
+    ax.axvline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
+    series = look.among(look.present(table))
+    plot_intervals(table, ax, series, rows=rows, titles=rows, value="value", row="remedy")
+    ax.set_xlabel("what is left of the gap (macro-F1), mean over tasks")
+    legend_above(figure, ax)
+    return figure, "Lines: 95 % intervals over tasks; thin ones, where there are any: over recordings, too."
+
+
+LABEL_GAP = Drawing(
+    "label_gap",
+    "The gap to real texts by task, and what of it inputs and labels account for, with intervals.",
+    draw_label_gap,
+)
+TELLING_APART = Drawing(
+    "telling_apart",
+    "How well synthetic texts can be told from real ones by length, surface and embedding, by task.",
+    draw_telling_apart,
+)
+RELIABILITY = Drawing("reliability", "Accuracy against confidence, by classifier and corpus.", draw_reliability)
+REMEDIES_FIGURE = Drawing(
+    "remedies", "What is left of the gap after each remedy, mean over tasks with intervals.", draw_remedies
+)
+DRAWINGS = (TELLING_APART, LABEL_GAP, RELIABILITY, REMEDIES_FIGURE)
