@@ -116,6 +116,7 @@ FIGURES = [
     *("agreement_by_source", "accuracy_by_agreement_stand_in", "agreement_effects_stand_in"),
     *("diversity", "rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps", "diversity_and_gap"),
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
+    *("telling_apart", "label_gap", "reliability", "remedies"),
 ]
 
 
@@ -205,11 +206,11 @@ def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, 
     shutil.copytree(smoke, tmp_path / "smoke")
     done = command("verify", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert re.search(r"all \d\d tables of 03_.*, 06_augmentation equal the committed ones", done.stdout)
+    assert re.search(r"all \d\d tables of 03_.*, 07_causes equal the committed ones", done.stdout)
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
-    assert done.stdout.count("done already") == 4
+    assert done.stdout.count("done already") == 5
 
 
 def test_the_manifest_says_what_was_run_where(smoke):

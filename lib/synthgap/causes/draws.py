@@ -26,7 +26,7 @@ from synthgap.training.embeddings import embed
 from synthgap.training.runs import TaskTexts, training_sizes
 
 PROBE = ProbeSettings(kind="probe")
-DRAWS = 3  # of each recording, at most
+DRAWS, DRAWS_OF_RECORDINGS = 3, 2  # of a corpus with one recording, and of each of several; at most
 FOLDS = 5
 COLUMNS = ["id", "text", "label"]
 VALUE_COLUMNS = ["task", "corpus", "measure", "recording", "draw", "value"]
@@ -193,9 +193,10 @@ class TaskDraws:
         found = []
         for corpus in self.texts.corpora:
             whole = {number: Sample.of(frame, self.labels) for number, frame in self.texts.recordings(corpus).items()}
+            seeds = self.profile.training.seeds[: DRAWS if len(whole) == 1 else DRAWS_OF_RECORDINGS]
             for place, (recording, sample) in enumerate(whole.items()):
                 rest = [one for other, one in whole.items() if other != recording]
-                for number, seed in enumerate(seeds := self.profile.training.seeds[:DRAWS]):
+                for number, seed in enumerate(seeds):
                     ids = draw_equal(sample.texts, self.sizes, seed)["id"]
                     made = sample.take(pd.Index(sample.texts["id"]).get_indexer(ids))
                     real = self.real_draw(place * len(seeds) + number)

@@ -184,10 +184,7 @@ def confirmed_in_words(found: pd.DataFrame) -> str:
     )
     if not both["doubted"]:
         return f"{text} None of these texts is both in a draw here and doubted by the teacher."
-    said = (
-        f"Of the {both['doubted']} texts among these that the teacher doubts it confirms {both['doubted_confirmed']}."
-    )
-    return f"{text} {said}"
+    return f"{text} Of the {both['doubted']} that the teacher doubts it confirms {both['doubted_confirmed']}."
 
 
 # ------------------------------------------------------------------------------------------------------------ cleaning
