@@ -116,8 +116,13 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     run.says(5, "No corpus stands beside the reference", "No mean over tasks", "No similarity to draw", "Too few tasks")
     run.says(5, "There are no synthetic texts", "No test text is repeated", "No task has both")
     run.says(6, "No mixes", "No growing amounts")
+    run.says(
+        7, "No mean over tasks", "No figure: no corpus stands beside", "No blind labels", "No label of a generated"
+    )
+    run.says(7, "It takes two tasks at least", "No figure: it takes a corpus", NO_ROWS)
     assert run.figures() == {
-        *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps")
+        *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps"),
+        "reliability",
     }
     shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
     assert "Texting" in shown
@@ -150,11 +155,19 @@ def test_two_tasks_zero_shot_alone_and_one_person_who_judged(command, in_process
     run.says(4, "there is no figure of their agreement", "No run predicted an item", NO_ROWS)
     run.says(5, "Too few tasks to correlate the gap with diversity")
     run.says(6, "No mixes", "No growing amounts")
+    run.says(7, "Means over 2 tasks", "this recording alone", "None of these texts is both in a draw")
     judged = run.table("table_2")
     assert judged["source"].tolist() == ["human: MultiPICo replies", "human: collected with synthgap annotate"]
     assert (judged["items"] == 0).all()
     assert set(run.table("task_ranking")["source"]) == {"simulated: 12 personas of an LLM"}
-    assert {"gap_by_task", "gap_by_subjectivity", "task_levels", "similarity", "diversity_and_gap"} <= run.figures()
+    assert {
+        "gap_by_task",
+        "gap_by_subjectivity",
+        "task_levels",
+        "similarity",
+        "diversity_and_gap",
+        "remedies",
+    } <= run.figures()
     assert not {"agreement_by_source", "agreement_effects_human"} & run.figures()
     assert set(run.table("gaps")["corpus"]) == {"plain"}
     assert NO_ROWS in run.report

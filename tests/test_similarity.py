@@ -95,8 +95,8 @@ def test_where_nothing_repeats_the_nearest_pair_is_named():
     test = corpus("test", ["sunny spells", "fog"], np.array([rows[0] + rows[1], rows[3]]))
     pairs = near_test_pairs(corpus("few_shot", ["rain", "snow"], rows[[0, 2]]), test, DiversitySettings())
     assert pairs[["synthetic_id", "test_id", "repeats"]].to_numpy().tolist() == [["few_shot-0", "test-0", False]]
-    summary = contamination_summary(pairs.assign(synthetic_texts=2, test_texts=2)).iloc[0]
-    assert summary[["pairs", "repeated_test_texts", "synthetic_texts"]].tolist() == [0, 0, 2]
+    summary = contamination_summary(pairs.assign(synthetic_texts=2, test_texts=2, reciting_texts=1)).iloc[0]
+    assert summary[["pairs", "repeated_test_texts", "synthetic_texts", "reciting_texts"]].tolist() == [0, 0, 2, 1]
     assert summary["closest_cosine"] == pytest.approx(np.sqrt(0.5))
     assert repeated_pairs(pairs).empty
 

@@ -21,10 +21,11 @@ from synthgap.figures import (
 )
 from synthgap.tables import ReadTable, matching
 
+RARE = 0.005  # share of the decisions below which a bin says nothing
 PARTS = {"gap": "the gap", "inputs": "of it: inputs", "labels": "of it: labels"}
 VIEWS = {"length": "length", "surface": "surface", "embedding": "embedding"}
 REMEDIES = {  # {(section, measure): what was done}
-    ("length", "gap"): "nothing",
+    ("length", "gap"): "nothing done",
     ("length", "left"): "length matched",
     ("recitation", "without"): "without recited texts",
     ("bias", "told"): "class shares told",
@@ -84,12 +85,14 @@ def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:
         ax.set_xlabel("confidence", fontsize="small")
     axes[0].set_ylabel("accuracy")
     legend_above(figure, axes[0])
-    return figure, "Ten bins of confidence, all tasks together; below the line a classifier is surer than it may be."
+    note = "Ten bins of confidence, all tasks together, without rare ones."
+    return figure, f"{note} Below the line a classifier is surer than it may be."
 
 
 def plot_reliability(bins: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     """One classifier of `decisions.calibration`'s curves."""
     ax.plot([0, 1], [0, 1], color=INK, linewidth=plt.rcParams["axes.linewidth"])
+    bins = bins[bins["share"] >= RARE]
     for rows, series in look.by_corpus(bins):
         ax.plot(rows["confidence"], rows["accuracy"], series.marker, ls="-", color=series.colour, label=series.title)
     ax.set(xlim=(bins["confidence"].min() - 0.05, 1.02), ylim=(0, 1.02))

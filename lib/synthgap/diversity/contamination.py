@@ -11,7 +11,7 @@ from rapidfuzz import fuzz
 from tqdm import tqdm
 
 from synthgap.core.config import DiversitySettings
-from synthgap.data.duplicates import normalised
+from synthgap.data.duplicates import normalised, sharing_runs
 from synthgap.diversity.similarity import similarities
 from synthgap.diversity.texts import EmbeddedTexts, TaskTexts
 from synthgap.evaluation.scores import score_runs
@@ -21,20 +21,22 @@ from synthgap.training.predictions import Predictions
 CANDIDATE = 0.7  # cosine similarity from which two texts are compared letter by letter
 KEY = ["task", "corpus", "synthetic_id", "test_id"]
 PAIR = [*KEY, "letters", "cosine"]
-SIZES = ["synthetic_texts", "test_texts"]
+SIZES = ["synthetic_texts", "test_texts", "reciting_texts"]
 
 
 def pairs_with_test(texts: Sequence[TaskTexts]) -> pd.DataFrame:
     """All synthetic texts of all tasks against the test splits, whether they are trained on or not.
 
-    Columns as of `near_test_pairs`, then synthetic_texts and test_texts: how many were compared.
+    Columns as of `near_test_pairs`, then synthetic_texts and test_texts: how many were compared; reciting_texts: the
+    synthetic ones that share a run of six words with a test text.
     """
     parts = []
     for task in tqdm(texts, desc="test texts", mininterval=2):
         test = task.embedded("test", task.real.split("test"))
         for corpus, made in task.synthetic.items():
             pairs = near_test_pairs(task.embedded(corpus, made), test, task.profile.diversity)
-            parts.append(pairs.assign(synthetic_texts=len(made), test_texts=len(test.texts)))
+            recite = sharing_runs(made["text"].tolist(), test.texts["text"]).sum()
+            parts.append(pairs.assign(synthetic_texts=len(made), test_texts=len(test.texts), reciting_texts=recite))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PAIR, "repeats", *SIZES])
 
 
@@ -66,7 +68,7 @@ def repeated_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 def contamination_summary(pairs: pd.DataFrame) -> pd.DataFrame:
     """What `pairs_with_test` found, a row for each task and corpus.
 
-    Columns task, corpus, synthetic_texts, test_texts, pairs, repeated_test_texts, closest_cosine.
+    Columns task, corpus, synthetic_texts, test_texts, reciting_texts, pairs, repeated_test_texts, closest_cosine.
     """
     repeated = pairs["test_id"].where(pairs["repeats"].astype(bool))
     groups = pairs.assign(repeated_test_texts=repeated).groupby(["task", "corpus"], sort=False, as_index=False)
