@@ -116,7 +116,8 @@ FIGURES = [
     *("agreement_by_source", "accuracy_by_agreement_stand_in", "agreement_effects_stand_in"),
     *("diversity", "rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps", "diversity_and_gap"),
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
-    *("telling_apart", "label_gap", "reliability", "remedies"),
+    *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
+    *("cleaning", "recitation", "remedies"),
 ]
 
 

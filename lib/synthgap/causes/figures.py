@@ -22,7 +22,6 @@ from synthgap.figures import (
 from synthgap.tables import ReadTable, matching
 
 RARE = 0.005  # share of the decisions below which a bin says nothing
-PARTS = {"gap": "the gap", "inputs": "of it: inputs", "labels": "of it: labels"}
 VIEWS = {"length": "length", "surface": "surface", "embedding": "embedding"}
 REMEDIES = {  # {(section, measure): what was done}
     ("length", "gap"): "nothing done",
@@ -55,23 +54,22 @@ def remedies(means: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("remedy", key=lambda titles: titles.map(order), kind="stable", ignore_index=True)
 
 
-def _panels(table: pd.DataFrame, look: Look, titles: Mapping[str, str], line: float, label: str) -> Drawn:
-    """A panel for each measure: the corpora's values by task."""
-    rows = table[table["measure"].isin(titles)]
-    rows = rows.assign(part=rows["measure"].map(titles)).sort_values(
-        "measure", key=lambda names: names.map(list(titles).index), kind="stable"
-    )
-    figure, axes = interval_panels(rows, look, value="value", panel="part", line=line, label=label)
-    legend_above(figure, axes[0])
-    return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings, too."
+def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: float = 0) -> Drawing:
+    """A drawing with a panel for each measure of the table of its name: the corpora's values by task."""
+
+    def draw(read: ReadTable, look: Look, _: str) -> Drawn:
+        rows = matching_any(read(name), titles)
+        figure, axes = interval_panels(rows, look, value="value", panel="part", line=line, label=label)
+        legend_above(figure, axes[0])
+        return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings too."
+
+    return Drawing(name, alt, draw)
 
 
-def draw_label_gap(read: ReadTable, look: Look, _: str) -> Drawn:
-    return _panels(read("label_gap"), look, PARTS, 0, "points of macro-F1")
-
-
-def draw_telling_apart(read: ReadTable, look: Look, _: str) -> Drawn:
-    return _panels(read("telling_apart"), look, VIEWS, 0.5, "AUC")
+def matching_any(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of these measures, in their order, the measure's title in the column `part`."""
+    rows = table.assign(part=table["measure"].map(titles)).dropna(subset="part")
+    return rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")
 
 
 def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:
@@ -111,18 +109,49 @@ def draw_remedies(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Lines: 95 % intervals over tasks; thin ones, where there are any: over recordings, too."
 
 
-LABEL_GAP = Drawing(
-    "label_gap",
-    "The gap to real texts by task, and what of it inputs and labels account for, with intervals.",
-    draw_label_gap,
+POINTS = "points of macro-F1"
+LENGTH_GAP = _by_task(
+    "length_gap",
+    "The gap to real texts by task: of all texts, of texts of like length, and of as many random ones.",
+    {"gap": "the gap", "matched": "like length", "random": "as many at random"},
+    POINTS,
 )
-TELLING_APART = Drawing(
+TELLING_APART = _by_task(
     "telling_apart",
     "How well synthetic texts can be told from real ones by length, surface and embedding, by task.",
-    draw_telling_apart,
+    VIEWS,
+    "AUC",
+    line=0.5,
+)
+LABEL_GAP = _by_task(
+    "label_gap",
+    "The gap to real texts by task, and what of it inputs and labels account for, with intervals.",
+    {"gap": "the gap", "inputs": "of it: inputs", "labels": "of it: labels"},
+    POINTS,
+)
+CLASS_BIAS = _by_task(
+    "class_bias",
+    "The gap by task, as it is and after both classifiers are told the test's class shares.",
+    {"gap": "the gap", "told": "class shares told"},
+    POINTS,
+)
+CLEANING = _by_task(
+    "cleaning",
+    "The gap by task, without texts that a teacher doubts, and without as many at random.",
+    {"gap": "the gap", "teacher": "without doubted ones", "teacher_random": "as many at random"},
+    POINTS,
+)
+RECITATION = _by_task(
+    "recitation",
+    "The share of texts that share six words in a row with a real train or test text, by task and corpus.",
+    {"train": "with a train text", "test": "with a test text"},
+    "percent of texts",
 )
 RELIABILITY = Drawing("reliability", "Accuracy against confidence, by classifier and corpus.", draw_reliability)
 REMEDIES_FIGURE = Drawing(
     "remedies", "What is left of the gap after each remedy, mean over tasks with intervals.", draw_remedies
 )
-DRAWINGS = (TELLING_APART, LABEL_GAP, RELIABILITY, REMEDIES_FIGURE)
+DRAWINGS = (
+    *(LENGTH_GAP, TELLING_APART, LABEL_GAP, CLASS_BIAS, RELIABILITY),
+    *(CLEANING, RECITATION, REMEDIES_FIGURE),
+)

@@ -94,7 +94,7 @@ def cell(row: pd.Series, digits: int = 1) -> str:
     return text.replace("-", "−")
 
 
-def sentence(means: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str, str]) -> str:
+def sentence(means: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str, str], digits: int = 1) -> str:
     """A summary over tasks in words: of each corpus the measures with their intervals.
 
     Args:
@@ -103,7 +103,7 @@ def sentence(means: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str,
     """
     parts = []
     for corpus, rows in means[means["measure"].isin(titles)].groupby("corpus", sort=False):
-        found = {row.measure: cell(row) for row in rows.itertuples()}
+        found = {row.measure: cell(row, digits) for row in rows.itertuples()}
         said = ", ".join(f"{title} {found[measure]}" for measure, title in titles.items() if measure in found)
         parts.append(f"{names[corpus]}: {said}.")
     if not parts:
