@@ -29,7 +29,7 @@ from synthgap.evaluation.gaps import OVER_TASKS_COLUMNS, evaluate, gap_by_subjec
 from synthgap.evaluation.learning_curves import curve_tables
 from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mix_tables
 from synthgap.evaluation.power import power_table
-from synthgap.evaluation.table_1 import table_1, table_1_notes
+from synthgap.evaluation.table_1 import gaps_by_classifier, table_1, table_1_notes
 from synthgap.evaluation.training_curves import EPOCH_COLUMNS
 from synthgap.figures import MARKERS, Look, save_figure, style
 from synthgap.tasks import load_profile, load_task
@@ -105,6 +105,22 @@ def test_table_1_puts_corpora_side_by_side_with_losses_and_stars(result):
     assert shown["Zero-shot − real"].str.fullmatch(r"−\d+\.\d°").all(), "one recording says nothing of another"
     assert shown["Real"].str.fullmatch(r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]").all()
     assert shown.loc[1, "Published, unverified"].endswith("/ –")
+
+
+def test_classifiers_stand_side_by_side_on_the_tasks_that_all_of_them_have(result):
+    fewer = [simulated({"real": [0.9, 0.8], "zero_shot": [0.7, 0.6]}, 200, n, name) for n, name in enumerate(NAMES[:2])]
+    other = evaluate([dataclasses.replace(one, classifier="finetune") for one in fewer], 200, 300)
+    both = pd.concat([result.gaps, other.gaps])
+    shown = gaps_by_classifier(both, PROFILE)
+    assert shown.columns.tolist() == ["Corpus", "Task", "probe", "finetune"]
+    assert shown["Corpus"].unique().tolist() == ["Zero-shot"], "few-shot texts trained one classifier alone"
+    assert shown["Task"].tolist() == [*(load_task(name).title for name in NAMES[:2]), "mean of 2 tasks"]
+    gaps = gaps_to_reference(both).set_index(["classifier", "corpus", "task"])["gap"]
+    for name in ("probe", "finetune"):
+        cells = shown[name].str.replace("−", "-").str.split(" ").str[0].astype(float)
+        assert cells.tolist() == pytest.approx([*(own := gaps[name]["zero_shot"][NAMES[:2]]), own.mean()], abs=0.051)
+        assert shown[name][:2].str.fullmatch(r"[−+]\d+\.\d \[[−+]\d+\.\d, [−+]\d+\.\d\]").all()
+    assert gaps_by_classifier(both[:0], PROFILE).empty
 
 
 def test_notes_say_what_the_numbers_are(result):

@@ -220,6 +220,8 @@ def test_the_manifest_says_what_was_run_where(smoke):
     assert "evidence of nothing" in manifest["real_texts"]
     assert {"system", "processor", "cores", "memory_gib", "gpu"} == set(manifest["machine"])
     assert set(manifest["data_fingerprints"]) == set(PROFILE.tasks)
+    assert set(manifest["hours_of_runs"]["tfidf"]) == {"training", "predicting", "runs"}
+    assert manifest["hours_of_runs"]["tfidf"]["runs"] >= len(PROFILE.tasks)
     assert set(manifest["git"]) in ({"commit", "dirty"}, set())
     assert list(manifest["notebooks"]) == list(STAGES)
     for entry in manifest["notebooks"].values():

@@ -8,7 +8,7 @@ from synthgap.core.config import REAL, Profile
 from synthgap.core.paths import bundled
 from synthgap.evaluation.gaps import gaps_to_reference
 from synthgap.figures import Look
-from synthgap.tables import matching, signed
+from synthgap.tables import matching, signed, signed_interval
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 SIGNIFICANT = (
@@ -64,6 +64,29 @@ def table_1_notes(table: pd.DataFrame, profile: Profile) -> list[str]:
     return notes
 
 
+def gaps_by_classifier(gaps: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """The gaps in macro-F1 to the reference for people, a column for each classifier, on the tasks that all have.
+
+    Cells are "gap [95 % interval]", for new recordings where a corpus has several; below each corpus is the mean.
+
+    Args:
+        gaps: as `evaluate` gives them.
+    """
+    losses, look = gaps_to_reference(gaps), Look.of(profile)
+    losses = losses.assign(shown=losses.apply(_gap_with_interval, axis=1))
+    wide = losses.pivot(index=["corpus", "task"], columns="classifier", values=["gap", "shown"]).dropna()
+    parts = []
+    for corpus in look.present(wide.reset_index()["corpus"].to_frame()):
+        own = wide.loc[corpus].reindex(tasks_in_paper_order(wide.loc[corpus].index))
+        cells = own["shown"].assign(Task=[load_task(task).title for task in own.index])
+        means = own["gap"].astype(float).mean().map(signed).to_dict()
+        cells.loc["mean"] = means | {"Task": f"mean of {len(own)} tasks"}
+        parts.append(cells.assign(Corpus=look.title(corpus)))
+    names = [name for name in profile.training.classifiers if name in wide.columns.levels[1]]
+    columns = ["Corpus", "Task", *names]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
 def name_in_sentence(look: Look, corpus: str) -> str:
     """How a corpus is called within a sentence."""
     return "real" if corpus == REAL else look.title(corpus)
@@ -97,6 +120,11 @@ def _score(row: pd.Series, metric: str) -> str:
     target = "" if pd.isna(row[f"{metric}_new_low"]) else "_new"
     low, high = row[f"{metric}{target}_low"], row[f"{metric}{target}_high"]
     return f"{row[metric]:.1f}{deviation} [{low:.1f}, {high:.1f}]"
+
+
+def _gap_with_interval(row: pd.Series) -> str:
+    target = "" if pd.isna(row["new_low"]) else "new_"
+    return f"{signed(row['gap'])} {signed_interval(row[f'{target}low'], row[f'{target}high'])}"
 
 
 def _gap(row: pd.Series) -> str:

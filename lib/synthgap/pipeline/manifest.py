@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from synthgap.core.config import Profile
@@ -39,6 +40,7 @@ class Manifest(BaseModel):
     data_fingerprints: dict[str, str]
     data_sha256: dict[str, str] = {}
     real_texts: str
+    hours_of_runs: dict[str, dict[str, float]] = {}
     versions: dict[str, str]
     machine: dict[str, str | float | None]
     notebooks: dict[str, Execution]
@@ -85,6 +87,7 @@ def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: 
         "data_fingerprints": fingerprints or _fingerprints_of_runs(profile),
         "data_sha256": data_digests(profile) if texts_in_reach(profile) else before.get("data_sha256", {}),
         "real_texts": "stand-in written by an LLM: evidence of nothing" if profile.stand_in else profile.data.source,
+        "hours_of_runs": _hours_of_runs(profile),
         "git": git,
         "versions": versions(),
         "machine": machine(),
@@ -95,9 +98,20 @@ def record(stage: str, profile: Profile, fingerprints: dict[str, str], started: 
 
 def _fingerprints_of_runs(profile: Profile) -> dict[str, str]:
     """{task: fingerprint of its real texts} as the runs name them; the hub's texts are not fetched for it."""
-    runs = packed_lines(finished_in("02_training", profile) / "runs").values()
-    known = {run["task"]: run["data_fingerprint"] for run in runs if "data_fingerprint" in run}
+    known = {run["task"]: run["data_fingerprint"] for run in _runs(profile) if "data_fingerprint" in run}
     return {task: known[task] for task in profile.tasks if task in known}
+
+
+def _hours_of_runs(profile: Profile) -> dict[str, dict[str, float]]:
+    """What the runs of each classifier took, one after another: their number, hours of training and of predicting."""
+    runs = pd.DataFrame(_runs(profile), columns=["classifier", "train_seconds", "predict_seconds"])
+    hours = runs.groupby("classifier").sum() / 3600
+    hours.columns = ["training", "predicting"]
+    return hours.round(2).assign(runs=runs["classifier"].value_counts()).to_dict("index")
+
+
+def _runs(profile: Profile) -> list[dict[str, Any]]:
+    return list(packed_lines(finished_in("02_training", profile) / "runs").values())
 
 
 def _clock(seconds: float) -> str:

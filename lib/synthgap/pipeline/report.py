@@ -162,8 +162,13 @@ def _what_was_run(manifest: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     data = {"real texts": manifest["real_texts"]} | {
         task: f"fingerprint {value[:16]}" for task, value in manifest["data_fingerprints"].items()
     }
+    hours = {
+        name: f"{one['runs']:.0f}; training {one['training']} h, predicting {one['predicting']} h, one after another"
+        for name, one in manifest.get("hours_of_runs", {}).items()
+    }
     return [
         ("Notebooks", notebooks),
+        ("Runs", hours),
         ("Settings", settings),
         ("Data", data),
         ("Versions", manifest["versions"]),
