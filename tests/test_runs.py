@@ -78,6 +78,18 @@ def test_corpora_of_a_task_have_equal_sizes(planned):
     assert all(len(found) == 1 for found in sizes.values())
 
 
+def test_a_classifier_of_some_tasks_has_curves_on_all_of_them_where_they_name_it():
+    def tasks(plan, curve):
+        tfidf = {"kind": "tfidf"}
+        classifiers = {"all": tfidf, "some": {**tfidf, "inverse_regularisation": 1, "tasks": ["humor"]}}
+        curve = {"texts_per_label": [5], **curve}
+        made = changed(**{"training.classifiers": classifiers, "training.curve": curve, "training.augmentation": None})
+        return {run.task for run in plan(*made) if run.classifier == "some"}
+
+    assert tasks(plan_grid, {}) == tasks(plan_curves, {}) == {"humor"}
+    assert tasks(plan_curves, {"classifiers": ["some"]}) == {"humor", "sms_spam"}
+
+
 def test_a_name_says_nothing_of_how_its_corpus_is_called():
     renamed = {"corpora": {"mine": {"llm": "claude", "setting": "zero_shot"}}}
     profile, texts = changed(comparisons={"one": {"corpora": ["zero_shot"]}})

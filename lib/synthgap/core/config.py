@@ -231,7 +231,9 @@ class Classifier(Settings):
     seeds_per_recording: Seeds | None = Field(
         None, description="of corpora that were recorded several times, for each recording; null: as of other corpora"
     )
-    tasks: Names | None = Field(None, min_length=1, description="the tasks that it is trained on; null: all")
+    tasks: Names | None = Field(
+        None, min_length=1, description="the tasks of the grid that it is trained on; null: all"
+    )
 
 
 class TfidfSettings(Classifier):
@@ -333,11 +335,15 @@ class TrainingSettings(Settings):
         return (settings.seeds_per_recording if recordings > 1 else None) or settings.seeds or self.seeds
 
     def further(self, asked: FurtherRuns, task: str) -> TrainingSettings:
-        """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there."""
+        """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there.
+
+        A classifier that they name has them on all tasks.
+        """
         changed = {
-            name: settings.model_copy(update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name)})
-            for name, settings in self.classifiers_of(task).items()
-            if asked.classifiers is None or name in asked.classifiers
+            name: self.classifiers[name].model_copy(
+                update={"seeds": asked.seeds_of(name, task) or self.seeds_of(name), "tasks": None}
+            )
+            for name in asked.classifiers or self.classifiers_of(task)
         }
         return self.model_copy(update={"classifiers": changed, "test_texts_per_label": None})
 
