@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from synthgap.causes.labels import FEW
+from synthgap.causes.summary import FEW
 from synthgap.figures import (
     INK,
     Drawing,

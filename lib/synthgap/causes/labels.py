@@ -17,13 +17,13 @@ from sklearn.pipeline import make_pipeline
 from statsmodels.stats.proportion import proportion_confint
 
 from synthgap.causes.draws import FOLDS, Draw, Sample, TaskDraws, probabilities
+from synthgap.causes.summary import FEW
 from synthgap.core.config import GeneratedCorpus, Profile, RecordedSettings
 from synthgap.core.paths import bundled
 from synthgap.generation.corpora import load_corpus
 from synthgap.generation.display import WORDS_SHOWN, first_words, hidden_corpora
 from synthgap.llm.recorded import recording_folder
 
-FEW = 10  # real labels of each kind that the cheapest teacher has
 BLIND = "recordings/labels/synthetic.csv"
 PLACE = ["task", "label", "recording", "turn", "position"]  # where an answer's text stood
 WAYS = {  # to mend a corpus's labels: {measure of `cleaning`: how tables call it}

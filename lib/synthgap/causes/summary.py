@@ -9,6 +9,7 @@ import pandas as pd
 
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
 
+FEW = 10  # real labels of each kind that the cheapest teacher has
 FOUND = ["value", "low", "high", "new_low", "new_high"]
 OF_DRAWS = {"task", "recording", "draw", "value"}
 
