@@ -8,8 +8,8 @@ import pytest
 
 from synthgap.causes import decisions, labels, texts
 from synthgap.causes.draws import Draw, Sample
-from synthgap.causes.figures import REMEDIES, all_sections, remedies
-from synthgap.causes.summary import by_task, means_over_tasks, sentence, shown
+from synthgap.causes.figures import REMEDIES, remedies
+from synthgap.causes.summary import all_sections, by_task, means_over_tasks, sentence, shown
 from synthgap.data.duplicates import sharing_runs
 from synthgap.tasks import load_profile
 

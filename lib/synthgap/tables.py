@@ -197,6 +197,16 @@ def signed_interval(low: float, high: float, digits: int = 1) -> str:
     return f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
+def told_interval(row: Any, columns: str = "") -> tuple[float, float]:
+    """The interval that people are shown of a row's estimate: of new recordings where there are several, else of these.
+
+    Args:
+        row: with low, high, new_low and new_high, all of them behind the prefix `columns`.
+    """
+    target = "" if pd.isna(getattr(row, f"{columns}new_low")) else "new_"
+    return getattr(row, f"{columns}{target}low"), getattr(row, f"{columns}{target}high")
+
+
 def format_p(p: float) -> str:
     """A p-value as people read it."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

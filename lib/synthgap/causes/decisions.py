@@ -38,7 +38,7 @@ def bias(draw: Draw) -> dict[str, float]:
     true ones (half the sum of differences), in percent.
     """
     n_labels = len(draw.labels)
-    shares = np.bincount(draw.test.labels, minlength=n_labels) / len(draw.test.labels)
+    shares = _shares(draw.test.labels, n_labels)
     scores, off = [], []
     for sample in (draw.made, draw.real):
         guessed = probabilities(sample.probe, draw.test.vectors, n_labels)
@@ -71,7 +71,10 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
         confidence: the probability of the label that is decided for, shape (items,).
         right: whether it is the true one.
     """
-    bins = reliability(confidence, right)
+    return _error(reliability(confidence, right))
+
+
+def _error(bins: pd.DataFrame) -> float:
     return 100 * float((bins["share"] * (bins["confidence"] - bins["accuracy"]).abs()).sum())
 
 
@@ -93,11 +96,11 @@ def calibration(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     rows, curves = [], []
     for about, confidence, right in _confidences(folder):
-        key = (about.classifier, about.task, about.corpus)
+        key, bins = (about.classifier, about.task, about.corpus), reliability(confidence, right)
         sure = 100 * float(confidence.mean() - right.mean())
-        for measure, value in (("ece", calibration_error(confidence, right)), ("sure", sure)):
+        for measure, value in (("ece", _error(bins)), ("sure", sure)):
             rows.append((*key, measure, about.recording, about.seed, value))
-        curves.append(reliability(confidence, right).assign(classifier=about.classifier, corpus=about.corpus))
+        curves.append(bins.assign(classifier=about.classifier, corpus=about.corpus))
     values = pd.DataFrame(rows, columns=["classifier", *VALUE_COLUMNS])
     if not curves:
         return values, pd.DataFrame(columns=RELIABILITY)

@@ -64,19 +64,25 @@ class Sample:
         """The probe trained on these texts."""
         return fit(self)
 
+    @property
+    def folds(self) -> int:
+        """Of cross-validation: five, or as many as the rarest label has texts; 1 stands for none."""
+        return int(min(FOLDS, np.unique_counts(self.labels).counts.min()))
+
+    @cached_property
+    def _of_held_out(self) -> np.ndarray:
+        model = logistic_regression(PROBE.inverse_regularisation)
+        return cross_val_predict(model, self.vectors, self.labels, cv=self.folds, method="predict_proba")
+
     def fold_probabilities(self, n_labels: int) -> np.ndarray:
-        """For each text the probabilities of the probe that was trained on the others (five folds, or as many as go).
+        """For each text the probabilities of the probe that was trained on the other folds.
 
         Shape (texts, labels). With one text of some label there are no folds, and the texts' own labels stand there.
         """
-        folds = min(FOLDS, np.bincount(self.labels)[np.unique(self.labels)].min())
-        if folds < 2:
+        if self.folds < 2:
             return np.eye(n_labels)[self.labels]
         found = np.zeros((len(self.labels), n_labels))
-        model = logistic_regression(PROBE.inverse_regularisation)
-        found[:, np.unique(self.labels)] = cross_val_predict(
-            model, self.vectors, self.labels, cv=int(folds), method="predict_proba"
-        )
+        found[:, np.unique(self.labels)] = self._of_held_out
         return found
 
 
@@ -131,8 +137,12 @@ class Draw:
 
     @cached_property
     def gap(self) -> float:
-        """What is lost by training on the corpus's texts: their score less that of the real ones."""
-        return self.score(self.made) - self.real_score
+        """What is lost by training on the corpus's texts."""
+        return self.gap_of(self.made)
+
+    def gap_of(self, sample: Sample, weights: np.ndarray | None = None) -> float:
+        """The score of training on a sample less that of the real texts; arguments as of `score`."""
+        return self.score(sample, weights) - self.real_score
 
     @cached_property
     def teacher(self) -> np.ndarray:

@@ -39,15 +39,8 @@ REMEDIES = {  # {(section, measure): what was done}
 }
 
 
-def all_sections(means: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The means over tasks of several sections as one table, the section's name in its first column."""
-    tables = [rows.assign(section=section) for section, rows in means.items()]
-    table = pd.concat(tables, ignore_index=True)
-    return table[["section", *(name for name in table if name != "section")]]
-
-
 def remedies(means: pd.DataFrame) -> pd.DataFrame:
-    """Of `all_sections` what is left of the gap after each of REMEDIES, which the column `remedy` names."""
+    """Of `summary.all_sections` what is left of the gap after each of REMEDIES, which the column `remedy` names."""
     named = [REMEDIES.get(key) for key in zip(means["section"], means["measure"], strict=True)]
     order = {title: place for place, title in enumerate(REMEDIES.values())}
     rows = means.assign(remedy=named).dropna(subset="remedy")
@@ -58,7 +51,7 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
     """A drawing with a panel for each measure of the table of its name: the corpora's values by task."""
 
     def draw(read: ReadTable, look: Look, _: str) -> Drawn:
-        rows = matching_any(read(name), titles)
+        rows = _of_measures(read(name), titles)
         figure, axes = interval_panels(rows, look, value="value", panel="part", line=line, label=label)
         legend_above(figure, axes[0])
         return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings too."
@@ -66,7 +59,7 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
     return Drawing(name, alt, draw)
 
 
-def matching_any(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+def _of_measures(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     """The rows of these measures, in their order, the measure's title in the column `part`."""
     rows = table.assign(part=table["measure"].map(titles)).dropna(subset="part")
     return rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")

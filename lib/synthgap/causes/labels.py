@@ -16,7 +16,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from statsmodels.stats.proportion import proportion_confint
 
-from synthgap.causes.draws import FOLDS, Draw, Sample, TaskDraws, probabilities
+from synthgap.causes.draws import Draw, Sample, TaskDraws, probabilities
 from synthgap.causes.summary import FEW
 from synthgap.core.config import GeneratedCorpus, Profile, RecordedSettings
 from synthgap.core.paths import bundled
@@ -75,7 +75,7 @@ def labels_of(draw: Draw) -> dict[str, float]:
         **forth._asdict(),
         "inputs_reverse": -back.inputs,
         "labels_reverse": -back.labels,
-        "relabelling": draw.score(draw.real.labelled(by_others)) - draw.real_score,
+        "relabelling": draw.gap_of(draw.real.labelled(by_others)),
         "doubted": 100 * float(np.mean(taken_for != draw.made.labels)),
         "doubted_real": 100 * float(np.mean(by_others != draw.real.labels)),
     }
@@ -217,12 +217,12 @@ def cleaning(draw: Draw) -> dict[str, float]:
     }
     if draw.others:
         ways["recordings"] = issues(made.labels, probabilities(draw.others.probe, made.vectors, n_labels))
-    found = {"gap": draw.gap, "few_real": draw.score(few) - draw.real_score}
-    found["weighted"] = draw.score(made, draw.teacher[np.arange(len(made.labels)), made.labels]) - draw.real_score
-    found["relabelled"] = draw.score(made.labelled(draw.teacher.argmax(axis=1))) - draw.real_score
+    found = {"gap": draw.gap, "few_real": draw.gap_of(few)}
+    found["weighted"] = draw.gap_of(made, draw.teacher[np.arange(len(made.labels)), made.labels])
+    found["relabelled"] = draw.gap_of(made.labelled(draw.teacher.argmax(axis=1)))
     for way, left_out in ways.items():
-        found[way] = draw.score(made.take(~left_out)) - draw.real_score
-        found[f"{way}_random"] = draw.score(draw.at_random(left_out)) - draw.real_score
+        found[way] = draw.gap_of(made.take(~left_out))
+        found[f"{way}_random"] = draw.gap_of(draw.at_random(left_out))
         found[f"{way}_share"] = 100 * float(left_out.mean())
     return found
 
@@ -242,10 +242,9 @@ def first_of_each(labels: np.ndarray, most: int) -> np.ndarray:
 
 def doubted_by_both(sample: Sample, n_labels: int) -> np.ndarray:
     """A mask of the texts whose label neither the probe nor naive Bayes on words gives them, each without the text."""
-    probe = sample.fold_probabilities(n_labels).argmax(axis=1)
-    folds = min(FOLDS, int(np.bincount(sample.labels)[np.unique(sample.labels)].min()))
-    if folds < 2:
+    if sample.folds < 2:
         return np.zeros(len(sample.labels), dtype=bool)
+    probe = sample.fold_probabilities(n_labels).argmax(axis=1)
     words = make_pipeline(HashingVectorizer(alternate_sign=False, norm=None, n_features=2**14), MultinomialNB())
-    bayes = cross_val_predict(words, sample.texts["text"], sample.labels, cv=folds)
+    bayes = cross_val_predict(words, sample.texts["text"], sample.labels, cv=sample.folds)
     return (probe != sample.labels) & (bayes != sample.labels)

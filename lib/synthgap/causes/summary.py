@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
+from synthgap.tables import told_interval
 
 FEW = 10  # real labels of each kind that the cheapest teacher has
 FOUND = ["value", "low", "high", "new_low", "new_high"]
@@ -54,6 +55,13 @@ def means_over_tasks(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_columns(values), "tasks", "recordings", *FOUND])
 
 
+def all_sections(means: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The means over tasks of several sections as one table, the section's name in its first column."""
+    tables = [rows.assign(section=section) for section, rows in means.items()]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["section", *(name for name in table if name != "section")]]
+
+
 def _columns(values: pd.DataFrame) -> list[str]:
     return [name for name in values.columns if name not in OF_DRAWS]
 
@@ -90,7 +98,7 @@ def shown(summary: pd.DataFrame, titles: Mapping[str, str], digits: int = 1) -> 
 
 def cell(row: pd.Series, digits: int = 1) -> str:
     """A value with its interval: of new recordings where there are several, else of these."""
-    low, high = (row.low, row.high) if pd.isna(row.new_low) else (row.new_low, row.new_high)
+    low, high = told_interval(row)
     text = f"{row.value:.{digits}f}" + ("" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
     return text.replace("-", "−")
 

@@ -202,6 +202,5 @@ def without_recited(draw: Draw, ids: Mapping[str, set[str]]) -> dict[str, float]
         ids: {corpus: ids of its texts that recite}.
     """
     left_out = draw.made.texts["id"].isin(ids.get(draw.corpus, set())).to_numpy()
-    found = {"gap": draw.gap, "without": draw.score(draw.made.take(~left_out)) - draw.real_score}
-    random = draw.score(draw.at_random(left_out)) - draw.real_score
-    return found | {"random": random, "share": 100 * float(left_out.mean())}
+    found = {"gap": draw.gap, "without": draw.gap_of(draw.made.take(~left_out))}
+    return found | {"random": draw.gap_of(draw.at_random(left_out)), "share": 100 * float(left_out.mean())}

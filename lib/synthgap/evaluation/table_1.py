@@ -8,7 +8,7 @@ from synthgap.core.config import REAL, Profile
 from synthgap.core.paths import bundled
 from synthgap.evaluation.gaps import gaps_to_reference
 from synthgap.figures import Look
-from synthgap.tables import matching, signed, signed_interval
+from synthgap.tables import matching, signed, signed_interval, told_interval
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 SIGNIFICANT = (
@@ -73,18 +73,19 @@ def gaps_by_classifier(gaps: pd.DataFrame, profile: Profile) -> pd.DataFrame:
         gaps: as `evaluate` gives them.
     """
     losses, look = gaps_to_reference(gaps), Look.of(profile)
-    losses = losses.assign(shown=losses.apply(_gap_with_interval, axis=1))
-    wide = losses.pivot(index=["corpus", "task"], columns="classifier", values=["gap", "shown"]).dropna()
-    parts = []
-    for corpus in look.present(wide.reset_index()["corpus"].to_frame()):
-        own = wide.loc[corpus].reindex(tasks_in_paper_order(wide.loc[corpus].index))
-        cells = own["shown"].assign(Task=[load_task(task).title for task in own.index])
-        means = own["gap"].astype(float).mean().map(signed).to_dict()
-        cells.loc["mean"] = means | {"Task": f"mean of {len(own)} tasks"}
+    names = [name for name in profile.training.classifiers if name in set(losses["classifier"])]
+    losses = losses.groupby(["corpus", "task"]).filter(lambda rows: len(rows) == len(names))
+    parts = [pd.DataFrame(columns=["Corpus", "Task", *names])]
+    for corpus in look.present(losses):
+        own = matching(losses, {"corpus": corpus})
+        own = own.assign(cell=own.apply(_gap_with_interval, axis=1))
+        tasks = tasks_in_paper_order(own["task"].unique())
+        cells = own.pivot(index="task", columns="classifier", values="cell").reindex(tasks)
+        cells = cells.assign(Task=[load_task(task).title for task in tasks])
+        means = own.groupby("classifier")["gap"].mean().map(signed).to_dict()
+        cells.loc["mean"] = means | {"Task": f"mean of {len(tasks)} tasks"}
         parts.append(cells.assign(Corpus=look.title(corpus)))
-    names = [name for name in profile.training.classifiers if name in wide.columns.levels[1]]
-    columns = ["Corpus", "Task", *names]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)
 
 
 def name_in_sentence(look: Look, corpus: str) -> str:
@@ -117,14 +118,12 @@ def _published(table: pd.DataFrame, profile: Profile, metric: str) -> pd.DataFra
 
 def _score(row: pd.Series, metric: str) -> str:
     deviation = "" if pd.isna(row[f"{metric}_sd"]) else f" ± {row[f'{metric}_sd']:.1f}"
-    target = "" if pd.isna(row[f"{metric}_new_low"]) else "_new"
-    low, high = row[f"{metric}{target}_low"], row[f"{metric}{target}_high"]
+    low, high = told_interval(row, f"{metric}_")
     return f"{row[metric]:.1f}{deviation} [{low:.1f}, {high:.1f}]"
 
 
 def _gap_with_interval(row: pd.Series) -> str:
-    target = "" if pd.isna(row["new_low"]) else "new_"
-    return f"{signed(row['gap'])} {signed_interval(row[f'{target}low'], row[f'{target}high'])}"
+    return f"{signed(row['gap'])} {signed_interval(*told_interval(row))}"
 
 
 def _gap(row: pd.Series) -> str:
