@@ -302,6 +302,17 @@ def test_at_the_grids_size_a_curve_has_all_runs_of_the_grid(tmp_path):
     assert next(iter(seeds)).startswith("real")
 
 
+def test_a_curve_is_of_the_items_that_the_grid_predicted_where_its_own_runs_predicted_more(tmp_path):
+    few = {"classifiers": ["tfidf"], "texts_per_label": [4]}
+    grid, runs = planned(curve=few, test_texts_per_label=3)
+    assert len(grid[0].test) < len(runs[0].test)
+    run_grid(grid, tmp_path)
+    run_grid(runs, tmp_path, index="curve")
+    (found,) = load_predictions(tmp_path, "curve")
+    assert set(found.ids) == set(grid[0].test["id"])
+    assert set(found.predicted) == {f"{r} {s}" for r in ("real", "zero_shot", "few_shot") for s in (4, 12)}
+
+
 @pytest.mark.slow
 def test_the_report_of_a_run_without_curves_has_none(tmp_path):
     sets = (

@@ -56,7 +56,8 @@ def load_predictions(
         items: "test" or "annotated"; tasks without such items are left out.
 
     Raises:
-        SynthgapError: the runs have not been trained, one is torn, or runs of a task predicted different items.
+        SynthgapError: the runs have not been trained, one is torn, or runs of a task predicted different items; those
+            of a curve may predict more than the grid does, whose items count.
     """
     rows = _index(folder, index)
     if index == "curve":
@@ -64,7 +65,8 @@ def load_predictions(
         rows["corpus"] = rows["corpus"] + " " + rows["texts_per_label"].astype(str)
     chosen = rows["comparison"] == (comparison or next(iter(rows["comparison"]), ""))
     groups = rows[chosen].groupby(["task", "classifier"], sort=False)
-    loaded = (_predictions(folder, str(task), str(name), group, items) for (task, name), group in groups)
+    more = index == "curve"
+    loaded = (_predictions(folder, str(task), str(name), group, items, more) for (task, name), group in groups)
     return [predictions for predictions in loaded if predictions]
 
 
@@ -77,7 +79,10 @@ def _with_all_recordings(curve: pd.DataFrame, grid: pd.DataFrame) -> pd.DataFram
     return pd.concat([at_full_size, smaller], ignore_index=True)
 
 
-def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str) -> Predictions | None:
+def _predictions(
+    folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str, more: bool
+) -> Predictions | None:
+    """Those of runs that predicted the same items; `more`: or, beside those of the first run, further ones."""
     first, labels = pd.DataFrame(), list[str]()
     predicted: dict[str, list[np.ndarray]] = {}
     n_train: dict[str, int] = {}
@@ -92,7 +97,7 @@ def _predictions(folder: Path, task: str, classifier: str, rows: pd.DataFrame, i
         places = run.predicted[own.index].astype(int)
         if own is not first:
             order = pd.Index(own["id"]).get_indexer(first["id"])
-            if len(own) != len(first) or (order < 0).any():
+            if (len(own) != len(first) and not more) or (order < 0).any():
                 raise SynthgapError(f"run {run.name}: it predicted other items than the first run of task '{task}'")
             places = places[order]
         predicted.setdefault(str(row.corpus), []).append(places)
