@@ -49,7 +49,7 @@ def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: lis
 
 
 def main() -> None:
-    settings = load_profile("recorded").training.classifiers["finetune"]
+    settings = load_profile("recorded").training.classifiers["own_head"]
     rows = read_rows(CSV)
     known = {(row["task"], int(row["seed"])) for row in rows}
     for name in TASKS:

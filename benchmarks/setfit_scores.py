@@ -54,8 +54,13 @@ TITLES = {"recorded": "as the profile recorded"} | {
 def planned_runs(seeds: tuple[int, ...]) -> Iterator[PlannedRun]:
     """The fine-tuned classifier of `recorded` on real texts alone."""
     profile = load_profile("recorded")
-    tuned = profile.training.classifiers["finetune"]
-    changed = {"seeds": seeds, "texts_per_label": TEXTS_PER_LABEL, "classifiers": {"finetune": tuned}}
+    tuned = profile.training.classifiers["own_head"]
+    changed = {
+        "seeds": seeds,
+        "texts_per_label": TEXTS_PER_LABEL,
+        "test_texts_per_label": None,
+        "classifiers": {"own_head": tuned.model_copy(update={"seeds": None, "seeds_per_recording": None, "tasks": None})},
+    }
     training = profile.training.model_copy(update=changed)
     for name in profile.tasks:
         if name not in LEFT_OUT:

@@ -401,6 +401,17 @@ def test_a_stage_ends_with_all_of_its_products(finished):
         stage.finish()
 
 
+def test_a_stage_that_runs_again_leaves_no_table_of_before(finished):
+    stage = open_stage("03", "made")
+    stage.save_table("of_before", pd.DataFrame({"a": [1]}))
+    stage.finish()
+    other = open_stage("03", "made")
+    other.save_table("of_now", pd.DataFrame({"a": [1]}))
+    other.finish()
+    assert (other.folder / "tables" / "of_now.csv").is_file()
+    assert not (other.folder / "tables" / "of_before.csv").exists()
+
+
 def test_the_made_up_notebooks_are_those_of_all_stages():
     assert list(CODE) == list(STAGES)
 

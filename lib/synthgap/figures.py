@@ -36,6 +36,7 @@ MARKERS = ("o", "D", "^", "P", "v", "X", "<", ">")
 WIDTH, WIDE = 8.0, 12.0  # inches of a figure with one panel in a line and of one with four
 NARROW = 5.0  # narrower ones say less
 SVG_PLACES = re.compile(r'\s(?:d|x|y)="[^"]*"')
+SVG_UNTURNED = re.compile(r'\stransform="rotate\(-0 [^)]*\)"')
 FORMS = {"pdf": ["CreationDate"], "png": ["Software"], "svg": ["Date", "Creator"]}  # without what differs by the day
 
 
@@ -196,7 +197,7 @@ def smaller_png(picture: bytes) -> bytes:
 def smaller_svg(drawing: bytes) -> bytes:
     """The same drawing with places to a tenth of a point, and without the blanks between its elements."""
     text = SVG_PLACES.sub(lambda found: re.sub(r"(\.\d)\d+|\n", r"\1", found[0]), drawing.decode())
-    return re.sub(r">\s+<", "><", text).encode()
+    return re.sub(r">\s+<", "><", SVG_UNTURNED.sub("", text)).encode()
 
 
 # ----------------------------------------------------------------------------------------------------- what is plotted

@@ -21,7 +21,7 @@ from synthgap.core.files import read_json, write_json
 from synthgap.core.paths import base_folder, outputs_folder, root
 from synthgap.core.versions import versions
 from synthgap.pipeline.validity import STAGES, data_digests, finished_in, texts_in_reach
-from synthgap.training.store import packed_lines
+from synthgap.training.store import INDEXES, index_rows, packed_lines
 
 
 class Execution(BaseModel):
@@ -103,8 +103,14 @@ def _fingerprints_of_runs(profile: Profile) -> dict[str, str]:
 
 
 def _hours_of_runs(profile: Profile) -> dict[str, dict[str, float]]:
-    """What the runs of each classifier took, one after another: their number, hours of training and of predicting."""
-    runs = pd.DataFrame(_runs(profile), columns=["classifier", "train_seconds", "predict_seconds"])
+    """What the runs of each classifier took, one after another: their number, hours of training and of predicting.
+
+    Classifiers have the names that the profile gives them now; a run keeps the one under which it was trained.
+    """
+    folder = finished_in("02_training", profile) / "runs"
+    named = pd.concat([index_rows(folder, index)[["run", "classifier"]] for index in INDEXES]).drop_duplicates("run")
+    runs = named.merge(pd.DataFrame(_runs(profile), columns=["run", "train_seconds", "predict_seconds"]), on="run")
+    runs = runs.drop(columns="run")
     hours = runs.groupby("classifier").sum() / 3600
     hours.columns = ["training", "predicting"]
     return hours.round(2).assign(runs=runs["classifier"].value_counts()).to_dict("index")

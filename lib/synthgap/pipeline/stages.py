@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from synthgap import tables
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
-from synthgap.core.files import file_digest, parquet_about, write_json, write_parquet
+from synthgap.core.files import file_digest, parquet_about, read_json, write_json, write_parquet
 from synthgap.core.paths import base_folder, outputs_folder
 from synthgap.core.versions import versions
 from synthgap.figures import Drawing, Look, save_figure
@@ -29,6 +29,7 @@ from synthgap.pipeline.validity import (
     STAGES,
     determined_by,
     finished_in,
+    is_marker,
     marker_file,
     products_of,
     settings_digest,
@@ -177,6 +178,8 @@ class Stage:
     def finish(self) -> str:
         """Write the success marker; the notebook's last act.
 
+        Tables and figures that the stage wrote before, and not this time, are removed: they are of other settings.
+
         Raises:
             SynthgapError: a product is not there.
         """
@@ -185,9 +188,17 @@ class Stage:
             if not path.is_file():
                 raise SynthgapError(f"stage {self.name}: its product '{path.name}' was not written")
             listed[path.relative_to(self.folder).as_posix()] = file_digest(path)
+        for name in self._written_before() - listed.keys():
+            (self.folder / name).unlink(missing_ok=True)
         about = {"stage": self.name, "determined_by": determined_by(self.name, self.profile), "products": listed}
         write_json(marker_file(self.profile, self.name), about)
         return f"{self.name}: finished, {len(listed)} files"
+
+    def _written_before(self) -> set[str]:
+        """Tables and figures that the success marker of the stage names so far."""
+        marker = read_json(marker_file(self.profile, self.name))
+        names = marker["products"] if is_marker(marker) else {}
+        return {name for name in names if name.startswith(("tables/", "figures/"))}
 
     def _repr_html_(self) -> str:
         settings = {key: setting_text(value) for key, value in self.profile.shown().items()}
