@@ -55,12 +55,9 @@ def planned_runs(seeds: tuple[int, ...]) -> Iterator[PlannedRun]:
     """The fine-tuned classifier of `recorded` on real texts alone."""
     profile = load_profile("recorded")
     tuned = profile.training.classifiers["own_head"]
-    changed = {
-        "seeds": seeds,
-        "texts_per_label": TEXTS_PER_LABEL,
-        "test_texts_per_label": None,
-        "classifiers": {"own_head": tuned.model_copy(update={"seeds": None, "seeds_per_recording": None, "tasks": None})},
-    }
+    tuned = tuned.model_copy(update={"seeds": None, "seeds_per_recording": None, "tasks": None})
+    whole = {"texts_per_label": TEXTS_PER_LABEL, "test_texts_per_label": None}
+    changed = {"seeds": seeds, "classifiers": {"own_head": tuned}} | whole
     training = profile.training.model_copy(update=changed)
     for name in profile.tasks:
         if name not in LEFT_OUT:
