@@ -32,6 +32,7 @@ from synthgap.core.files import digest, read_json, write_json, write_parquet, wr
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
 INDEXES = ("grid", "curve", "mixes")
+MISSING = -1000
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
 UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
 
@@ -140,8 +141,8 @@ class FinishedRun:
 
 
 def thousandths(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities as whole numbers; -1000 for what a table lacks."""
-    return np.rint(1000 * np.nan_to_num(probabilities.astype(np.float64), nan=-1))
+    """Probabilities as whole numbers; MISSING for what a table lacks."""
+    return np.rint(1000 * np.nan_to_num(probabilities.astype(np.float64), nan=MISSING / 1000))
 
 
 def run_name(identity: Mapping[str, Any]) -> str:
@@ -207,7 +208,8 @@ class RunTable:
         """The run of that name; None where it is not the one that says this of itself.
 
         Args:
-            probabilities: a table with columns `<run> <label>`; None, or without the run's: they are left out.
+            probabilities: a table with columns `<run> <label>`, of floats or, as they are packed, of thousandths; None,
+                or without the run's: they are left out.
 
         Raises:
             KeyError: it is not in the table.
@@ -219,6 +221,8 @@ class RunTable:
         items = self._items[mask]
         if probabilities is not None and set(columns) <= set(probabilities.columns):
             values = items.keys.merge(probabilities[[*KEY, *columns]], how="left")[columns].to_numpy()
+            if (probabilities[columns].dtypes == np.int16).all():
+                values = np.where(values < 0, np.nan, values / 1000).astype(np.float32)
         run = FinishedRun(about, items, places[rows], values)
         return run if run.is_sound(name) else None
 
@@ -351,8 +355,8 @@ def write_packed(
         predicted = pd.Categorical.from_codes(run.predicted, run.labels)
         labels.append(pd.Series(predicted, run.items.index, name=run.name).reindex(rows))
         if run.probabilities is not None and run.name in probable:
-            decimals = (thousandths(run.probabilities) / 1000).astype(np.float32)
-            probabilities.append(pd.DataFrame(decimals, run.items.index, _columns(run.about)).reindex(rows))
+            packed = pd.DataFrame(thousandths(run.probabilities), run.items.index, _columns(run.about)).reindex(rows)
+            probabilities.append(packed.fillna(MISSING).astype(np.int16))
     for path, columns in zip(packed_files(folder, task), (labels, probabilities), strict=True):
         if columns:
             write_parquet(path, pd.concat(columns, axis=1).reset_index())
