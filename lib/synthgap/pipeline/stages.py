@@ -197,7 +197,7 @@ class Stage:
     def _written_before(self) -> set[str]:
         """Tables and figures that the success marker of the stage names so far."""
         marker = read_json(marker_file(self.profile, self.name))
-        names = marker["products"] if is_marker(marker) else {}
+        names = marker["products"] if isinstance(marker, dict) and is_marker(marker) else {}
         return {name for name in names if name.startswith(("tables/", "figures/"))}
 
     def _repr_html_(self) -> str:
