@@ -84,6 +84,10 @@ class Server:
         text = texts_for(key, garbage=self.script == "garbage")
         if self.script == "duplicates" and luck < 4:
             text = texts_for(f"the same for {luck}")
+        if self.script == "labels":  # as they are asked for in generation/labelling.py; now and then something else
+            names = request["messages"][-1]["content"].rpartition("as it stands here: ")[2].split(", ")
+            name = names[int(key[4:8], 16) % len(names)]
+            text = [f"Label: {name}", f'"{name.upper()}".', "Neither fits, I think.", name][min(luck, 3)]
         if self.script == "prose":
             text = f"\x1b[31mI would be happy to write about this. ({luck})"
         if "response_format" in request:

@@ -1,4 +1,4 @@
-"""The command line: run, plan, status, report, figure, verify, annotate, responses and publish."""
+"""The command line: run, plan, status, report, figure, verify, annotate, label, responses and publish."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def parser() -> Parser:
     _add_figure(commands)
     _add_annotate(commands)
     _add_responses(commands)
+    label = commands.add_parser("label", parents=common, help="let a live LLM label real texts, for a labelled corpus")
+    label.add_argument("--llm", metavar="NAME", help="who labels, where the profile has several live LLMs")
+    label.add_argument(
+        "--items", type=int, default=200, metavar="N", help="texts a task of each split, train and test (default: 200)"
+    )
     return main_parser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import pandas as pd
 from IPython.display import HTML
 from pandas.api.types import is_numeric_dtype
 
-from synthgap.core.config import GeneratedCorpus, Profile
+from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
+from synthgap.data.labelled import labels_about
 from synthgap.llm import model_of
 from synthgap.tasks import load_task
 
@@ -52,26 +53,37 @@ def footer(profile: Profile) -> str:
 
 
 def caveats(profile: Profile) -> list[str]:
-    """What readers must know of the real texts of some tasks; nothing where the stand-in takes their place."""
+    """What readers must know of the real texts of some tasks (nothing where the stand-in is used) and of labels."""
     tasks = [] if profile.stand_in else [load_task(name) for name in profile.tasks]
-    return [f"{task.title}: {task.caveat}" for task in tasks if task.caveat]
+    return [*(f"{task.title}: {task.caveat}" for task in tasks if task.caveat), *label_caveats(profile)]
+
+
+def label_caveats(profile: Profile, corpora: Collection[str] | None = None) -> list[str]:
+    """What readers must know of labels that LLMs gave; of all corpora or of these."""
+    labelled = {name: one for name, one in profile.corpora.items() if isinstance(one, LabelledCorpus)}
+    found = {name: labels_about(one)["caveat"] for name, one in labelled.items() if corpora is None or name in corpora}
+    return [f"Labels of {name}: {caveat}" for name, caveat in found.items() if caveat]
 
 
 def written_by(profile: Profile) -> str:
-    """A sentence on who wrote the profile's synthetic texts."""
+    """A sentence on who wrote the profile's synthetic texts, and who labelled real ones."""
+    what = "Texts" if any(isinstance(one, LabelledCorpus) for one in profile.corpora.values()) else "Synthetic texts"
     corpora: dict[str, list[str]] = {}
     for name in profile.corpora:
         corpora.setdefault(writer_of(profile, name), []).append(name)
     if len(corpora) == 1:
-        return f"Synthetic texts: {next(iter(corpora))}."
-    return "Synthetic texts: " + "; ".join(f"{', '.join(names)}: {writer}" for writer, names in corpora.items()) + "."
+        return f"{what}: {next(iter(corpora))}."
+    return f"{what}: " + "; ".join(f"{', '.join(names)}: {writer}" for writer, names in corpora.items()) + "."
 
 
 def writer_of(profile: Profile, corpus: str) -> str:
-    """Who wrote a corpus, as the profile says or its recording."""
+    """Who wrote or labelled a corpus, as the profile says or its recording."""
     settings = profile.corpora[corpus]
     if isinstance(settings, GeneratedCorpus):
         return model_of(profile.llms[settings.llm])
+    if isinstance(settings, LabelledCorpus):
+        who = settings.labelled_by or labels_about(settings)["model"] or f"'{settings.labels}', which does not say who"
+        return f"real texts, labelled by {who}"
     return settings.written_by or f"imported from '{Path(settings.file).name}', which does not say who wrote them"
 
 

@@ -186,9 +186,34 @@ class ImportedCorpus(Settings):
     published: Setting | None = None
 
 
+class LabelledCorpus(Settings):
+    """Real texts of the train split under the labels of an LLM, as many of each label; no text is kept.
+
+    Attributes:
+        labels: `labels`, which the package has, or a folder with `<task>.csv`, or a file (columns item_id, label):
+            absolute, or below the data folder or the project; `{task}` in it stands for the task's name.
+        labelled_by: who gave them; null: as `labels.yaml` says beside them.
+        title, published: as of a generated corpus.
+    """
+
+    labels: str = Field(min_length=1)
+    labelled_by: str | None = Field(None, min_length=1)
+    title: str | None = Field(None, min_length=1)
+    published: Setting | None = None
+
+
+def _kind_of_corpus(value: Any) -> str:
+    for kind, key in (("labelled", "labels"), ("imported", "file")):
+        if key in value if isinstance(value, dict) else hasattr(value, key):
+            return kind
+    return "generated"
+
+
 CorpusSettings = Annotated[
-    Annotated[GeneratedCorpus, Tag("generated")] | Annotated[ImportedCorpus, Tag("imported")],
-    Discriminator(lambda value: "imported" if "file" in value or isinstance(value, ImportedCorpus) else "generated"),
+    Annotated[GeneratedCorpus, Tag("generated")]
+    | Annotated[ImportedCorpus, Tag("imported")]
+    | Annotated[LabelledCorpus, Tag("labelled")],
+    Discriminator(_kind_of_corpus),
 ]
 
 
@@ -574,7 +599,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
     kinds: dict[Any, type[BaseModel]] = {
         **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
         **{"recorded": RecordedSettings, "openai": OpenAISettings, "transformers": LocalSettings},
-        **{"generated": GeneratedCorpus, "imported": ImportedCorpus},
+        **{"generated": GeneratedCorpus, "imported": ImportedCorpus, "labelled": LabelledCorpus},
     }
     for part in loc:
         field = model.model_fields.get(str(part))

@@ -105,6 +105,18 @@ def _gap_label(gaps: pd.DataFrame, look: Look) -> str:
     return f"gap to {name_in_sentence(look, gaps['baseline'].iloc[0])} (macro-F1)"
 
 
+def draw_llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
+    """What training on each corpus gives beyond the LLM itself, on the items that the LLM was asked."""
+    gaps = read("llm_as_classifier").dropna(subset="gap")
+    gaps = gaps.assign(filled=gaps["p_holm"] < 0.05, panel=gaps["classifier"])
+    if len(set(gaps["labels"])) > 1:
+        gaps["panel"] += ", " + gaps["labels"].map(look.title)
+    label = "less the LLM's score (macro-F1)"
+    figure, axes = interval_panels(gaps, look, value="gap", panel="panel", label=label, line=0)
+    legend_above(figure, axes[0], FILLED)
+    return figure, "On the test items that the LLM was asked; left of the line the LLM itself does better."
+
+
 # ---------------------------------------------------------------------------------------------------- learning curves
 
 
@@ -304,4 +316,12 @@ AUGMENTATION = Drawing(
     "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.",
     draw_augmentation,
 )
-DRAWINGS = (GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, TRAINING_CURVES, POWER, MIXES, AUGMENTATION)
+LLM_AS_CLASSIFIER = Drawing(
+    "llm_as_classifier",
+    "Macro-F1 of classifiers less that of the LLM on the same test items, by task and corpus, with 95 % intervals.",
+    draw_llm_as_classifier,
+)
+DRAWINGS = (
+    *(GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, TRAINING_CURVES, POWER, MIXES, AUGMENTATION),
+    LLM_AS_CLASSIFIER,
+)

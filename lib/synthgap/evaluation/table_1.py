@@ -8,7 +8,7 @@ from synthgap.core.config import REAL, Profile
 from synthgap.core.paths import bundled
 from synthgap.evaluation.gaps import gaps_to_reference
 from synthgap.figures import Look
-from synthgap.tables import matching, signed, signed_interval, told_interval
+from synthgap.tables import label_caveats, matching, signed, signed_interval, told_interval
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 SIGNIFICANT = (
@@ -61,7 +61,7 @@ def table_1_notes(table: pd.DataFrame, profile: Profile) -> list[str]:
     published = _published(table, profile, "macro_f1")
     if not published.empty:
         notes.append(f"{UNVERIFIED} Order of its figures: {' / '.join(published.columns).replace('_', '-')}.")
-    return notes
+    return [*notes, *label_caveats(profile, set(table["corpus"]))]
 
 
 def gaps_by_classifier(gaps: pd.DataFrame, profile: Profile) -> pd.DataFrame:

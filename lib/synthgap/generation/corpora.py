@@ -1,7 +1,7 @@
 """Corpora as tables and files: a task's texts, where they come from, and how they are kept and read again.
 
 `synthetic/<corpus>.parquet` holds all tasks of a corpus, each with its provenance inside the file, and
-`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported corpus ids and digests are kept and no texts.
+`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported or labelled corpus ids and digests are kept, no texts.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from synthgap.core.config import GenerationSettings, ImportedCorpus, Profile, Setting
+from synthgap.core.config import GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, Setting
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, parquet_about, write_parquet
 from synthgap.data.imported import read_imported
-from synthgap.data.real import RealData
+from synthgap.data.labelled import read_labelled
+from synthgap.data.real import RealData, load_real
 from synthgap.generation.conversations import Turn, run_conversation, texts_wanted
 from synthgap.generation.filtering import LEDGER_COLUMNS, TEXT_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import Task, load_task
+
+LABELLED_COLUMNS = ["id", "task", "label", "sha256", "split", "condition"]  # of a labelled corpus's file
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class CorpusTexts:
         ledger: the texts that were rejected; columns as in LEDGER_COLUMNS. Imported texts have none.
         turns: all requests and answers of a generated corpus, in order.
         provenance: who wrote the texts, under which prompts and settings, and how many were kept.
+        test_labels: of a labelled corpus, what the LLM took test items for: columns condition, id, label.
     """
 
     texts: pd.DataFrame
     ledger: pd.DataFrame
     turns: Sequence[Turn]
     provenance: dict[str, Any]
+    test_labels: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 ByTaskAndCorpus = Mapping[tuple[str, str], CorpusTexts]
@@ -125,6 +130,20 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
     return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
 
 
+def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_by: str) -> CorpusTexts:
+    """A task's texts of a labelled corpus."""
+    found = read_labelled(settings, data, corpus)
+    about = {
+        "labelled": settings.labels,
+        "real_data": data.fingerprint,
+        "received": len(found.texts) + sum(found.dropped.values()),
+        "rejected": {reason: count for reason, count in found.dropped.items() if count},
+    }
+    none = pd.DataFrame(columns=LEDGER_COLUMNS)
+    about = _provenance(data.task, corpus, written_by, found.texts, []) | about
+    return CorpusTexts(found.texts, none, [], about, found.test)
+
+
 def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
     """What is stored about every corpus.
 
@@ -157,7 +176,7 @@ def corpus_file(folder: Path, corpus: str) -> Path:
 
 
 def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Mapping[str, RealData]) -> list[Path]:
-    """Write every corpus that has texts; no text of an imported corpus, and no rejected one that repeats a real text.
+    """Write every corpus that has texts; no imported or real text, and no rejected one that repeats a real text.
 
     Args:
         real: {task: its real texts}.
@@ -169,8 +188,13 @@ def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Ma
             continue
         about = {"corpus": corpus, "tasks": {task: one.provenance for task, one in by_task.items()}}
         texts = pd.concat([one.texts.assign(task=task) for task, one in by_task.items()], ignore_index=True)
+        ledgers: list[pd.DataFrame] = []
         if isinstance(settings, ImportedCorpus):
-            kept, ledgers = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]], []
+            kept = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]]
+        elif isinstance(settings, LabelledCorpus):
+            test = [one.test_labels.assign(task=task, split="test", sha256="") for task, one in by_task.items()]
+            both = [texts.assign(sha256=_digests(texts), split="train", condition=""), *test]
+            kept = pd.concat(both, ignore_index=True)[LABELLED_COLUMNS]
         else:
             kept = texts[["task", *TEXT_COLUMNS]]
             ledgers = [_without_real_texts(one, real[task]) for task, one in by_task.items()]
@@ -195,7 +219,7 @@ def _without_real_texts(made: CorpusTexts, data: RealData) -> pd.DataFrame:
 def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.DataFrame:
     """The texts of a task in a corpus: columns id, text, label; of a generated one also recording, turn and position.
 
-    Imported texts are read from their file, which must be as it was when 01 read it.
+    Imported texts are read from their file, and labelled ones from the real texts; both must be as when 01 read them.
 
     Raises:
         SynthgapError: the generation stage has not written them, or a file has changed since.
@@ -203,15 +227,28 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
     provenance(folder, corpus, task)  # refuses what is not there
     kept = pd.read_parquet(corpus_file(folder, corpus), filters=[("task", "==", task)])
     settings = profile.corpora[corpus]
-    if not isinstance(settings, ImportedCorpus):
+    if isinstance(settings, LabelledCorpus):
+        kept = kept[kept["split"] == "train"]
+        texts = read_labelled(settings, load_real(load_task(task), profile), corpus).texts
+    elif isinstance(settings, ImportedCorpus):
+        texts, _ = read_imported(settings, load_task(task), corpus)
+    else:
         return kept.drop(columns="task")
-    texts, _ = read_imported(settings, load_task(task), corpus)
     if texts["id"].tolist() != kept["id"].tolist() or _digests(texts) != kept["sha256"].tolist():
         raise SynthgapError(
             f"the file of corpus '{corpus}' has other texts of task '{task}' than when 01_generation read it; put the "
             "old file back, or run the stage 01_generation again"
         )
     return texts
+
+
+def labels_of_test_items(folder: Path, profile: Profile) -> pd.DataFrame:
+    """What LLMs took test items for, of all labelled corpora: columns corpus, task, condition, id, label."""
+    parts = [pd.DataFrame(columns=["corpus", "task", "condition", "id", "label"])]
+    for corpus, settings in profile.corpora.items():
+        if isinstance(settings, LabelledCorpus) and (path := corpus_file(folder, corpus)).is_file():
+            parts.append(pd.read_parquet(path, filters=[("split", "==", "test")]).assign(corpus=corpus))
+    return pd.concat(parts, ignore_index=True)[parts[0].columns]
 
 
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:

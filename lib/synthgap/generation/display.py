@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from synthgap.core.config import REAL, ImportedCorpus, Profile
+from synthgap.core.config import REAL, GeneratedCorpus, Profile
 from synthgap.generation.conversations import Turn
 from synthgap.generation.filtering import are_real
 from synthgap.tables import BOX
@@ -101,9 +101,9 @@ def samples(
 
 
 def hidden_corpora(profile: Profile) -> list[str]:
-    """Corpora whose texts may not stand in a notebook: imported ones, and real ones unless the profile allows them."""
-    imported = [name for name, corpus in profile.corpora.items() if isinstance(corpus, ImportedCorpus)]
-    return imported if profile.show_real_texts else [REAL, *imported]
+    """Corpora whose texts may not stand in a notebook: those not made here, and `real` unless the profile allows it."""
+    others = [name for name, corpus in profile.corpora.items() if not isinstance(corpus, GeneratedCorpus)]
+    return others if profile.show_real_texts else [REAL, *others]
 
 
 def shown_text(key: str, text: str, allowed: bool) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from tqdm import tqdm
 
-from synthgap.core.config import GeneratedCorpus, GenerationSettings, ImportedCorpus, Profile, Setting
+from synthgap.core.config import GeneratedCorpus, GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, Setting
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
 from synthgap.data.duplicates import normalised
@@ -39,6 +39,7 @@ from synthgap.generation.corpora import (
     corpora_of_task,
     from_answers,
     from_file,
+    from_labels,
     from_recording,
 )
 from synthgap.llm.backends import connect
@@ -106,6 +107,8 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
             settings = profile.corpora[corpus]
             if isinstance(settings, ImportedCorpus):
                 made[task, corpus] = from_file(settings, corpus, real[task].task, writer_of(profile, corpus))
+            elif isinstance(settings, LabelledCorpus):
+                made[task, corpus] = from_labels(settings, corpus, real[task], writer_of(profile, corpus))
             elif isinstance(llm := llms[settings.llm], LoggedLLM):
                 jobs += [Job(corpus, settings.setting, real[task], llm, number) for number in settings.repeats]
             else:

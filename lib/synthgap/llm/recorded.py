@@ -23,7 +23,7 @@ from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
 from synthgap.data.real import read_text
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
-from synthgap.llm.response_log import ResponseLog
+from synthgap.llm.response_log import LABELLING, ResponseLog
 from synthgap.tasks import known_tasks, load_task
 
 ABOUT = "recording.yaml"
@@ -171,7 +171,8 @@ def export_recording(log: ResponseLog, folder: Path, model: str | None = None) -
 
     The model need not be named where the log holds answers of one only. Two answers for one turn are refused.
     """
-    rows = [row for row in log.rows() if not row["fault"] and model in {None, row["model"]}]
+    answers = (row for row in log.rows() if not row["fault"] and row["setting"] != LABELLING)
+    rows = [row for row in answers if model in {None, row["model"]}]
     models = sorted({row["model"] for row in rows})
     if len(models) != 1:
         held = f"answers of {', '.join(models)}: name one" if models else "no answers yet"

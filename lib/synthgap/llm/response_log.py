@@ -32,6 +32,7 @@ from synthgap.llm.budget import Money
 from synthgap.llm.completions import Completion, ending, read_completion
 
 LATE = "late"  # the fault of a second good answer to one request; see `fault_of` for those of single answers
+LABELLING = "label"  # the setting of requests for a real text's label
 UNANSWERED = "unanswered"  # the fault of a request's note, which has the shape of an answer
 KEY_VERSION = 1  # raised whenever the same request would have to be asked anew
 COLUMNS = (

@@ -11,6 +11,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.figures import FORMS
+from synthgap.generation.labelling import label_profile
 from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog, log_file
@@ -38,6 +39,7 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
         "figure": _figure,
         "verify": lambda given, profile: verify(profile, given.profile, given.stages, given.force),
         "annotate": _annotate,
+        "label": _label,
         "publish": _publish,
         "responses": _responses,
     }
@@ -101,6 +103,11 @@ def _annotate(given: argparse.Namespace, profile: Profile) -> None:
     target = Path(given.to) if given.to else folder / "annotations" / "export"
     for path in collect.export(given.what, profile, target, given.items):
         print(shown_path(path))
+
+
+def _label(given: argparse.Namespace, profile: Profile) -> None:
+    folder = base_folder(profile)
+    print(label_profile(profile, folder, log_file(folder), given.llm, given.items))
 
 
 def _publish(given: argparse.Namespace, profile: Profile) -> None:

@@ -11,10 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from synthgap.core.config import GeneratedCorpus, ImportedCorpus, Profile
+from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.data.imported import read_imported
+from synthgap.data.labelled import read_labelled
 from synthgap.data.real import load_real
 from synthgap.generation.conversations import begin_conversation, first_number, texts_wanted, turns_needed
 from synthgap.generation.live_generation import connected
@@ -159,6 +160,8 @@ def _check_data(profile: Profile) -> dict[str, str]:
         for data in (real[task] for task in profile.tasks_of_corpus(name)):
             if isinstance(corpus, ImportedCorpus):
                 read_imported(corpus, data.task, name)
+            elif isinstance(corpus, LabelledCorpus):
+                read_labelled(corpus, data, name)
             elif corpus.setting == "few_shot":
                 for label in data.task.labels:
                     data.few_shot_pool(label)

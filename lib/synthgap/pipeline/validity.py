@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from synthgap.core.config import GeneratedCorpus, ImportedCorpus, Profile, RecordedSettings
+from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile, RecordedSettings
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, read_json
 from synthgap.core.paths import base_folder, bundled, data_folder, outputs_folder, root
 from synthgap.data.annotated import annotated_file
 from synthgap.data.imported import imported_file
+from synthgap.data.labelled import labels_files
 from synthgap.data.real import data_file
 from synthgap.llm.recorded import answers_folder, recording_folder
 from synthgap.pipeline.code_digest import imports_digest, notebook_digest
@@ -55,7 +56,9 @@ JUDGEMENTS = ("annotations_real_test.csv", "estimated_shares_real_test.csv", "ta
 STAGES = {
     "01_generation": StageInputs((*COMPARED, "data", "llms", "generation"), texts="needed"),
     "02_training": StageInputs((*COMPARED, "data", "training"), ("synthetic/",), texts="needed"),
-    "03_evaluation": StageInputs((*COMPARED, "evaluation"), ("runs/",), bundled=("reference/paper_table1.csv",)),
+    "03_evaluation": StageInputs(
+        (*COMPARED, "evaluation"), ("synthetic/", "runs/"), bundled=("reference/paper_table1.csv",)
+    ),
     "04_subjectivity": StageInputs(
         (*COMPARED, "data", "evaluation"),
         ("runs/",),
@@ -204,7 +207,7 @@ def settings_digest(stage: str, profile: Profile) -> str:
 
 
 def data_digests(profile: Profile) -> dict[str, str]:
-    """{name: SHA-256} of each file that a profile's texts are read from: tasks, annotated texts, imported corpora."""
+    """{name: SHA-256} of each file that a profile's texts are read from: tasks, annotated texts, corpora, labels."""
     return {path.name: _file_digest(path) for path in sorted(set(_data_files(profile)))}
 
 
@@ -217,6 +220,8 @@ def _data_files(profile: Profile) -> Iterator[Path]:
     for name, corpus in profile.corpora.items():
         if isinstance(corpus, ImportedCorpus):
             yield from (imported_file(corpus, task) for task in profile.tasks_of_corpus(name))
+        elif isinstance(corpus, LabelledCorpus):
+            yield from (path for task in profile.tasks_of_corpus(name) for path in labels_files(corpus, task).values())
 
 
 def _recordings(profile: Profile) -> Iterator[Path]:

@@ -85,12 +85,14 @@ class TaskTexts:
         annotated: texts of another source that people annotated; every classifier of the task labels them, too.
         examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
             corpus's first recording.
+        asked: {labelled corpus: ids of the test items that its LLM labelled}, which runs of its comparisons predict.
     """
 
     real: RealData
     corpora: Mapping[str, pd.DataFrame]
     annotated: AnnotatedItems | None = None
     examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def corpus(self, name: str) -> pd.DataFrame:
         return self.real.split("train") if name == REAL else self.corpora[name]
@@ -167,7 +169,7 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
     sizes = training_sizes(texts.real, parts, training.texts_per_label)
     planned = []
     for classifier in training.classifiers_of(texts.real.task.name):
-        planner = RunPlanner(training, name, classifier, texts)
+        planner = RunPlanner(training, name, classifier, texts, comparison.members)
         for corpus, recordings in corpora.items():
             seeds = training.seeds_of(classifier, len(recordings))
             for recording, frame in recordings.items():
@@ -196,12 +198,23 @@ def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int
 class RunPlanner:
     """Plans the runs of one task and classifier, which see the same validation, test and annotated texts."""
 
-    def __init__(self, training: TrainingSettings, comparison: str, classifier: str, texts: TaskTexts) -> None:
+    def __init__(
+        self,
+        training: TrainingSettings,
+        comparison: str,
+        classifier: str,
+        texts: TaskTexts,
+        members: Sequence[str] = (),
+    ) -> None:
         data, settings = texts.real, training.classifiers[classifier]
         validation = data.split("validation")
         most = settings.validation_texts if isinstance(settings, FinetuneSettings) else 0
         annotated = texts.annotated.texts if texts.annotated else data.frame.iloc[:0]
         test = at_most(data.split("test"), training.test_texts_per_label)
+        asked = [key for corpus in members for key in texts.asked.get(corpus, ())]
+        if not set(asked) <= set(test["id"]):
+            whole = data.split("test")
+            test = whole[whole["id"].isin([*test["id"], *asked])]
         self.frames = {
             "validation": draw(validation, min(most, len(validation)), 0, "validation"),
             "test": test,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthgap.core.config import GeneratedCorpus, Profile
+from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.annotated import load_annotated
 from synthgap.data.real import load_real
 from synthgap.generation.conversations import texts_wanted
-from synthgap.generation.corpora import corpora_of_task, load_corpus, provenance
+from synthgap.generation.corpora import corpora_of_task, labels_of_test_items, load_corpus, provenance
+from synthgap.tables import matching
 from synthgap.tasks import load_task
 from synthgap.training.runs import TaskTexts
 
@@ -30,7 +31,7 @@ def load_texts(profile: Profile, synthetic: Path, stand_ins: bool = False) -> di
 
 def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -> TaskTexts:
     task = load_task(name)
-    real, corpora, examples = load_real(task, profile), {}, {}
+    real, corpora, examples, asked = load_real(task, profile), {}, {}, {}
     for corpus in corpora_of_task(profile, name):
         settings = profile.corpora[corpus]
         try:
@@ -43,4 +44,7 @@ def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -
             corpora[corpus] = train.groupby("label", sort=False).head(texts_wanted(task, profile.generation))
             if isinstance(settings, GeneratedCorpus) and settings.setting == "few_shot":
                 examples[corpus] = {label: real.pool_ids(label) for label in task.labels}
-    return TaskTexts(real, corpora, load_annotated(task, profile, real), examples)
+        if isinstance(settings, LabelledCorpus):
+            found = labels_of_test_items(synthetic, profile)
+            asked[corpus] = matching(found, {"corpus": corpus, "task": name})["id"].tolist()
+    return TaskTexts(real, corpora, load_annotated(task, profile, real), examples, asked)
