@@ -49,6 +49,44 @@ def build(folder: Path, window: int = 4096, seed: int = 0) -> Path:
     return folder
 
 
+def write_gguf(path: Path):
+    """Write a Llama of random weights whose tokens are letters and a pair of them; gives its embeddings."""
+    import gguf
+    import torch
+
+    tokens = ["<unk>", "<s>", "</s>", *map(chr, range(33, 127)), "ab"]
+    width, inner, heads = 32, 64, 2
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(inner)
+    writer.add_block_count(1)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    shapes = {
+        **{"token_embd.weight": (len(tokens), width), "output.weight": (len(tokens), width)},
+        **{"output_norm.weight": (width,), "blk.0.attn_norm.weight": (width,), "blk.0.ffn_norm.weight": (width,)},
+        **{f"blk.0.attn_{part}.weight": (width, width) for part in ("q", "k", "v", "output")},
+        **{"blk.0.ffn_gate.weight": (inner, width), "blk.0.ffn_up.weight": (inner, width)},
+        "blk.0.ffn_down.weight": (width, inner),
+    }
+    weights = {name: torch.randn(shape, generator=torch.Generator().manual_seed(0)) for name, shape in shapes.items()}
+    for name, values in weights.items():
+        writer.add_tensor(name, values.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return weights["token_embd.weight"]
+
+
 def _prefer(model, vocabulary: list[str]) -> None:
     """Make list-like answers likely by the outer layers: number, words, and a new line or the end."""
     import torch

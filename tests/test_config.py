@@ -10,7 +10,7 @@ from synthgap.tasks import load_profile
 
 
 def test_every_profile_in_configs_loads_under_its_own_name():
-    assert known_profiles() == ["demo", "paper", "recorded", "smoke"]
+    assert known_profiles() == ["demo", "local", "paper", "recorded", "smoke"]
     for name in known_profiles():
         assert load_profile(name).name == name
 
@@ -76,7 +76,7 @@ def test_what_is_wrong_in_a_profile_is_named_with_the_way_out(key, value, names)
 
 def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(
-        SynthgapError, match=r"profile 'demoo' is unknown \(did you mean 'demo'\?\); known: demo, paper"
+        SynthgapError, match=r"profile 'demoo' is unknown \(did you mean 'demo'\?\); known: demo, local, paper"
     ):
         load_profile("demoo")
 

@@ -25,6 +25,7 @@ from synthgap.core.errors import SynthgapError, unknown
 REAL = "real"  # the corpus that every profile has: the train split of each task
 MOST_VALUES = 100_000  # in a YAML file
 Setting = Literal["zero_shot", "few_shot"]
+ProtocolName = Literal["conversation", "completion"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
@@ -131,13 +132,13 @@ class OpenAISettings(Settings):
 
 
 class LocalSettings(Settings):
-    """A causal language model in transformers answers, on this machine, through its chat template."""
+    """A causal language model in transformers answers, on this machine."""
 
     backend: Literal["transformers"]
-    model: str = Field(min_length=1, description="a folder, or a name on the hub (name@revision pins it)")
+    model: str = Field(min_length=1, description="a folder, a name on the hub (name@revision pins it), or package:NAME")
     device: str | None = Field(None, description="for example cpu or cuda:0; null: a GPU where there is one")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int = Field(8, ge=1, description="conversations answered at once")
+    batch_size: int = Field(8, ge=1, description="requests answered at once")
     temperature: float = Field(1.0, ge=0, le=2, description="0: always the most probable token")
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
@@ -154,6 +155,8 @@ class GeneratedCorpus(Settings):
 
     Attributes:
         setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
+        protocol: conversation asks for a list of texts, turn by turn, as the paper does; completion has the LLM go on
+            from the beginning of one text (ZeroGen, arXiv 2202.07922), which base models and small ones need.
         repeats: the recordings of these conditions that make up the corpus, numbered from 1 on. Each is written anew,
             under the same prompts and from a few-shot pool of its own; a run trains on one of them.
         title: how tables and figures call the corpus; null: its name.
@@ -162,6 +165,7 @@ class GeneratedCorpus(Settings):
 
     llm: Name
     setting: Setting
+    protocol: ProtocolName = "conversation"
     repeats: Repeats = (1,)
     title: str | None = Field(None, min_length=1)
     published: Setting | None = None
@@ -236,12 +240,17 @@ class Comparison(Settings):
 
 class GenerationSettings(Settings):
     texts_per_label: int | None = Field(None, ge=1, description="texts asked for; null: as each task says")
+    texts_by_task: dict[Name, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="texts per label of a task that another number is asked of"
+    )
     near_duplicate: float = Field(90.0, gt=0, le=100, description="similarity in percent from which texts are one")
     reject_label_words: bool = Field(
         False, description='whether texts that name their label (#irony, "(spam)") are rejected; counted they are'
     )
     conversations: int = Field(1, ge=1, description="held side by side for each label; live LLMs only")
-    turns: int = Field(60, ge=1, description="most turns of a label's conversations; live LLMs only")
+    turns: int = Field(
+        60, ge=1, description="most turns of a label's conversations, or rounds of its completions; live"
+    )
     pool_share: float | None = Field(
         None, gt=0, le=1, description="few-shot pool's share of the train split; live only"
     )
@@ -435,6 +444,8 @@ class Profile(Settings):
         for name, corpus in self.corpora.items():
             if isinstance(corpus, GeneratedCorpus) and corpus.llm not in self.llms:
                 raise unknown(f"llm of corpus {name}", corpus.llm, self.llms)
+            if isinstance(corpus, GeneratedCorpus) and corpus.protocol == "completion":
+                self._check_completes(name, corpus.llm)
         known = [REAL, *self.corpora]
         asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
         if self.training.augmentation:
@@ -444,6 +455,13 @@ class Profile(Settings):
                 if name not in known:
                     raise unknown(where, name, known)
         return self
+
+    def _check_completes(self, corpus: str, llm: str) -> None:
+        if isinstance(self.llms[llm], OpenAISettings):
+            raise self._refusal(
+                f"corpus '{corpus}' has the protocol completion, and llm '{llm}' is an endpoint, which holds "
+                "conversations; leave `protocol` out, or take an LLM with the backend transformers"
+            )
 
     @model_validator(mode="after")
     def _recordings_stay_as_they_are(self) -> Profile:

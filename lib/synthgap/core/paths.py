@@ -35,6 +35,12 @@ def data_folder() -> Path:
     return Path(os.environ.get("SYNTHGAP_DATA") or root() / "data")
 
 
+def cache_folder() -> Path:
+    """SYNTHGAP_CACHE, or synthgap/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SYNTHGAP_CACHE") or Path(base) / "synthgap")
+
+
 def outputs_folder(profile: Profile) -> Path:
     """outputs/<profile>, or outputs/<profile>-<variant>; below SYNTHGAP_OUTPUTS (set by --output) or in the project."""
     return _outputs() / profile.folder_name

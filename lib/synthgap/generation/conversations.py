@@ -1,12 +1,13 @@
-"""The paper's conversations with an LLM: what it is asked turn by turn, and with which few-shot examples."""
+"""What an LLM is asked: the paper's conversations turn by turn, or completions; and with which few-shot examples."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-from synthgap.core.config import GenerationSettings, Setting
+from synthgap.core.config import GenerationSettings, ProtocolName, Setting
 from synthgap.data.draws import draw_places
 from synthgap.data.real import RealData
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Message
@@ -39,7 +40,7 @@ class Turn:
 
 def texts_wanted(task: Task, settings: GenerationSettings) -> int:
     """How many texts of each label are asked for."""
-    return settings.texts_per_label or task.texts_per_label
+    return settings.texts_by_task.get(task.name) or settings.texts_per_label or task.texts_per_label
 
 
 def turns_needed(task: Task, texts: int) -> int:
@@ -47,31 +48,48 @@ def turns_needed(task: Task, texts: int) -> int:
     return ceil(texts / task.texts_per_turn)
 
 
-def with_prompt(data: RealData, settings: GenerationSettings, answer_format: str | None = None) -> RealData:
+def with_prompt(
+    data: RealData,
+    settings: GenerationSettings,
+    answer_format: str | None = None,
+    protocol: ProtocolName = "conversation",
+) -> RealData:
     """The data, their task having the few-shot pool, number of examples and prompts that the settings name.
 
     Args:
         answer_format: in place of the task's own `format`; for structured output.
+        protocol: a completion is one text.
     """
     task = data.task
     asked: dict[str, dict[str, Any]] = {
         "few_shot": {"pool_share": settings.pool_share, "examples_per_turn": settings.examples_per_turn},
         "prompts": {"diversity": settings.diversity_prompt, "format": answer_format},
     }
-    changed = {
+    changed: dict[str, Any] = {
         part: getattr(task, part).model_copy(update={key: value for key, value in new.items() if value is not None})
         for part, new in asked.items()
     }
+    changed["texts_per_turn"] = 1 if protocol == "completion" else task.texts_per_turn
     return replace(data, task=task.model_copy(update=changed))
 
 
-def begin_conversation(task: Task, setting: Setting, label: str, number: int = 0) -> Conversation:
-    """A conversation that holds the task's context alone.
+def begin_conversation(
+    task: Task, setting: Setting, label: str, number: int = 0, protocol: ProtocolName = "conversation"
+) -> Conversation:
+    """A conversation that holds the task's context alone; one of the protocol completion holds nothing yet.
 
     Args:
         number: of several conversations for one label; `first_number` of a recording, or one that follows.
     """
-    return Conversation(task.name, setting, label, (Message("system", task.prompts.context),), number)
+    context = (Message("system", task.prompts.context),) if protocol == "conversation" else ()
+    return Conversation(task.name, setting, label, context, number, protocol)
+
+
+def request_text(task: Task, asked: Conversation, examples: list[str] | None = None) -> str:
+    """The message of the next request, or the prompt of a completion, which shows these examples in few-shot."""
+    if asked.protocol == "completion":
+        return task.beginning(asked.label, examples)
+    return task.request(asked.label, asked.turn, examples)
 
 
 def first_number(recording: int) -> int:
@@ -85,17 +103,18 @@ def next_request(before: Conversation, data: RealData, llm: LLM) -> Turn:
     A few-shot request shows fresh examples in every turn. A recording names those that it was answered to; where these
     data do not have them (the stand-in does not), examples are drawn from the label's pool.
     """
-    task, label, turn = data.task, before.label, before.turn
+    task, label = data.task, before.label
     if before.setting != "few_shot":
-        return Turn(before.then("user", task.request(label, turn)))
+        return Turn(before.then("user", request_text(task, before)))
     train, keys = data.train_texts, llm.example_ids(before) or ()
     drawn = not keys or any(key not in train for key in keys)
     if drawn:
         pool, number = data.pool_ids(label, before.recording), f" {before.number}" if before.number else ""
-        places = draw_places(pool, task.few_shot.examples_per_turn, turn, f"examples {label}{number}")
+        places = draw_places(pool, task.few_shot.examples_per_turn, before.turn, f"examples {label}{number}")
         keys = tuple(pool[place] for place in places)
     examples = {key: task.shown_example(train[key]) for key in keys}
-    return Turn(before.then("user", task.request(label, turn, list(examples.values()))), examples=examples, drawn=drawn)
+    request = before.then("user", request_text(task, before, list(examples.values())))
+    return Turn(request, examples=examples, drawn=drawn)
 
 
 def run_conversation(
@@ -109,3 +128,10 @@ def run_conversation(
         turns.append(replace(request, answer=llm.answer(request.conversation)))
         conversation = turns[-1].history
     return turns
+
+
+def take_samples(data: RealData, setting: Setting, label: str, llm: RecordedLLM, numbers: Sequence[int]) -> list[Turn]:
+    """Completions for a label, by their numbers."""
+    begun = [begin_conversation(data.task, setting, label, number, "completion") for number in numbers]
+    requests = [next_request(one, data, llm) for one in begun]
+    return [replace(request, answer=llm.answer(request.conversation)) for request in requests]

@@ -15,13 +15,21 @@ from typing import Any
 
 import pandas as pd
 
-from synthgap.core.config import GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, Setting
+from synthgap.core.config import GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, ProtocolName, Setting
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, parquet_about, write_parquet
 from synthgap.data.imported import read_imported
 from synthgap.data.labelled import read_labelled
 from synthgap.data.real import RealData, load_real
-from synthgap.generation.conversations import Turn, run_conversation, texts_wanted
+from synthgap.generation.conversations import (
+    Turn,
+    begin_conversation,
+    first_number,
+    run_conversation,
+    take_samples,
+    texts_wanted,
+    with_prompt,
+)
 from synthgap.generation.filtering import LEDGER_COLUMNS, TEXT_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
@@ -64,8 +72,12 @@ def from_recording(
     llm: RecordedLLM,
     settings: GenerationSettings,
     repeats: Sequence[int] = (1,),
+    protocol: ProtocolName = "conversation",
 ) -> CorpusTexts:
-    """A task's texts as a recorded LLM wrote them: one conversation for each label and recording."""
+    """A task's texts as a recorded LLM wrote them: one conversation for each label and recording, or completions."""
+    if protocol == "completion":
+        data = with_prompt(data, settings, protocol=protocol)
+        return all_recordings([_from_samples(data, corpus, setting, llm, settings, number) for number in repeats])
     texts, made = texts_wanted(data.task, settings), []
     for number in repeats:
         turns = [
@@ -73,6 +85,28 @@ def from_recording(
         ]
         made.append(from_answers(data, corpus, setting, llm, settings, turns))
     return all_recordings(made)
+
+
+def _from_samples(
+    data: RealData, corpus: str, setting: Setting, llm: RecordedLLM, settings: GenerationSettings, recording: int
+) -> CorpusTexts:
+    """The texts in a recording's completions: of each label as many of these as its texts take, or all there are."""
+    wanted, first = texts_wanted(data.task, settings), first_number(recording)
+    begun = {label: begin_conversation(data.task, setting, label, first, "completion") for label in data.task.labels}
+    for conversation in begun.values():
+        llm.check_turns(conversation, 1)
+    samples, taken = {label: llm.turns(one) for label, one in begun.items()}, dict.fromkeys(begun, 0)
+    accepted = dict(taken)
+    while (more := {label: min(n + wanted - accepted[label], samples[label]) for label, n in taken.items()}) != taken:
+        taken = more
+        turns = [
+            turn
+            for label, n in taken.items()
+            for turn in take_samples(data, setting, label, llm, range(first, first + n))
+        ]
+        made = from_answers(data, corpus, setting, llm, settings, turns)
+        accepted = made.provenance["accepted_by_label"]
+    return made
 
 
 def all_recordings(made: Sequence[CorpusTexts]) -> CorpusTexts:
@@ -102,11 +136,12 @@ def from_answers(
 ) -> CorpusTexts:
     """The texts in the answers of all turns of a task, with their ledger and provenance."""
     task, few_shot = data.task, setting == "few_shot"
+    completion = any(turn.conversation.protocol == "completion" for turn in turns)
     texts, ledger = filter_answers(task, corpus, turns, settings.near_duplicate, settings.reject_label_words)
     about = {
         "setting": setting,
         "llm_fingerprint": llm.fingerprint,
-        "prompts": task.prompts.model_dump(),
+        "prompts": (task.completion if completion else task.prompts).model_dump(),
         "settings": settings.model_dump(mode="json"),
         "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
         "real_data": data.fingerprint if few_shot else None,

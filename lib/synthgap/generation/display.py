@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from synthgap.core.config import REAL, GeneratedCorpus, Profile
-from synthgap.generation.conversations import Turn
+from synthgap.generation.conversations import Turn, request_text
 from synthgap.generation.filtering import are_real
 from synthgap.tables import BOX
 from synthgap.tasks import Task
@@ -51,7 +51,7 @@ def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool, ans
     request = asked.messages[-1].content
     if turn.examples and not show_real_texts:
         hidden = [shown_text(key, text, allowed=False) for key, text in turn.examples.items()]
-        request = task.request(asked.label, asked.turn, hidden)
+        request = request_text(task, asked, hidden)
     lines = turn.answer.text.split("\n")
     answer = [line[:LETTERS_SHOWN] + " …" * (len(line) > LETTERS_SHOWN) for line in lines[:answer_lines]]
     if not show_real_texts:
@@ -59,8 +59,8 @@ def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool, ans
         answer = np.where(copied, "[repeats an example, not shown]", answer).tolist()
     more = f"\n… {len(lines) - answer_lines} more lines" if len(lines) > answer_lines else ""
     parts = [
-        ("system", asked.messages[0].content),
-        (f"user, turn {asked.turn + 1}", request),
+        *(("system", one.content) for one in asked.messages[:1] if one.role == "system"),
+        (f"user, turn {asked.turn + 1}" if asked.protocol == "conversation" else "to go on from", request),
         (f"assistant ({turn.answer.model})", "\n".join(answer) + more),
     ]
     rows = "".join(

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from synthgap.core.config import GeneratedCorpus, GenerationSettings, OpenAISettings, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import RealData
-from synthgap.generation.conversations import next_request, texts_wanted, with_prompt
+from synthgap.generation.conversations import next_request, texts_wanted
 from synthgap.generation.corpora import CorpusTexts, corpora_of_task
 from synthgap.generation.live_generation import Job, open_llms, run_in_own_loop, run_job, without_texts
 from synthgap.llm import model_of
@@ -102,7 +102,7 @@ def estimate_costs(profile: Profile, real: Mapping[str, RealData], log_file: Pat
             ]
             if isinstance(llm, LoggedLLM):
                 jobs = [
-                    Job(corpus, about.setting, with_prompt(data, settings, llm.answer_format), llm, recording)
+                    Job(corpus, about.setting, data, llm, recording, about.protocol).prepared(settings)
                     for corpus, about, data in places
                     for recording in about.repeats
                 ]
@@ -204,6 +204,8 @@ def _of_label(
     data, llm, conversations = job.data, job.llm, settings.conversations
     wanted, accepted = texts_wanted(data.task, settings), made.provenance["accepted_by_label"][label]
     turns = [turn for turn in made.turns if turn.conversation.label == label]
+    if job.protocol == "completion":  # which have no history: what is missing is one round
+        turns, conversations = [], math.ceil((wanted - accepted) / means["texts"]) if means["texts"] > 0 else 1
     left = settings.turns - max((turn.conversation.turn + 1 for turn in turns), default=0)
     rounds, per_round = 0, means["texts"] * conversations
     if accepted < wanted:

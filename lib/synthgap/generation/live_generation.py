@@ -19,7 +19,15 @@ from typing import Any, TypeVar
 import pandas as pd
 from tqdm import tqdm
 
-from synthgap.core.config import GeneratedCorpus, GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, Setting
+from synthgap.core.config import (
+    GeneratedCorpus,
+    GenerationSettings,
+    ImportedCorpus,
+    LabelledCorpus,
+    Profile,
+    ProtocolName,
+    Setting,
+)
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
 from synthgap.data.duplicates import normalised
@@ -43,7 +51,7 @@ from synthgap.generation.corpora import (
     from_recording,
 )
 from synthgap.llm.backends import connect
-from synthgap.llm.base import Conversation, Usage
+from synthgap.llm.base import RECORDING, Conversation, Usage
 from synthgap.llm.budget import BudgetReached, Money
 from synthgap.llm.logged import SHOWN, LoggedLLM, RequestFailed
 from synthgap.llm.recorded import RecordedLLM
@@ -67,10 +75,16 @@ class Job:
     data: RealData
     llm: LoggedLLM
     recording: int = 1
+    protocol: ProtocolName = "conversation"
 
     def begin(self, label: str, number: int = 0) -> Conversation:
         """A conversation for a label, of several in this recording."""
-        return begin_conversation(self.data.task, self.setting, label, first_number(self.recording) + number)
+        first = first_number(self.recording)
+        return begin_conversation(self.data.task, self.setting, label, first + number, self.protocol)
+
+    def prepared(self, settings: GenerationSettings) -> Job:
+        """The job with the prompts, examples and number of texts a turn that are asked for."""
+        return replace(self, data=with_prompt(self.data, settings, self.llm.answer_format, self.protocol))
 
 
 @dataclass(frozen=True)
@@ -110,10 +124,13 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
             elif isinstance(settings, LabelledCorpus):
                 made[task, corpus] = from_labels(settings, corpus, real[task], writer_of(profile, corpus))
             elif isinstance(llm := llms[settings.llm], LoggedLLM):
-                jobs += [Job(corpus, settings.setting, real[task], llm, number) for number in settings.repeats]
+                jobs += [
+                    Job(corpus, settings.setting, real[task], llm, number, settings.protocol)
+                    for number in settings.repeats
+                ]
             else:
-                asked = (real[task], corpus, settings.setting, llm, profile.generation, settings.repeats)
-                made[task, corpus] = from_recording(*asked)
+                asked = (real[task], corpus, settings.setting, llm, profile.generation)
+                made[task, corpus] = from_recording(*asked, settings.repeats, settings.protocol)
         written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
     for short in shortfalls:
         tqdm.write(f"short: {short}")
@@ -190,8 +207,9 @@ async def run_job(job: Job, settings: GenerationSettings, bar: tqdm[Any]) -> tup
     Args:
         bar: over the texts of all jobs.
     """
-    job = replace(job, data=with_prompt(job.data, settings, job.llm.answer_format))
-    labels = [LabelConversations(job, label, settings) for label in job.data.task.labels]
+    job = job.prepared(settings)
+    kind = LabelSamples if job.protocol == "completion" else LabelConversations
+    labels = [kind(job, label, settings) for label in job.data.task.labels]
     await asyncio.gather(*(one.take_round(bar) for one in labels))
     if no_texts := without_texts([turn for one in labels for turn in one.turns]):
         for one in labels:
@@ -293,6 +311,21 @@ class LabelConversations:
         if self.rounds >= self.settings.turns:
             reasons = (*reasons, f"the limit of {self.settings.turns} turns is reached (generation.turns)")
         return Shortfall(self.job.data.task.name, self.job.corpus, self.label, accepted, self.wanted, reasons)
+
+
+class LabelSamples(LabelConversations):
+    """The completions of one label, each by itself: rounds of as many as texts are missing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.numbers = itertools.count()
+
+    async def take_round(self, bar: tqdm[Any]) -> None:
+        begun = (self.begin() for _ in range(max(1, self.goal - len(self.different))))
+        self.open = [(one, None) for one in begun if one.recording == self.job.recording]
+        if not self.open:
+            self.reasons.append(f"a recording holds {RECORDING} completions, fewer than generation.turns allows")
+        await super().take_round(bar)
 
 
 def run_in_own_loop(work: Coroutine[Any, Any, Result]) -> Result:

@@ -7,7 +7,8 @@ import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from synthgap.llm.parsing import Parsed, parse, without_lone_surrogates
+from synthgap.core.config import ProtocolName
+from synthgap.llm.parsing import QUOTES, Parsed, one_text, parse, without_lone_surrogates
 
 RECORDING = 1000  # numbers of conversations that belong to one recording
 
@@ -29,8 +30,9 @@ class Conversation:
 
     Attributes:
         task, setting, label: what the texts are for.
-        messages: context, then user and assistant in turns.
+        messages: context, then user and assistant in turns; of a completion the prompt alone.
         number: several conversations may be held for one label; those of the second recording begin at RECORDING.
+        protocol: whether its last message is answered, or gone on from.
     """
 
     task: str
@@ -38,6 +40,20 @@ class Conversation:
     label: str
     messages: tuple[Message, ...]
     number: int = 0
+    protocol: ProtocolName = "conversation"
+
+    @property
+    def sample(self) -> int:
+        """The number within its recording."""
+        return self.number % RECORDING
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """What the answer ends before, whatever the LLM would go on with."""
+        if self.protocol == "conversation":
+            return ()
+        closing = dict(QUOTES).get(self.messages[-1].content[-1:])
+        return ("\n", closing) if closing else ("\n",)
 
     @property
     def recording(self) -> int:
@@ -83,11 +99,12 @@ class Answer:
     usage: Usage | None
     model: str
     seconds: float | None = None
+    protocol: ProtocolName = "conversation"
 
     @functools.cached_property
     def parsed(self) -> Parsed:
         """Its texts and what is left over. An answer is parsed here, once, and everybody reads this."""
-        return parse(self.text)
+        return parse(self.text) if self.protocol == "conversation" else one_text(self.text)
 
 
 class LLM(Protocol):
@@ -108,6 +125,6 @@ class LLM(Protocol):
         """Ids of the few-shot examples that the next request has to show; None: the caller draws them."""
         return None
 
-    def check(self) -> None:
+    def check(self, protocol: ProtocolName = "conversation") -> None:
         """Refuse what must not or cannot be asked, naming what to set (a key, a budget, a model); asks nothing."""
         return None

@@ -150,7 +150,7 @@ class LoggedLLM(LLM):
             return known
         if self.offline:
             raise RequestFailed("not asked yet")
-        self.check()
+        self.check(request.conversation.protocol)
         try:
             answer, fault = await self._ask_once(request)
         except UnderWay:

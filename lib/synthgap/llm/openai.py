@@ -19,7 +19,7 @@ import aiohttp
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
-from synthgap.core.config import OpenAISettings, shown_endpoint
+from synthgap.core.config import OpenAISettings, ProtocolName, shown_endpoint
 from synthgap.core.errors import SynthgapError
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.bounded import bound
@@ -80,7 +80,7 @@ class EndpointLLM(LoggedLLM):
         sampling[self.settings.length_parameter] = sampling.pop("max_tokens")
         return sampling
 
-    def check(self) -> None:
+    def check(self, protocol: ProtocolName = "conversation") -> None:
         """Refuse an endpoint without its key, or one that may cost money without a budget."""
         api_key(self.settings)
         if self.settings.budget is None and not on_this_machine(self.endpoint):

@@ -105,6 +105,11 @@ def parse(response: str) -> Parsed:
     return Parsed(texts, leftovers, parsed.torn, refused, [without_lone_surrogates(block) for block in reasoning])
 
 
+def one_text(response: str) -> Parsed:
+    """The one text that a completion is, on one line; "" where there is none."""
+    return Parsed([" ".join(without_lone_surrogates(response).split())], [])
+
+
 def _best_shape(lines: list[str]) -> Parsed:
     """The lines as the shape that finds most texts in them, of several the first; marks of prose count last."""
     text, nested = "\n".join(lines), _nested(lines)

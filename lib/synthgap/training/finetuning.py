@@ -31,10 +31,11 @@ from transformers.utils import logging
 
 from synthgap.core.config import FinetuneSettings
 from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import cache_folder
 from synthgap.training import accelerations
 from synthgap.training.accelerations import Row, in_batches, only_used_tokens, padded, tokenised
 from synthgap.training.base import NO_TEXTS, Fitted, Texts
-from synthgap.training.embeddings import cache_folder, encoder_revision, encoder_source
+from synthgap.training.embeddings import encoder_revision, encoder_source
 from synthgap.training.probe_head import ProbeHead
 
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")  # what encoders call it
