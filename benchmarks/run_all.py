@@ -13,7 +13,7 @@ RESULTS = HERE / "RESULTS.md"
 LINE = re.compile(r"- `(\w+)\.py`: .*")
 SCRIPTS = (
     *("import_time", "interval_speed", "embedding_speed", "fan_out_speed"),
-    *("distance_speed", "distance_memory", "filter_speed", "llm_throughput"),
+    *("distance_speed", "distance_memory", "filter_speed", "llm_throughput", "local_throughput"),
 )
 LONG = (
     "finetune_ways",
