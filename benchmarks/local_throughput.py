@@ -58,5 +58,6 @@ if __name__ == "__main__":
     speed = run_in_own_loop(measure())
     print(
         f"SmolLM2-135M completes tweets on {torch.get_num_threads()} threads: {speed[1]:.0f} tokens/s one after "
-        f"another, {speed[BATCH]:.0f} in a refilled batch of {BATCH}, ratio {speed[BATCH] / speed[1]:.1f} (medians of {ROUNDS})"
+        f"another, {speed[BATCH]:.0f} in a refilled batch of {BATCH}, ratio {speed[BATCH] / speed[1]:.1f} (medians of "
+        f"{ROUNDS})"
     )

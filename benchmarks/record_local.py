@@ -2,9 +2,9 @@
 
     SYNTHGAP_RECORDINGS=WORK python benchmarks/record_local.py smollm2-135m|gemma3-270m DATA_DIR [TASK ...]
 
-The response log in WORK is gone on with when the script is run again; when all tasks are there, the recording is written
-to WORK/<name>. It names few-shot examples by their ids, and every completion that repeats a real text, or six words in a
-row of one, is left out of it.
+The response log in WORK is gone on with when the script is run again; when all tasks are there, the recording is
+written to WORK/<name>. It names few-shot examples by their ids, and every completion that repeats a real text, or six
+words in a row of one, is left out of it.
 """
 
 import json

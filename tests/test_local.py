@@ -193,6 +193,7 @@ def test_completions_do_not_depend_on_the_batch_nor_on_a_stop_in_between(model, 
     for one in alone.values():
         assert (one.texts["label"].value_counts() == 12).all()
         assert one.texts["id"].is_unique
+        assert not one.texts.duplicated(["label", "turn"]).any()  # each is an answer by itself
         assert len(one.texts) + len(one.ledger) == len(one.turns) == one.provenance["asked"]
     together, _, other, _ = complete(model, tmp_path / "together", real, batch_size=7)
     assert (as_table(together), other.asked) == (as_table(alone), llm.asked)

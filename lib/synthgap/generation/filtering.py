@@ -80,7 +80,13 @@ def filter_answers(
         label = turn.conversation.label
         examples[label] |= {key: normalised(text)[:COMPARED] for key, text in turn.examples.items()}
         asked = turn.conversation
-        origin = {"task": task.name, "corpus": corpus, "label": label, "recording": asked.recording, "turn": asked.turn}
+        origin = {
+            "task": task.name,
+            "corpus": corpus,
+            "label": label,
+            "recording": asked.recording,
+            "turn": asked.place,
+        }
         for piece, reason in _outside_the_list(turn):
             rejected.append({**origin, "position": -1, "text": piece[:LONGEST_TEXT], **vars(Rejection(reason))})
         for position, (text, fault) in enumerate(zip(turn.answer.parsed.texts, of_turn, strict=True)):

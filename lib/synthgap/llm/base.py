@@ -48,6 +48,11 @@ class Conversation:
         return self.number % RECORDING
 
     @property
+    def place(self) -> int:
+        """Where its next answer stands among those of its label: its turn, or the number of a completion."""
+        return self.turn if self.protocol == "conversation" else self.sample
+
+    @property
     def ends(self) -> tuple[str, ...]:
         """What the answer ends before, whatever the LLM would go on with."""
         if self.protocol == "conversation":
