@@ -49,10 +49,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's cache, data or outputs."""
+    """No test reads or writes the user's cache, tasks, data or outputs."""
     os.environ["SYNTHGAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["SYNTHGAP_HOME"] = str(ROOT)
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
+    os.environ["SYNTHGAP_TASKS"] = str(tmp_path_factory.mktemp("tasks"))
     for name in ("DATA", "OUTPUTS", "NO_DATA"):
         os.environ.pop(f"SYNTHGAP_{name}", None)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from synthgap.llm.base import Conversation
 from synthgap.pipeline.publish import publish
 from synthgap.pipeline.validity import STAGES
 from synthgap.tables import NO_ROWS
-from synthgap.tasks import load_profile, registry
+from synthgap.tasks import load_profile
 
 CLAUDE = {"claude": {"backend": "recorded", "recording": "claude"}}
 PLAIN = {"llm": "claude", "setting": "zero_shot", "title": "Plain"}
@@ -51,18 +50,9 @@ def own_texts(folder: Path, task: str, name: str | None = None) -> None:
 
 @pytest.fixture
 def own_task(tmp_path, monkeypatch):
-    """The library knows one more task, `texting`, which is none of the paper's and was never recorded."""
-    for path in registry.task_file("sms_spam").parent.glob("*.yaml"):
-        shutil.copy(path, tmp_path)
-    task = yaml.safe_load((tmp_path / "sms_spam.yaml").read_text(encoding="utf-8"))
-    del task["paper_order"], task["hub"]
-    task |= {"name": "texting", "title": "Texting"}
-    (tmp_path / "texting.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
-    names = (*registry.known_tasks(), "texting")
-    monkeypatch.setattr(registry, "known_tasks", lambda: names)
-    monkeypatch.setattr(registry, "task_file", lambda name: tmp_path / f"{name}.yaml")
-    yield
-    registry.load_task.cache_clear()
+    """A task of one's own, `texting`, which is none of the paper's and was never recorded."""
+    monkeypatch.setenv("SYNTHGAP_TASKS", str(tmp_path))
+    (tmp_path / "texting.yaml").write_text("name: texting\nlabels: {ham: not spam, spam: spam}", encoding="utf-8")
 
 
 class Run:

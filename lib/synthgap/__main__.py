@@ -1,4 +1,4 @@
-"""The command line: run, plan, status, report, figure, verify, annotate, label, responses and publish."""
+"""The command line: task, check, run, plan, status, report, figure, verify, annotate, label, responses and publish."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from synthgap.core.terminal import Terminal
 
 STOPPED = 130  # the status after a Ctrl-C
 TLS = {"tls_ca": "the authority's certificate", "tls_cert": "your certificate", "tls_key": "its key"}
+PLACES = ("output", "data", "tasks")  # folders that may be named
 NOBODY_READS = 141  # the status after a pipe was closed, as of `synthgap status | head`
 KEPT = "what is finished is kept: run the same command again to go on"
 
@@ -58,6 +59,9 @@ def parser() -> Parser:
     )
     for name, what in TLS.items():
         run.add_argument(f"--{name.replace('_', '-')}", metavar="FILE", help=f"of a cluster with TLS: {what}")
+    commands.add_parser(
+        "check", parents=common, help="name everything at once that a profile lacks: tasks, texts, LLMs"
+    )
     commands.add_parser("plan", parents=common, help="estimate what a live LLM and fine-tuning will take, by a pilot")
     commands.add_parser("status", parents=common, help="say what of a profile is done and what is missing")
     commands.add_parser("report", parents=common, help="write outputs/<profile>/report.html anew from what was run")
@@ -78,6 +82,7 @@ def parser() -> Parser:
     label.add_argument(
         "--items", type=int, default=200, metavar="N", help="texts a task of each split, train and test (default: 200)"
     )
+    _add_task(commands)
     return main_parser
 
 
@@ -96,7 +101,9 @@ def _options(*names: str, **about: Any) -> Parser:
 
 
 def _places() -> Parser:
-    return _options("--output", metavar="DIR", help="where results go (default: outputs/)")
+    places = _options("--output", metavar="DIR", help="where results go (default: outputs/)")
+    places.add_argument("--tasks", metavar="DIR", help="folder of your own tasks (default: tasks/)")
+    return places
 
 
 def _changes() -> Parser:
@@ -154,6 +161,15 @@ def _add_responses(commands: Any) -> None:
     read.add_argument("files", nargs="+", metavar="FILE")
 
 
+def _add_task(commands: Any) -> None:
+    steps = _words(commands.add_parser("task", help="a task of your own: begin its file"), "step")
+    new = steps.add_parser("new", help="write a commented file for a task; nothing is overwritten")
+    new.add_argument("name", metavar="NAME", help="small letters, digits and _")
+    new.add_argument("--labels", required=True, metavar="A,B", help="as your data call them, set apart by commas")
+    new.add_argument("--about", metavar="SENTENCE", help="on the texts, which the prompts begin with")
+    new.add_argument("--tasks", metavar="DIR", help="where to (default: tasks/)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for what failed, 2 for a user's error, or STOPPED or NOBODY_READS."""
     keep_ctrl_c()
@@ -204,19 +220,23 @@ def _reason(error: OSError) -> str:
 
 def _carry_out(given: argparse.Namespace) -> None:
     """Load the profile, which costs little and finds most errors, and only then what the command needs."""
+    no_data = getattr(given, "no_data", given.command == "verify")
+    _set_environment(given, no_data)
+    if given.command == "task":
+        return _begin_task(given)
     from synthgap.core.config import parse_overrides
     from synthgap.core.paths import root
     from synthgap.llm.keys import hide_keys
-    from synthgap.tasks import load_profile
+    from synthgap.tasks import load_profile, read_profile
 
     overrides = parse_overrides(getattr(given, "sets", []))
     if variant := getattr(given, "variant", None):
         overrides["variant"] = variant
-    profile = load_profile(given.profile, overrides)
+    profile = (read_profile if given.command == "check" else load_profile)(given.profile, overrides)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Terminal):
             stream.hide = functools.partial(hide_keys, llms=tuple(profile.llms.values()))
-    data, no_data = getattr(given, "data", None), getattr(given, "no_data", given.command == "verify")
+    data = getattr(given, "data", None)
     if data and no_data:
         raise SynthgapError("--data names the real texts, and --no-data does without them; leave one of them out")
     if data and profile.data.source != "folder":
@@ -224,7 +244,6 @@ def _carry_out(given: argparse.Namespace) -> None:
             f"--data names a folder, and profile '{profile.name}' takes its real texts from '{profile.data.source}'; "
             "leave --data out, or add --set data.source=folder"
         )
-    _set_environment(given, no_data)
     if given.profile.endswith((".yaml", ".yml")):  # as notebooks find it, which run in the project's folder
         given.profile = os.path.relpath(os.path.realpath(given.profile), os.path.realpath(root()))
 
@@ -234,21 +253,32 @@ def _carry_out(given: argparse.Namespace) -> None:
     carry_out(given, profile)
 
 
+def _begin_task(given: argparse.Namespace) -> None:
+    from synthgap.tasks.new_task import new_task
+
+    path = new_task(given.name, given.labels, given.about)
+    where = f" --tasks {shlex.quote(given.tasks)}" if given.tasks else ""
+    print(f"{os.path.relpath(path)} is written. Next (docs/own_task.md shows it all):")
+    print("1. read it, and say in its prompts how long the texts are")
+    print(f"2. put the real texts into {given.name}.csv in the data folder: columns id, text, label, split")
+    print(f"3. name the task in a profile of configs/, and see what it lacks: synthgap check PROFILE{where}")
+
+
 def _set_environment(given: argparse.Namespace, no_data: bool) -> None:
     """Write what notebooks, workers and hints need of the command line into the environment, where they read it."""
     from synthgap.core.paths import root
 
-    options = {name: str(getattr(given, name, None) or "") for name in ("output", "data", "workers", "address", *TLS)}
-    paths = {name: str(Path(options[name]).absolute()) for name in ("output", "data", *TLS) if options[name]}
+    options = {name: str(getattr(given, name, None) or "") for name in (*PLACES, "workers", "address", *TLS)}
+    paths = {name: str(Path(options[name]).absolute()) for name in (*PLACES, *TLS) if options[name]}
     named = [
-        ("--output", options["output"]),
-        ("--data", options["data"]),
+        *((f"--{name}", options[name]) for name in PLACES),
         ("--name", getattr(given, "variant", None) or ""),
     ]
     named += [("--set", pair) for pair in getattr(given, "sets", [])]
     values = {name.upper(): value for name, value in {**options, **paths}.items()}
     values |= {"OUTPUTS": values.pop("OUTPUT"), "NO_DATA": "1" if no_data else "", "HOME": str(root())}
-    values["GIVEN"] = shlex.join([given.profile, *(word for one in named if one[1] for word in one)])
+    if profile := getattr(given, "profile", None):
+        values["GIVEN"] = shlex.join([profile, *(word for one in named if one[1] for word in one)])
     for name, value in values.items():
         if value:
             os.environ[f"SYNTHGAP_{name}"] = value

@@ -19,11 +19,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from synthgap.core.errors import SynthgapError, unknown
 
 REAL = "real"  # the corpus that every profile has: the train split of each task
 MOST_VALUES = 100_000  # in a YAML file
+MOST_SAID = 20  # of what is wrong with a file's values
 Setting = Literal["zero_shot", "few_shot"]
 ProtocolName = Literal["conversation", "completion"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -525,7 +527,7 @@ class Profile(Settings):
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """The safe loader, which refuses a file that would grow beyond MOST_VALUES by its aliases."""
+    """The safe loader, which refuses a key that stands twice, and what would grow beyond MOST_VALUES by its aliases."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -540,6 +542,14 @@ class _YamlLoader(yaml.SafeLoader):
             self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in children)
         if self._sizes.get(id(node), MOST_VALUES + 1) > MOST_VALUES:  # an alias within what it names has no size yet
             raise yaml.YAMLError(f"its aliases (*) make it more than {MOST_VALUES} values")
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node, seen = super().compose_mapping_node(anchor), set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in seen:
+                raise yaml.YAMLError(f"the key '{key.value}' stands there twice (line {key.start_mark.line + 1})")
+            seen.add((key.tag, key.value))
         return node
 
 
@@ -564,6 +574,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         raise SynthgapError(f"'{path.name}' is no valid YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise SynthgapError(f"'{path.name}' cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
         raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
     return values
@@ -593,9 +605,14 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """A pydantic error as one sentence: the key at fault, and what is allowed there."""
-    first = error.errors()[0]
-    loc = first["loc"]
+    """A pydantic error in a few words: the keys at fault, and what is allowed there."""
+    said = [_explain(one, model) for one in error.errors()[:MOST_SAID]]
+    more = error.error_count() - len(said)
+    return "; ".join([*said, f"{more} more like it"] if more else said)
+
+
+def _explain(one: ErrorDetails, model: type[BaseModel]) -> str:
+    loc = one["loc"]
     if loc[:2] == ("training", "classifiers"):
         loc = (*loc[:3], *loc[4:])  # without the kind, which pydantic adds after the classifier's name
     if loc[:1] in {("llms",), ("corpora",)} and len(loc) > 2:
@@ -603,14 +620,14 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if loc[:1] == ("training",) and loc[2:3] == ("seeds",):
         loc = (*loc[:4], *loc[5:])  # and without which of the two ways to write seeds
     key = ".".join(map(str, loc))
-    if first["type"] == "extra_forbidden":
-        parent = _model_at(model, first["loc"][:-1])
+    if one["type"] == "extra_forbidden":
+        parent = _model_at(model, one["loc"][:-1])
         return str(unknown("key", key, parent.model_fields if parent else []))
-    message = first["msg"][0].lower() + first["msg"][1:]
-    secret = key.endswith((".base_url", ".key_variable")) or isinstance(first["input"], dict)  # or it may hold one
-    given = "" if secret or first["type"] == "missing" else f" (given: {first['input']!r})"
-    more = f"; {error.error_count() - 1} more like it" if error.error_count() > 1 else ""
-    return f"'{key}': {message}{given}{more}"
+    message = one["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    secret = key.endswith((".base_url", ".key_variable")) or isinstance(one["input"], dict)  # or it may hold one
+    given = "" if secret or one["type"] == "missing" else f" (given: {one['input']!r})"
+    return f"'{key}': {message}{given}"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -12,6 +12,10 @@ from synthgap.core.errors import SynthgapError
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+class NoProject(SynthgapError):
+    """There is no project here."""
+
+
 def root() -> Path:
     """The folder of the project: SYNTHGAP_HOME, or the nearest one above with configs/ and notebooks/."""
     if home := os.environ.get("SYNTHGAP_HOME"):
@@ -20,7 +24,7 @@ def root() -> Path:
     for folder in (here, *here.parents, *PACKAGE.parents):
         if (folder / "configs").is_dir() and (folder / "notebooks").is_dir():
             return folder
-    raise SynthgapError(
+    raise NoProject(
         f"no synthgap project at or above '{here}': go to its folder, or name it in the variable SYNTHGAP_HOME"
     )
 
@@ -39,6 +43,11 @@ def cache_folder() -> Path:
     """SYNTHGAP_CACHE, or synthgap/ in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SYNTHGAP_CACHE") or Path(base) / "synthgap")
+
+
+def tasks_folder() -> Path:
+    """The folder of own tasks: SYNTHGAP_TASKS (set by --tasks), or tasks/ in the project."""
+    return Path(os.environ.get("SYNTHGAP_TASKS") or root() / "tasks")
 
 
 def outputs_folder(profile: Profile) -> Path:

@@ -68,10 +68,10 @@ def read_imported(corpus: ImportedCorpus, task: Task, name: str) -> tuple[pd.Dat
         dropped["half_character"] = halves
     if missing := [label for label in task.labels if label not in set(kept["label"])]:
         raise SynthgapError(
-            f"the corpus file '{path.name}' has no text of the label '{missing[0]}' of task '{task.name}'; its column "
-            f"'{corpus.label_column}' has {_some(rows[corpus.label_column])}, and the task's labels are "
-            f"{', '.join(task.labels)}: rename them, name another column in corpora.{name}.label_column, or name the "
-            "tasks that the corpus has in the comparison's tasks"
+            f"the corpus file '{path.name}' has no text of the label {', '.join(map(repr, missing))} of task "
+            f"'{task.name}'; its column '{corpus.label_column}' has {_some(rows[corpus.label_column])}, and the task's "
+            f"labels are {', '.join(task.labels)}: rename them, name another column in corpora.{name}.label_column, or "
+            "name the tasks that the corpus has in the comparison's tasks"
         )
     ids = [f"{task.name}-{name}-{number}" for number in range(len(kept))]
     return kept.assign(id=ids)[["id", "text", "label"]].reset_index(drop=True), dropped

@@ -21,11 +21,11 @@ import pandas as pd
 import pyarrow as pa
 
 from synthgap.core.config import Profile
-from synthgap.core.errors import SynthgapError
+from synthgap.core.errors import SynthgapError, refuse
 from synthgap.core.paths import bundled, data_folder
 from synthgap.data.draws import at_most, draw, fingerprint
 from synthgap.data.duplicates import without_repeats
-from synthgap.tasks import SPLITS, Task
+from synthgap.tasks import SPLITS, Task, paper_tasks
 
 COLUMNS = ("id", "text", "label", "split")
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -121,6 +121,11 @@ def data_file(task: Task, folder: Path) -> Path:
     if not folder.is_dir():
         raise SynthgapError(f"the data folder '{folder}' does not exist; name another with --data (make: DATA=...)")
     names = [f"{task.name}{suffix}" for suffix in SUFFIXES]
+    if folder == bundled("demo") and task.name not in paper_tasks():
+        raise SynthgapError(
+            f"task '{task.name}': the package has a stand-in for the paper's tasks alone; take its texts from a folder "
+            "(data.source: folder, and --data)"
+        )
     there = [name for name in names if (folder / name).is_file()]
     if not there:
         others = " and ".join(sorted(repr(path.name) for path in folder.glob(f"{task.name}.*")))
@@ -300,12 +305,13 @@ def checked(
     frame = frame.assign(text=frame["text"].map(task.without_removed))
     nothing_left = frame["text"] == ""
     frame, repeats = without_repeats(frame[~nothing_left].reset_index(drop=True))
-    for split, label in product(SPLITS, task.labels):
-        if not ((frame["split"] == split) & (frame["label"] == label)).any():
-            raise SynthgapError(
-                f"{where}: label '{label}' has no row in the split '{split}'; every label needs texts in train, "
-                "validation and test"
-            )
+    there = set(zip(frame["split"], frame["label"], strict=True))
+    refuse(
+        f"{where}: label '{label}' has no row in the split '{split}'; every label needs texts in train, validation and "
+        "test"
+        for split, label in product(SPLITS, task.labels)
+        if (split, label) not in there
+    )
     if test_texts_per_label is not None:
         test = frame["split"] == "test"
         frame = pd.concat([frame[~test], at_most(frame[test], test_texts_per_label)], ignore_index=True)
@@ -320,12 +326,14 @@ def column_names(frame: pd.DataFrame) -> str:
 
 
 def refuse_faults(where: str, ids: pd.Series, faults: Mapping[str, pd.Series]) -> None:
-    """Raise a SynthgapError for the first of {what can be wrong with a row: whether it is}, naming its first row."""
+    """Raise a SynthgapError for {what can be wrong with a row: whether it is}, naming the first row of each fault."""
+    said = []
     for fault, rows in faults.items():
         if rows.any():
             first = int(rows.to_numpy().argmax())
             place = f"line {ids.index[first]}" if ids.index.name == "line" else f"row {first + 1}"
-            raise SynthgapError(f"{where}: {fault} (first: {place}, id '{ids.iloc[first]}'; {rows.sum()} in all)")
+            said.append(f"{where}: {fault} (first: {place}, id '{ids.iloc[first]}'; {rows.sum()} in all)")
+    refuse(said)
 
 
 def text_faults(texts: pd.Series) -> dict[str, pd.Series]:

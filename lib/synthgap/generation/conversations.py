@@ -81,7 +81,7 @@ def begin_conversation(
     Args:
         number: of several conversations for one label; `first_number` of a recording, or one that follows.
     """
-    context = (Message("system", task.prompts.context),) if protocol == "conversation" else ()
+    context = (Message("system", task.context),) if protocol == "conversation" else ()
     return Conversation(task.name, setting, label, context, number, protocol)
 
 

@@ -20,7 +20,7 @@ import httpx2
 from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
 from synthgap.core.config import OpenAISettings, ProtocolName, shown_endpoint
-from synthgap.core.errors import SynthgapError
+from synthgap.core.errors import SynthgapError, noting, refuse
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.bounded import bound
 from synthgap.llm.budget import BudgetReached, Money
@@ -82,12 +82,15 @@ class EndpointLLM(LoggedLLM):
 
     def check(self, protocol: ProtocolName = "conversation") -> None:
         """Refuse an endpoint without its key, or one that may cost money without a budget."""
-        api_key(self.settings)
+        faults: list[str] = []
+        with noting(faults):
+            api_key(self.settings)
         if self.settings.budget is None and not on_this_machine(self.endpoint):
-            raise SynthgapError(
+            faults.append(
                 f"{shown_endpoint(self.endpoint)} may cost money, and the LLM's budget is not set: set its input_price "
                 "and output_price (per million tokens, 0 where it is free) and its budget"
             )
+        refuse(faults)
 
     def prompt_tokens(self, conversation: Conversation, before: Usage | None) -> int:
         return sum(before) + most_tokens(conversation.messages[-1]) if before else most_tokens(*conversation.messages)

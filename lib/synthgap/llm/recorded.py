@@ -103,9 +103,10 @@ class RecordedLLM(LLM):
             way_out = "lower generation.texts_per_label or use a live LLM"
             if not recorded:
                 way_out = "use a live LLM, or do without: leave the corpus, or this one of its `repeats`, out"
+            label = f", label '{asked.label}'" if self._file(asked).is_file() else ""
             raise SynthgapError(
-                f"recording {asked.recording} of task '{asked.task}', setting '{asked.setting}', label "
-                f"'{asked.label}' holds {recorded} turns, and turn {turns} was asked for; {way_out}"
+                f"recording {asked.recording} of task '{asked.task}', setting '{asked.setting}'{label} in "
+                f"'{self.folder.name}' holds {recorded} turns, and turn {turns} was asked for; {way_out}"
             )
 
     def answer(self, conversation: Conversation) -> Answer:
@@ -122,8 +123,11 @@ class RecordedLLM(LLM):
         return following[0].example_ids if following else None
 
     def _answers(self, conversation: Conversation) -> list[RecordedAnswer]:
-        path = self.folder / answers_folder(conversation.setting, conversation.recording) / f"{conversation.task}.jsonl"
+        path = self._file(conversation)
         return _answers_by_label(path).get(conversation.label, []) if path.is_file() else []
+
+    def _file(self, of: Conversation) -> Path:
+        return self.folder / answers_folder(of.setting, of.recording) / f"{of.task}.jsonl"
 
 
 def answers_folder(setting: str, recording: int) -> str:

@@ -16,6 +16,7 @@ from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline import runner
+from synthgap.pipeline.check import check
 from synthgap.pipeline.drawings import write_figure
 from synthgap.pipeline.plan import plan
 from synthgap.pipeline.publish import publish, push
@@ -33,6 +34,7 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
     """Do what the command line says, with the profile that it names."""
     commands = {
         "run": _run,
+        "check": lambda given, profile: print(check(profile)),
         "plan": lambda given, profile: print(plan(profile)),
         "status": _status,
         "report": lambda given, profile: print(shown_path(write_report(profile))),

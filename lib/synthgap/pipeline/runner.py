@@ -7,20 +7,13 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile
-from synthgap.core.errors import SynthgapError, unknown
-from synthgap.core.paths import base_folder, command, outputs_folder
-from synthgap.data.imported import read_imported
-from synthgap.data.labelled import read_labelled
-from synthgap.data.real import load_real
-from synthgap.generation.conversations import begin_conversation, first_number, texts_wanted, turns_needed
-from synthgap.generation.live_generation import connected
-from synthgap.llm.recorded import RecordedLLM
-from synthgap.llm.response_log import ResponseLog, log_file
+from synthgap.core.config import Profile
+from synthgap.core.errors import SynthgapError, refuse, unknown
+from synthgap.core.paths import command, outputs_folder
+from synthgap.pipeline.check import check_llms, read_texts
 from synthgap.pipeline.code_digest import read_cells
 from synthgap.pipeline.manifest import read_manifest, record
 from synthgap.pipeline.plan import is_live, plan_generation
@@ -37,7 +30,6 @@ from synthgap.pipeline.validity import (
     stages_before,
     texts_in_reach,
 )
-from synthgap.tasks import load_task
 from synthgap.training.workers import Workers
 
 
@@ -102,9 +94,14 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: Mapp
     if _runs_without_texts(profile, stages):
         _check_kept_stages(profile, stages)
         return {}
+    faults: list[str] = []
     if "01_generation" in stages:
-        _check_llms(profile)
-    return {} if profile.data.source == "hub" else _check_data(profile)
+        check_llms(profile, faults)
+    real = {} if profile.data.source == "hub" else read_texts(profile, faults)
+    if (more := len(dict.fromkeys(faults)) - 1) > 0:
+        faults = [f"{fault} (and {more} more: {command('check', profile)} names them)" for fault in faults[:1]]
+    refuse(faults)
+    return {name: data.fingerprint for name, data in real.items()}
 
 
 def _runs_without_texts(profile: Profile, stages: Sequence[str]) -> bool:
@@ -133,41 +130,6 @@ def _check_kept_stages(profile: Profile, stages: Sequence[str]) -> None:
                 f"stage {stage} has to run ({state}) and needs the real texts, which are out of reach; leave out "
                 "--no-data, or name their folder with --data"
             )
-
-
-def _check_llms(profile: Profile) -> None:
-    """Refuse a recording that is too short, or an LLM that nobody may ask (no key, no budget, no such model).
-
-    An LLM is not checked where the response log has answers of it already, but once one is missing there.
-    """
-    llms = connected(profile, None)
-    for name, corpus in profile.corpora.items():
-        if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], RecordedLLM):
-            for task in map(load_task, profile.tasks_of_corpus(name)):
-                texts = texts_wanted(task, profile.generation)
-                turns = turns_needed(task, texts) if corpus.protocol == "conversation" else 1
-                for recording, label in product(corpus.repeats, task.labels):
-                    first = first_number(recording)
-                    conversation = begin_conversation(task, corpus.setting, label, first, corpus.protocol)
-                    llm.check_turns(conversation, turns if recording == 1 else 1)
-    for corpus, llm in ((one, llms[one.llm]) for one in profile.corpora.values() if isinstance(one, GeneratedCorpus)):
-        if not ResponseLog.holds_answers(log_file(base_folder(profile)), llm.model):
-            llm.check(corpus.protocol)
-
-
-def _check_data(profile: Profile) -> dict[str, str]:
-    """Load every real and imported text, refusing bad ones; {task: fingerprint of its real texts}."""
-    real = {name: load_real(load_task(name), profile) for name in profile.tasks}
-    for name, corpus in profile.corpora.items():
-        for data in (real[task] for task in profile.tasks_of_corpus(name)):
-            if isinstance(corpus, ImportedCorpus):
-                read_imported(corpus, data.task, name)
-            elif isinstance(corpus, LabelledCorpus):
-                read_labelled(corpus, data, name)
-            elif corpus.setting == "few_shot":
-                for label in data.task.labels:
-                    data.few_shot_pool(label)
-    return {name: data.fingerprint for name, data in real.items()}
 
 
 def check_parameters(notebook: Path, given: Mapping[str, Any]) -> None:

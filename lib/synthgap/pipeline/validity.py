@@ -190,7 +190,7 @@ def determined_by(stage: str, profile: Profile) -> dict[str, str]:
 
 
 def _asked_for(stage: str, profile: Profile) -> dict[str, str]:
-    tasks = {name: load_task(name).model_dump(mode="json", exclude_defaults=True) for name in profile.tasks}
+    tasks = {name: load_task(name).model_dump(mode="json", exclude_unset=True) for name in profile.tasks}
     return {"profile": settings_digest(stage, profile), "tasks": digest(tasks)}
 
 

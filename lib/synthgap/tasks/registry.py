@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,39 +12,97 @@ from typing import Any
 from pydantic import ValidationError
 
 from synthgap.core.config import Profile, build_profile, explain, read_yaml
-from synthgap.core.errors import SynthgapError, unknown
+from synthgap.core.errors import SynthgapError, noting, refuse, unknown
 from synthgap.core.files import digest
-from synthgap.core.paths import known_profiles, root
+from synthgap.core.paths import NoProject, known_profiles, root, tasks_folder
 from synthgap.tasks.schema import Task
+
+NAME = re.compile("[a-z0-9][a-z0-9_]*")
+RENAME = "give the file, and `name` in it, one name of its own"
 
 
 def task_file(name: str) -> Path:
+    """The file of a task of the package."""
     return Path(__file__).parent / f"{name}.yaml"
 
 
 @functools.cache
-def known_tasks() -> tuple[str, ...]:
-    """The names of all tasks, in the alphabet's order."""
+def paper_tasks() -> tuple[str, ...]:
+    """The names of the paper's ten tasks, which the package brings along, in the alphabet's order."""
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
 
-@functools.cache
-def load_task(name: str) -> Task:
-    """The task `name`.
+def known_tasks() -> tuple[str, ...]:
+    """The names of all tasks, the paper's and one's own, in the alphabet's order; none of their files is read."""
+    own = (path.stem for path in own_files("*.yaml") if NAME.fullmatch(path.stem))
+    return tuple(sorted({*paper_tasks(), *own}))
+
+
+def own_files(pattern: str) -> list[Path]:
+    """What lies in the folder of own tasks; nothing where there is no project around.
 
     Raises:
-        SynthgapError: no such task, or its file has a key or value that is not allowed.
+        SynthgapError: the folder was named, and does not exist.
     """
-    if name not in known_tasks():
-        raise unknown("task", name, known_tasks())
-    return read_task(task_file(name))
+    try:
+        folder = tasks_folder()
+    except NoProject:
+        return []
+    if "SYNTHGAP_TASKS" in os.environ and not folder.is_dir():
+        raise SynthgapError(f"the folder of tasks '{folder}' does not exist; name another with --tasks")
+    return [path for path in folder.glob(pattern) if path.is_file()]
+
+
+def load_task(name: str) -> Task:
+    """The task `name`, of the package or of one's own.
+
+    Raises:
+        SynthgapError: no such task, or two, or its file has a key or value that is not allowed.
+    """
+    own = next(iter(own_files(f"{name}.yaml")), None) if NAME.fullmatch(name) else None
+    if name in paper_tasks():
+        if own:
+            raise SynthgapError(f"task '{name}' is one of the paper's ten, and '{own}' has its name; {RENAME}")
+        return _read_once(task_file(name), 0, 0)
+    if not own:
+        others = ", ".join(sorted(repr(path.name) for path in own_files("*") if path.stem.lower() == name.lower()))
+        hint = f"; {others} in '{tasks_folder()}' is no such file, which is called {name}.yaml" if others else ""
+        raise SynthgapError(f"{unknown('task', name, known_tasks())}{hint}")
+    state = own.stat()
+    task = _read_once(own, state.st_mtime_ns, state.st_size)
+    if task.name != name:
+        raise SynthgapError(
+            f"task file '{own.name}': its name is '{task.name}', which the file is not called; {RENAME}"
+        )
+    if task.paper_order is not None:
+        raise SynthgapError(f"task file '{own.name}': paper_order is a place of the paper's tasks alone; leave it out")
+    return task
+
+
+@functools.lru_cache(maxsize=256)
+def _read_once(path: Path, modified: int, size: int) -> Task:
+    return read_task(path)
 
 
 def read_task(path: Path) -> Task:
+    return build_task(read_yaml(path), path.name)
+
+
+def build_task(values: Any, file: str) -> Task:
+    """The task that a file's values make."""
     try:
-        return Task.model_validate(read_yaml(path))
+        return Task.model_validate(values)
     except ValidationError as error:
-        raise SynthgapError(f"task file '{path.name}': {explain(error, Task)}") from error
+        raise SynthgapError(f"task file '{file}': {explain(error, Task)}") from error
+
+
+def task_faults(names: Iterable[str]) -> list[str]:
+    """What is wrong with tasks: there are none of these names, or their files cannot be understood."""
+    faults: list[str] = []
+    for name in names:
+        with noting(faults):
+            load_task(name)
+    return faults
 
 
 def tasks_in_paper_order(tasks: Iterable[str]) -> list[str]:
@@ -57,7 +117,7 @@ def paper_order(tasks: Iterable[str]) -> dict[str, int]:
 
 
 def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
-    """The profile `configs/<name>.yaml`, or the YAML file that `name` is a path of.
+    """The profile `configs/<name>.yaml`, or the YAML file that `name` is a path of, and its tasks are known.
 
     A profile with keys set anew is a variant, which writes into a folder of its own: it is called after the key
     `variant` where that is set, and else after a digest of the other overrides.
@@ -65,20 +125,24 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     Raises:
         SynthgapError: no such profile, or a key, value or task in it that is not known.
     """
+    profile = read_profile(name, overrides)
+    refuse(task_faults(named_tasks(profile)))
+    return profile
+
+
+def read_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+    """The same as `load_profile`, whatever its tasks are."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else root() / "configs" / f"{name}.yaml"
     if not path.is_file():
         raise unknown("profile", name, known_profiles())
     changed = dict(overrides or {})
     if changed and not changed.get("variant"):
         changed["variant"] = digest(changed, 8)
-    profile = build_profile(read_yaml(path), changed, where=path.name)
-    for task in _named_tasks(profile):
-        if task not in known_tasks():
-            raise unknown("task", task, known_tasks())
-    return profile
+    return build_profile(read_yaml(path), changed, where=path.name)
 
 
-def _named_tasks(profile: Profile) -> list[str]:
+def named_tasks(profile: Profile) -> list[str]:
+    """The tasks that a profile names anywhere; one may stand there several times."""
     named = [*profile.tasks, *profile.generation.texts_by_task]
     named += [task for one in profile.comparisons.values() for task in one.tasks or ()]
     for further in (profile.training.curve, profile.training.augmentation):

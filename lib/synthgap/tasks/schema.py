@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from synthgap.core.errors import unknown
 
 SPLITS = ("train", "validation", "test")
 POOL_MINIMUM = 10
 PLACEHOLDERS = {
-    "context": set(),
-    "generate": {"n", "label"},
+    "context": {"kind"},
+    "generate": {"n", "label", "kind"},
     "format": {"n"},
     "few_shot": {"kind", "label", "examples"},
     "diversity": set(),
@@ -27,27 +28,34 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _check_placeholders(name: str, prompt: str, known: set[str]) -> None:
-    """Refuse a prompt with a placeholder that nothing stands for."""
-    for _, field, _, _ in string.Formatter().parse(prompt):
-        if field is not None and field not in known:
-            raise unknown(f"placeholder in the prompt '{name}'", field, known)
+def _with_known_placeholders(prompt: str, known: set[str]) -> str:
+    """The prompt, unless it has a placeholder that nothing stands for."""
+    try:
+        fields = [f"{field}{spec}" for _, field, spec, _ in string.Formatter().parse(prompt) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; a brace that is no placeholder is doubled") from error
+    for field in fields:
+        if field not in known:
+            raise ValueError(f"{unknown('placeholder', field, known)}; a brace that is no placeholder is doubled")
+    return prompt
 
 
 class Prompts(_Frozen):
     """The paper's three prompts (context, generate, diversity), the few-shot constraint and the answer's format."""
 
-    context: Text
-    generate: Text
-    format: Text
-    few_shot: Text
-    diversity: Text
+    context: Text = "You write {kind}, as many different people would write them."
+    generate: Text = "Write {n} {kind} that fit this label: {label}. Be creative and make every one of them unique."
+    format: Text = "Answer with {n} numbered lines, one text per line, and nothing else."
+    diversity: Text = "Can you provide something more diverse compared to the previously generated data?"
+    few_shot: Text = (
+        "Here are real examples of {kind} ({label}):\n{examples}\nYou should imitate the examples I have provided, but "
+        "you cannot simply modify or rewrite the examples I have given."
+    )
 
-    @model_validator(mode="after")
-    def _known_placeholders(self) -> Prompts:
-        for prompt, known in PLACEHOLDERS.items():
-            _check_placeholders(prompt, getattr(self, prompt), known)
-        return self
+    @field_validator(*PLACEHOLDERS)
+    @classmethod
+    def _known_placeholders(cls, prompt: str, about: ValidationInfo) -> str:
+        return _with_known_placeholders(prompt, PLACEHOLDERS[str(about.field_name)])
 
 
 class Completion(_Frozen):
@@ -62,18 +70,22 @@ class Completion(_Frozen):
     zero_shot: Text = 'One of many {kind} ({label}): "'
     few_shot: Text = "A list of {kind} ({label}):\n{examples}\n-"
 
-    @model_validator(mode="after")
-    def _known_placeholders(self) -> Completion:
-        _check_placeholders("completion.zero_shot", self.zero_shot, {"kind", "label"})
-        _check_placeholders("completion.few_shot", self.few_shot, {"kind", "label", "examples"})
-        if "{examples}" not in self.few_shot:
-            raise ValueError("completion.few_shot must show the {examples}")
-        return self
+    @field_validator("zero_shot")
+    @classmethod
+    def _known_in_zero_shot(cls, prompt: str) -> str:
+        return _with_known_placeholders(prompt, {"kind", "label"})
+
+    @field_validator("few_shot")
+    @classmethod
+    def _known_in_few_shot(cls, prompt: str) -> str:
+        if "{examples}" not in _with_known_placeholders(prompt, {"kind", "label", "examples"}):
+            raise ValueError("it must show the {examples}")
+        return prompt
 
 
 class FewShot(_Frozen):
-    examples_per_turn: int = Field(ge=1)
-    pool_share: float = Field(gt=0, le=1)
+    examples_per_turn: int = Field(10, ge=1)
+    pool_share: float = Field(0.1, gt=0, le=1)
     max_words: int | None = Field(None, ge=1)
 
 
@@ -122,24 +134,28 @@ class AnnotatedTexts(_Frozen):
 
 
 class Task(_Frozen):
-    """One task.
+    """One task; its name and its labels suffice.
 
     Attributes:
+        title: how tables and figures call it.
+        kind: what the prompts call its texts.
+        question: to annotators.
+        labels: {name in the data: the phrase that the prompts use}; in a file also a list of names.
         remove: a regular expression; what it finds is taken out of every real text, such as tags that name a label.
         caveat: what readers of its scores must know of its real texts; reports and notebooks show it as a notice.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
     title: Text
-    kind: Text
-    question: Text
+    kind: Text = "texts"
+    question: Text = "Which label fits this text best?"
     paper_order: int | None = None
-    labels: dict[Text, Text] = Field(min_length=2)
-    texts_per_turn: int = Field(ge=1)
-    texts_per_label: int = Field(ge=1)
-    prompts: Prompts
+    labels: dict[Text, Text]
+    texts_per_turn: int = Field(10, ge=1)
+    texts_per_label: int = Field(200, ge=1)
+    prompts: Prompts = Prompts()
     completion: Completion = Completion()
-    few_shot: FewShot
+    few_shot: FewShot = FewShot()
     hub: HubSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
@@ -155,12 +171,31 @@ class Task(_Frozen):
             raise ValueError(f"no regular expression ({error})") from error
         return pattern
 
+    @model_validator(mode="before")
+    @classmethod
+    def _its_name_is_a_title(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(name := values.get("name"), str):
+            return {"title": name.replace("_", " ").capitalize(), **values}
+        return values
+
     @field_validator("labels", mode="before")
     @classmethod
     def _labels_are_words(cls, labels: Any) -> Any:
-        if isinstance(labels, dict) and not all(isinstance(name, str) for name in labels):
-            raise ValueError("a label is no word for YAML; put it in quotes")
-        return labels
+        if not isinstance(labels, list | dict):
+            return labels
+        if len(labels) < 2:
+            raise ValueError("a task needs two labels at least")
+        for name in labels:
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"the label {name!r} is no word for YAML, as yes, no, on, off and 1 are; put it in quotes"
+                )
+            if name != name.strip() or len(name.splitlines()) > 1:
+                raise ValueError(f"the label {name!r} has spaces around it or a line break; write it without them")
+        if twice := [name for name, times in Counter(list(labels)).items() if times > 1]:
+            raise ValueError(f"the label '{twice[0]}' stands there twice")
+        phrases = labels if isinstance(labels, dict) else dict.fromkeys(labels)
+        return {name: name.replace("_", " ") if phrase is None else phrase for name, phrase in phrases.items()}
 
     @model_validator(mode="after")
     def _hub_names_every_label(self) -> Task:
@@ -174,6 +209,11 @@ class Task(_Frozen):
             raise ValueError("annotated.labels must lead to labels of the task")
         return self
 
+    @property
+    def context(self) -> str:
+        """What a conversation with the LLM begins with."""
+        return self.prompts.context.format(kind=self.kind)
+
     def request(self, label: str, turn: int, examples: list[str] | None = None) -> str:
         """The user's message of one turn.
 
@@ -182,8 +222,8 @@ class Task(_Frozen):
             turn: 0 for the first request; later ones begin with the diversity prompt.
             examples: the real texts to show (few-shot), or None (zero-shot).
         """
-        prompts, n = self.prompts, self.texts_per_turn
-        parts = [prompts.generate.format(n=n, label=self.labels[label]), prompts.format.format(n=n)]
+        prompts, n, words = self.prompts, self.texts_per_turn, {"kind": self.kind, "label": self.labels[label]}
+        parts = [prompts.generate.format(n=n, **words), prompts.format.format(n=n)]
         if examples is not None:
             parts.insert(0, self._filled(prompts.few_shot, label, examples))
         if turn:
