@@ -27,6 +27,7 @@ def executed(smoke, request):
 def test_it_left_the_house_as_designed(smoke):
     assert sorted(path.name for path in smoke.iterdir()) == sorted(
         ["synthetic", "runs", "measured", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"]
+        + ["your_task"]
     )
     assert {path.suffix for path in (smoke / "figures").iterdir()} == {".pdf", ".png"}
     assert not list((smoke / "runs" / "loose").glob("*")), "runs are packed when the stage ends"
@@ -118,6 +119,7 @@ FIGURES = [
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
     *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
     *("cleaning", "recitation", "remedies"),
+    "own_curve",
 ]
 
 
@@ -207,11 +209,11 @@ def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, 
     shutil.copytree(smoke, tmp_path / "smoke")
     done = command("verify", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert re.search(r"all \d\d tables of 03_.*, 07_causes equal the committed ones", done.stdout)
+    assert re.search(r"all \d\d tables of 03_.*, 11_your_task equal the committed ones", done.stdout)
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
-    assert done.stdout.count("done already") == 5
+    assert done.stdout.count("done already") == 6
 
 
 def test_the_manifest_says_what_was_run_where(smoke):
@@ -243,4 +245,4 @@ def test_status_says_that_all_is_done(command, smoke):
     on_disk = len(packed_lines(smoke / "runs"))
     assert f"runs: 24 in the grid, {on_disk} on disk" in done.stdout
     assert on_disk > 24  # learning curves and mixes have runs of their own
-    assert re.findall(r"0\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]
+    assert re.findall(r"\d\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]

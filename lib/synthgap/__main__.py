@@ -1,4 +1,4 @@
-"""The command line: task, check, run, plan, status, report, figure, verify, annotate, label, responses and publish."""
+"""The command line; `synthgap --help` lists its commands."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ def parser() -> Parser:
     publish.add_argument("--to", metavar="DIR", help="where to (default: outputs/<profile>/dataset/)")
     publish.add_argument("--licence", default="unknown", metavar="NAME", help="the card's licence, as the Hub names it")
     publish.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face Hub")
+    _add_compare(commands)
     _add_figure(commands)
     _add_annotate(commands)
     _add_responses(commands)
@@ -120,6 +121,31 @@ def _changes() -> Parser:
         "--name", dest="variant", metavar="NAME", help="of what --set changes: outputs/<profile>-NAME/"
     )
     return changes
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare", parents=[_places()], help="say whether an LLM's texts in a file are good enough for your classifier"
+    )
+    compare.add_argument("--real", metavar="FILE", help="real texts: CSV, TSV, JSON Lines or Parquet; may be left out")
+    compare.add_argument(
+        "--synthetic",
+        action="append",
+        required=True,
+        metavar="[NAME=]FILE[,FILE...]",
+        help="an LLM's texts, repeatable; several files of a name were written by one recipe",
+    )
+    compare.add_argument("--test", metavar="FILE", help="real texts to test on (default: a part of --real)")
+    for column in ("text", "label"):
+        compare.add_argument(
+            f"--{column}-column",
+            default=column,
+            metavar="NAME",
+            help=f"default: {column}; A,B: what a file has of these",
+        )
+    compare.add_argument("--margin", type=float, default=2.0, metavar="POINTS", help="of macro-F1, as good as (2)")
+    compare.add_argument("--finetune", action="store_true", help="fine-tune MiniLM, too; takes much longer")
+    compare.add_argument("--name", dest="variant", metavar="NAME", help="of the results: outputs/NAME/ (your_task)")
 
 
 def _add_figure(commands: Any) -> None:
@@ -225,12 +251,16 @@ def _carry_out(given: argparse.Namespace) -> None:
     if given.command == "task":
         return _begin_task(given)
     from synthgap.core.config import parse_overrides
-    from synthgap.core.paths import root
+    from synthgap.core.paths import bundled, root
     from synthgap.llm.keys import hide_keys
     from synthgap.tasks import load_profile, read_profile
 
     overrides = parse_overrides(getattr(given, "sets", []))
-    if variant := getattr(given, "variant", None):
+    if given.command == "compare":
+        from synthgap.your_task.arguments import overrides_of
+
+        given.profile, overrides = str(bundled("your_task", "profile.yaml")), overrides_of(given)
+    elif variant := getattr(given, "variant", None):
         overrides["variant"] = variant
     profile = (read_profile if given.command == "check" else load_profile)(given.profile, overrides)
     for stream in (sys.stdout, sys.stderr):

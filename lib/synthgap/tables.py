@@ -21,6 +21,11 @@ from synthgap.llm import model_of
 from synthgap.tasks import load_task
 
 ReadTable = Callable[[str], pd.DataFrame]  # gives a saved table by its name
+OWN_FILES = "11_your_task"  # the stage that compares files which people bring along
+EXAMPLE = (
+    'All texts here, the "real" ones too, are a stand-in that an LLM wrote for this project: '
+    "these numbers are evidence of nothing."
+)
 NO_ROWS = "No rows: this profile has nothing of the kind."
 METRIC_TITLES = {"macro_f1": "Macro-F1", "accuracy": "Accuracy"}
 LATEX = str.maketrans(
@@ -36,8 +41,12 @@ BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:
 # -------------------------------------------------------------------------------------------------- notices and footers
 
 
-def footer(profile: Profile) -> str:
-    """What every table, figure and report of a profile has to say about its own evidence."""
+def footer(profile: Profile, stage: str = "") -> str:
+    """What every table, figure and report of a profile, or of one of its stages, has to say about its own evidence."""
+    if profile.own_files and (stage == OWN_FILES or not profile.tasks):
+        return f"Files compared: {', '.join(Path(path).name for path in profile.own_files.paths)}."
+    if stage == OWN_FILES:
+        return EXAMPLE
     parts = [written_by(profile)] if profile.corpora else []
     if profile.stand_in:
         parts.insert(

@@ -406,11 +406,37 @@ class DiversitySettings(Settings):
     near_duplicate_cosine: float = Field(0.95, gt=0, le=1, description="similarity of embeddings")
 
 
+class OwnFiles(Settings):
+    """Files of texts and labels that `synthgap compare` sets side by side; notebook 11 reads them.
+
+    Attributes:
+        real: null: there are no real texts.
+        test: real texts to test on; null: a part of `real`.
+        synthetic: {how a corpus is called: its files}; several files are recordings of one recipe.
+        text_column, label_column: several names with commas between them: the first that a file has.
+        margin: points of macro-F1 within which two corpora are as good as each other.
+    """
+
+    real: str | None = None
+    test: str | None = None
+    synthetic: dict[str, tuple[str, ...]] = Field(min_length=1)
+    text_column: str = "text"
+    label_column: str = "label"
+    margin: float = Field(2.0, gt=0, lt=100)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        named = (self.real, self.test, *(name for files in self.synthetic.values() for name in files))
+        return tuple(name for name in named if name)
+
+
 class Profile(Settings):
     """One profile; `configs/<name>.yaml` holds it, and unknown keys are refused.
 
     Attributes:
         variant: names the folder of a run with other settings, `outputs/<name>-<variant>/`; null: `outputs/<name>/`.
+        tasks: none in a profile of own files alone, as `synthgap compare` has it.
+        own_files: what 11 compares; null: its example.
         llms: who writes the generated corpora.
         corpora: texts to train on, besides `real`.
         comparisons: which corpora are set beside which; the first is the main one. Where none is named, all corpora
@@ -420,7 +446,8 @@ class Profile(Settings):
     name: Name
     variant: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] | None = None
     title: str
-    tasks: Annotated[Names, Field(min_length=1)]
+    tasks: Names
+    own_files: OwnFiles | None = None
     data: DataSettings
     llms: dict[Name, LLMSettings] = {}
     corpora: dict[Name, CorpusSettings] = {}
@@ -437,6 +464,12 @@ class Profile(Settings):
         if isinstance(values, dict) and not values.get("comparisons"):
             return {**values, "comparisons": {"all": {"corpora": list(values.get("corpora") or {})}}}
         return values
+
+    @model_validator(mode="after")
+    def _it_has_tasks(self) -> Profile:
+        if not self.tasks and not self.own_files:
+            raise self._refusal("'tasks' is empty; name one at least")
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Profile:

@@ -145,13 +145,13 @@ def read_file(path: Path) -> pd.DataFrame:
     left out, and counted in the table's `attrs` under HALF_CHARACTER.
     """
     try:
-        if path.suffix == ".parquet":
+        if (suffix := path.suffix.lower()) == ".parquet":
             frame = pd.read_parquet(path)
             frame = frame.reset_index() if any(frame.index.names) else frame
             for name in frame.select_dtypes("str"):
                 frame[name].array.__arrow_array__().validate(full=True)  # that bytes are UTF-8; pandas would fail later
         else:
-            frame = (_read_csv if path.suffix == ".csv" else _read_json_lines)(read_text(path))
+            frame = (_read_json_lines if suffix == ".jsonl" else _read_csv)(read_text(path))
         categories = {name: frame[name].cat.categories.dtype for name in frame.select_dtypes("category")}
         return in_words(frame.astype(categories))
     except (OSError, ValueError, RecursionError, pa.ArrowException) as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import textwrap
 from itertools import product
 from pathlib import Path
 
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
+from synthgap.core.files import write_text
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.figures import FORMS
 from synthgap.generation.labelling import label_profile
@@ -22,10 +25,12 @@ from synthgap.pipeline.plan import plan
 from synthgap.pipeline.publish import publish, push
 from synthgap.pipeline.report import write_report
 from synthgap.pipeline.runner import shown_path
-from synthgap.pipeline.validity import STAGES, finished_in, stage_state, texts_in_reach
+from synthgap.pipeline.stages import saved_table
+from synthgap.pipeline.validity import finished_in, stage_state, stages_of, texts_in_reach
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs
+from synthgap.your_task.verdict import WARNING
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
 
@@ -38,6 +43,7 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
         "plan": lambda given, profile: print(plan(profile)),
         "status": _status,
         "report": lambda given, profile: print(shown_path(write_report(profile))),
+        "compare": _compare,
         "figure": _figure,
         "verify": lambda given, profile: verify(profile, given.profile, given.stages, given.force),
         "annotate": _annotate,
@@ -52,10 +58,22 @@ def _run(given: argparse.Namespace, profile: Profile) -> None:
     runner.run(profile, {"profile": given.profile, "overrides": given.overrides}, given.stages, given.force)
 
 
+def _compare(given: argparse.Namespace, profile: Profile) -> None:
+    """Run notebook 11 on own files, of which nothing leaves the folder that git ignores, and print the verdict."""
+    folder = outputs_folder(profile)
+    write_text(folder / ".gitignore", "*\n")
+    os.environ["SYNTHGAP_CACHE"] = str(folder / "cache")  # embeddings of their texts, too
+    _run(argparse.Namespace(stages=[], force=False, **vars(given)), profile)
+    for row in saved_table("verdict", profile).fillna("").itertuples():
+        print(
+            "\n" + textwrap.fill(f"{row.verdict} ({row.classifier})" if row.classifier else f"{WARNING}: {row.verdict}")
+        )
+
+
 def _status(given: argparse.Namespace, profile: Profile) -> None:
     """Print what of a profile is done and what is missing."""
     print(f"{profile.folder_name}: {profile.title}")
-    states = {stage: stage_state(stage, profile) for stage in STAGES}
+    states = {stage: stage_state(stage, profile) for stage in stages_of(profile)}
     for stage, state in states.items():
         print(f"  {stage:<16} {state if state == 'done' else 'to run: ' + state}")
     trained = len(finished_runs(finished_in("02_training", profile) / "runs"))

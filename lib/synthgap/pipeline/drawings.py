@@ -19,8 +19,9 @@ from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
 from synthgap.tables import footer
+from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
-DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES)
+DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *YOUR_TASK)
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:
@@ -38,11 +39,12 @@ def draw(name: str, profile: Profile, width: float | None = None) -> Figure:
     Raises:
         SynthgapError: the profile has no such figure.
     """
-    names = [known for stage in STAGES for known in figure_names(profile, stage)]
-    if name not in names:
-        raise unknown(f"figure of profile {profile.folder_name}", name, names)
+    stages = {known: stage for stage in STAGES for known in figure_names(profile, stage)}
+    if name not in stages:
+        raise unknown(f"figure of profile {profile.folder_name}", name, stages)
     drawing, part = drawing_of(name)
-    return drawing.drawn(lambda table: saved_table(table, profile), Look.of(profile, width), footer(profile), part)
+    said = footer(profile, stages[name])
+    return drawing.drawn(lambda table: saved_table(table, profile), Look.of(profile, width), said, part)
 
 
 def drawing_of(name: str) -> tuple[Drawing, str]:

@@ -28,8 +28,8 @@ from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import draw, drawing_of, figure_names
 from synthgap.pipeline.manifest import read_manifest
 from synthgap.pipeline.stages import setting_text
-from synthgap.pipeline.validity import STAGES, finished_in, products_of, stage_state
-from synthgap.tables import caveats, escape_markdown, footer, rounded, to_markdown
+from synthgap.pipeline.validity import finished_in, products_of, stage_state, stages_of
+from synthgap.tables import OWN_FILES, caveats, escape_markdown, footer, rounded, to_markdown
 
 LONG = 24  # rows from which a table is folded
 MOST = 500  # rows from which it is only named
@@ -61,9 +61,12 @@ SECTIONS = {
         "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
         "probes on sentence embeddings.",
     ),
+    OWN_FILES: (
+        "Your own files",
+        "What becomes of the rows of each file, and what training on each costs, is worth and adds.",
+    ),
 }
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
-FOUND = "claims"  # the table that leads the page
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
 
 
@@ -89,7 +92,7 @@ def write_report(profile: Profile) -> Path:
         profile=profile,
         notice=footer(profile),
         caveats=caveats(profile),
-        missing=[stage for stage in STAGES if stage_state(stage, profile) != "done"],
+        missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
         found=_found(profile),
         sections=[_section(profile, stage) for stage in SECTIONS if products_of(stage, profile)],
         runs=_what_was_run(manifest),
@@ -98,16 +101,24 @@ def write_report(profile: Profile) -> Path:
     return write_text(outputs_folder(profile) / "report.html", text)
 
 
+def _leading(profile: Profile) -> tuple[str, str]:
+    """Stage and name of the table that leads the page: what was found over all tasks, or of own files alone."""
+    return ("03_evaluation", "claims") if profile.tasks else (OWN_FILES, "verdict")
+
+
 def _found(profile: Profile) -> ReportTable | None:
-    """What was found over all tasks, which leads the page; None where 03 has not written it."""
-    path = finished_in("03_evaluation", profile) / "tables" / f"{FOUND}.md"
+    """None where its stage has not written it."""
+    stage, name = _leading(profile)
+    path = finished_in(stage, profile) / "tables" / f"{name}.md"
     return from_markdown(path.stem, path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _section(profile: Profile, stage: str) -> dict[str, Any]:
     title, lead = SECTIONS[stage]
     folder = finished_in(stage, profile)
+    leading = _leading(profile)[1]
     paths = sorted(path for name in products_of(stage, profile) if (path := folder / name).is_file())
+    paths = [path for path in paths if path.stem != leading]
     figures = [_figure(name, profile) for name in figure_names(profile, stage)]
     return {"stage": stage, "title": title, "lead": lead, "figures": figures, "tables": list(_tables(paths))}
 
@@ -124,7 +135,7 @@ def _figure(name: str, profile: Profile) -> dict[str, str]:
 
 def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
     """Tables as people read them; tidy ones where there is no such form (runs/ is no table of results)."""
-    paths = [path for path in products if path.parent.name == "tables" and path.stem != FOUND]
+    paths = [path for path in products if path.parent.name == "tables"]
     shown = [path for path in paths if path.suffix == ".md"]
     for path in shown:
         yield from_markdown(path.stem, path.read_text(encoding="utf-8"))

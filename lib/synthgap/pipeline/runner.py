@@ -28,9 +28,12 @@ from synthgap.pipeline.validity import (
     stage_name,
     stage_state,
     stages_before,
+    stages_of,
     texts_in_reach,
 )
+from synthgap.tables import OWN_FILES
 from synthgap.training.workers import Workers
+from synthgap.your_task.files import read_own
 
 
 def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] = (), force: bool = False) -> None:
@@ -44,7 +47,7 @@ def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] =
         SynthgapError: something is wrong before the start; nothing was run.
         StageFailed: a notebook failed; those before it stand.
     """
-    run_stages(profile, parameters, chosen_stages(stages), force)
+    run_stages(profile, parameters, chosen_stages(stages) if stages else stages_of(profile), force)
     report = outputs_folder(profile) / "report.html"
     if not report.is_file():
         write_report(profile)
@@ -91,6 +94,8 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: Mapp
     _check_earlier_stages(profile, stages)
     read_manifest(profile)
     Workers.from_environment()
+    if OWN_FILES in stages and profile.own_files:
+        read_own(profile.own_files)
     if _runs_without_texts(profile, stages):
         _check_kept_stages(profile, stages)
         return {}
@@ -113,8 +118,8 @@ def _runs_without_texts(profile: Profile, stages: Sequence[str]) -> bool:
 
 
 def _check_earlier_stages(profile: Profile, stages: Sequence[str]) -> None:
-    last = stages[-1]
-    needed = stages_before(last)
+    last = next((stage for stage in reversed(stages) if STAGES[stage].products), stages[0])
+    needed = stages_before(last) if STAGES[last].products else []  # 11 runs alone
     for stage in (name for name in needed if name not in stages):
         if (state := stage_state(stage, profile)) != "done":
             raise SynthgapError(

@@ -82,7 +82,7 @@ class Stage:
 
     @cached_property
     def footer(self) -> str:
-        return tables.footer(self.profile)
+        return tables.footer(self.profile, self.name)
 
     def notice(self) -> HTML:
         """What a reader must know of the evidence, before anything else."""

@@ -27,7 +27,7 @@ from synthgap.data.labelled import labels_files
 from synthgap.data.real import data_file
 from synthgap.llm.recorded import answers_folder, recording_folder
 from synthgap.pipeline.code_digest import imports_digest, notebook_digest
-from synthgap.tables import footer
+from synthgap.tables import OWN_FILES, footer
 from synthgap.tasks import load_task
 
 
@@ -76,6 +76,7 @@ STAGES = {
         texts="measured",
         bundled=("recordings/labels/synthetic.csv",),
     ),
+    OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 
 
@@ -85,6 +86,11 @@ def stage_name(name: str) -> str:
         if name in {stage, *stage.split("_", 1)}:
             return stage
     raise unknown("stage", name, STAGES)
+
+
+def stages_of(profile: Profile) -> list[str]:
+    """The stages that there are to run: of a profile without tasks, that of its own files alone."""
+    return list(STAGES) if profile.tasks else [OWN_FILES]
 
 
 def stages_before(stage: str) -> list[str]:
@@ -180,6 +186,9 @@ def determined_by(stage: str, profile: Profile) -> dict[str, str]:
         "bundled tables": digest([_rows_on(profile.tasks, bundled(name)) for name in inputs.bundled]),
         "earlier stages": digest(_earlier_products(stage, profile)),
     }
+    if profile.own_files and stage == OWN_FILES:
+        files = _named_digests(map(Path, profile.own_files.paths))
+        parts["own files"] = digest([files, profile.training.model_dump(mode="json")])
     if inputs.answers:
         parts["answers"] = digest(_named_digests(sorted((base_folder(profile) / "annotations").glob("*.csv"))))
     if "llms" in inputs.sections:

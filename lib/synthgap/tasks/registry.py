@@ -120,7 +120,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     """The profile `configs/<name>.yaml`, or the YAML file that `name` is a path of, and its tasks are known.
 
     A profile with keys set anew is a variant, which writes into a folder of its own: it is called after the key
-    `variant` where that is set, and else after a digest of the other overrides.
+    `variant` where that is set, and else after a digest of the other overrides. One of own files that gets a name has
+    its folder by that name.
 
     Raises:
         SynthgapError: no such profile, or a key, value or task in it that is not known.
@@ -136,7 +137,7 @@ def read_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     if not path.is_file():
         raise unknown("profile", name, known_profiles())
     changed = dict(overrides or {})
-    if changed and not changed.get("variant"):
+    if changed and not changed.get("variant") and not {"name", "own_files"} <= changed.keys():
         changed["variant"] = digest(changed, 8)
     return build_profile(read_yaml(path), changed, where=path.name)
 

@@ -1,0 +1,183 @@
+"""Numbers -> sentences: whether a corpus is good enough, and what has to be said before that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from synthgap.tables import matching, signed, signed_interval
+from synthgap.your_task.comparison import Measured
+from synthgap.your_task.files import OwnTexts
+
+# Standard deviations in points by which a recording's score differs on all tasks alike, and on one task beyond that:
+# ten tasks, three recordings each ("as measured" in benchmarks/coverage.py; docs/statistics.md)
+RECORDINGS_DIFFER = (1.6, 1.6)
+ANOTHER_GENERATION = math.sqrt(2 * sum(one**2 for one in RECORDINGS_DIFFER))  # of the difference between two
+FEW_TEST, FEW_TRAIN = 100, 20  # test texts in all, train texts of a label
+TOP = 50  # the verdict tells what is added on top of at most so many real texts per label
+COLUMNS = ["texts", "classifier", "verdict"]
+WARNING = "Warning"
+WITHOUT_REAL = (
+    "without real texts nobody can say what training on these texts costs, what one of them is worth, or whether their "
+    "labels mean what people mean; name real ones with --real, a hundred are a beginning"
+)
+
+
+def in_words(title: str, gap: float, low: float, high: float, margin: float) -> str:
+    """What training on a corpus instead of as many real texts does: it costs, gains, is as good, or nobody can tell.
+
+    It costs or gains where the 95 % interval of the gap leaves out 0; else it is as good where the interval lies
+    within the margin on both sides.
+    """
+    within, size = max(abs(low), abs(high)) < margin, f"{margin:g} point{'s' * (margin != 1)}"
+    if low > 0 or high < 0:
+        least, most = sorted((abs(low), abs(high)))
+        verb, note = "gains" if low > 0 else "costs", f", which is within {size}" if within else ""
+        points = f"{abs(gap):.1f} points of macro-F1 [{least:.1f}, {most:.1f}]"
+        return f"training on {title} instead of as many real texts {verb} {points}{note}"
+    found = f"{signed(gap)} points of macro-F1 {signed_interval(low, high)}"
+    if within:
+        return f"training on {title} is as good as training on as many real texts, within {size}: {found}"
+    return f"training on {title} is not told apart from training on as many real texts: {found}"
+
+
+def verdict(texts: OwnTexts, found: Measured, repeated: Mapping[str, int], margin: float) -> pd.DataFrame:
+    """A sentence for each corpus and classifier, fine-tuning first; COLUMNS.
+
+    Args:
+        repeated: {corpus: texts that nearly repeat a test text, and were left out}.
+    """
+    rows = []
+    for row in found.gaps.sort_values("classifier", key=lambda names: names != "finetune", kind="stable").itertuples():
+        key, title, new = (
+            {"classifier": row.classifier, "corpus": row.corpus},
+            texts.titles[row.corpus],
+            row.recordings > 1,
+        )
+        low, high = (row.new_low, row.new_high) if new else (row.low, row.high)
+        scope = f"for this file; another generation may differ by about {ANOTHER_GENERATION:.0f} points"
+        if new:
+            scope = f"for another generation by the same recipe, of which these {row.recordings} files are a sample"
+        parts = [f"{in_words(title, row.gap, low, high, margin)}, {scope}"]
+        parts += [_worth(one) for one in matching(found.worth, key).itertuples()]
+        parts += _added(matching(found.gains, {"classifier": row.classifier}), row.corpus)
+        n_texts = len(texts.corpora[row.corpus]) + repeated.get(row.corpus, 0)
+        parts.append(
+            f"{repeated.get(row.corpus, 0)} of {n_texts} nearly repeat a test text"
+            + (" and were left out" if repeated.get(row.corpus) else "")
+        )
+        if low <= 0 <= high and max(abs(low), abs(high)) >= margin:
+            parts += [_needed(one) for one in matching(found.needed, key).itertuples()]
+        rows.append((title, row.classifier, _sentence("; ".join(parts))))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _worth(row: pd.Series) -> str:
+    if row.worth == 0:
+        return f"one of its texts is worth less than {row.least:.2f} real ones"
+    if math.isinf(row.worth):
+        return f"one of its texts is worth more than {row.most:.1f} real ones, as far as the real texts can tell"
+    low, high = max(row.low, 0), "no end" if math.isinf(row.high) else f"{row.high:.1f}"
+    return f"one of its texts is worth about {row.worth:.1f} real ones [{low:.1f}, {high}]"
+
+
+def _added(gains: pd.DataFrame, corpus: str) -> list[str]:
+    """What the corpus adds to the largest number of real texts that is no more than TOP, else to the smallest."""
+    own = gains[gains["mix"].str.endswith(f" + {corpus}")].sort_values("real_texts")
+    if own.empty:
+        return []
+    small = own[own["real_texts"] <= TOP]
+    row = (small if len(small) else own.head(1)).iloc[-1]
+    found = f"{row['gain']:.1f} [{row['low']:.1f}, {row['high']:.1f}]".replace("-", "−")
+    told = "" if row["low"] > 0 or row["high"] < 0 else ", which is not told apart from nothing"
+    return [f"on top of {row['real_texts']} real texts a label it adds {found}{told}"]
+
+
+def _needed(row: pd.Series) -> str:
+    if math.isinf(row.more):
+        return "no number of test texts alone would settle it: scores differ too much between draws of training texts"
+    more = math.ceil(row.more / (step := 10 ** max(0, int(math.log10(max(row.more, 1))) - 1))) * step
+    return f"about {more:,} more labelled test texts would tell {row.apart:.1f} points apart"
+
+
+# ------------------------------------------------------------------------------------------------------------- warnings
+
+
+def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str, int] | None = None) -> list[str]:
+    """What has to be said before the verdict.
+
+    Args:
+        faults: sentences on faults that were found in the texts.
+        repeated: as of `verdict`.
+    """
+    said = list(faults)
+    if texts.real is not None:
+        n_test = len(texts.real.split("test"))
+        if n_test < FEW_TEST:
+            said.append(f"Few test texts ({n_test}), so that intervals are wide; label more of them")
+        for label, count in texts.real.split("train")["label"].value_counts().items():
+            if count < FEW_TRAIN:
+                said.append(f"Few real texts to train on ({count}) of the label '{label}'")
+    said += [f"{row.file}: {row.texts:,} rows {row.what}" for row in texts.notes.itertuples() if _is_told(row.what)]
+    for file, rows in texts.notes.groupby("file", sort=False):
+        counts = rows.set_index("what")["texts"]
+        twice = int(counts[counts.index.str.contains("repeats another")].sum())
+        if 2 * twice > counts["rows"]:
+            said.append(f"{file}: {twice} of {counts['rows']} texts repeat, or nearly repeat, others of the file")
+    said += [
+        f"{texts.titles[corpus]}: left out, as they nearly repeat a test text: {count} of its texts"
+        for corpus, count in (repeated or {}).items()
+        if count
+    ]
+    return [f"{one.removesuffix('.')}." for one in said]
+
+
+def _is_told(what: str) -> bool:
+    """Whether a note on rows is a warning, too; see `files.NOTES`."""
+    return what.startswith(("left out: label", "left out: stands", "left out: no", "drawn"))
+
+
+# --------------------------------------------------------------------------------------------------- without real texts
+
+
+def alone(texts: OwnTexts, diversity: pd.DataFrame, same: pd.DataFrame, named: Mapping[str, int]) -> pd.DataFrame:
+    """What can be said of corpora beside which there are no real texts, and what cannot; COLUMNS.
+
+    Args:
+        diversity: as `diversity.measures.measure` gives it.
+        same: as `agreement` gives it.
+        named: {corpus: texts that name a label}.
+    """
+    values = diversity[(diversity["label"] == "all") & (diversity["baseline"] == "")]
+    wide = values.pivot_table(index="corpus", columns="metric", values="value").reindex(columns=["vendi", "distinct_2"])
+    shares, rows = same.set_index(["trained_on", "labels_of"])["agreement"], []
+    for corpus, title in texts.titles.items():
+        size, n_texts = values.loc[values["corpus"] == corpus, "n"].max(), len(texts.corpora[corpus])
+        parts = [f"of {size} of its texts about {wide.loc[corpus, 'vendi']:.0f} are different in meaning (Vendi score)"]
+        if not np.isnan(wide.loc[corpus, "distinct_2"]):
+            parts.append(f"{100 * wide.loc[corpus, 'distinct_2']:.0f} % of its word pairs are different ones")
+        parts.append(f"{named[corpus]} of {n_texts} name a label as a tag does")
+        parts.append(
+            f"a classifier trained on half of them gives {shares[corpus, corpus]:.0f} % of the others their label"
+        )
+        parts += [
+            f"and {shares[corpus, other]:.0f} % of the texts of {texts.titles[other]}"
+            for other in texts.titles
+            if other != corpus
+        ]
+        rows.append((title, "probe", _sentence("; ".join(parts))))
+    rows.append(("all", "none", _sentence(WITHOUT_REAL)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def with_warnings(found: pd.DataFrame, said: Iterable[str]) -> pd.DataFrame:
+    """The verdict below the warnings; COLUMNS."""
+    above = [(WARNING, "", sentence) for sentence in said]
+    return pd.concat([pd.DataFrame(above, columns=COLUMNS), found], ignore_index=True)
