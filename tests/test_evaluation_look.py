@@ -78,6 +78,7 @@ def folder(result, several, tmp_path_factory):
     ]
     saved |= {"training_epochs": pd.DataFrame(epochs, columns=EPOCH_COLUMNS)}
     saved |= {"power": power_table(len(NAMES), gaps_to_reference(result.gaps), experiments=100)}
+    saved |= {"llm_as_classifier": gaps_to_reference(result.gaps).assign(labels="llm_labels")}
     for name, table in (saved | {"augmentation": gains}).items():
         tables.write_csv(found / f"{name}.csv", table)
     return found

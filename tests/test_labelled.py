@@ -146,12 +146,13 @@ def test_no_text_of_a_labelled_corpus_is_kept_and_what_is_kept_reads_the_same_te
     corpus = written(tmp_path, rows_of(demo, flip=3))
     profile = profile_with(corpus.labels)
     made = {("sms_spam", "llm_labels"): from_labels(corpus, "llm_labels", demo, "somebody")}
-    (path,) = save_corpora(tmp_path / "kept", profile, made, {"sms_spam": demo})
+    path, test_labels = save_corpora(tmp_path / "kept", profile, made, {"sms_spam": demo})
     assert path == corpus_file(tmp_path / "kept", "llm_labels")
     again = load_corpus(tmp_path / "kept", profile, "llm_labels", "sms_spam")
     assert again.equals(made["sms_spam", "llm_labels"].texts)
-    kept = pd.read_parquet(path)
-    told = kept.astype(str).to_csv() + json.dumps(provenance(tmp_path / "kept", "llm_labels", "sms_spam"))
+    told = "".join(pd.read_parquet(one).astype(str).to_csv() for one in (path, test_labels)) + json.dumps(
+        provenance(tmp_path / "kept", "llm_labels", "sms_spam")
+    )
     assert not [text for text in long_ones(demo) if text in told]
     assert "llm_labels" in hidden_corpora(profile.changed({"show_real_texts": True}))
     test = labels_of_test_items(tmp_path / "kept", profile)

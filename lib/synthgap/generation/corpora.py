@@ -1,7 +1,8 @@
 """Corpora as tables and files: a task's texts, where they come from, and how they are kept and read again.
 
 `synthetic/<corpus>.parquet` holds all tasks of a corpus, each with its provenance inside the file, and
-`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported or labelled corpus ids and digests are kept, no texts.
+`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported or labelled corpus ids and digests are kept, no texts;
+`synthetic/labels/<corpus>.parquet` holds what an LLM took test items for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Any
 
 import pandas as pd
 
-from synthgap.core.config import GenerationSettings, ImportedCorpus, LabelledCorpus, Profile, ProtocolName, Setting
+from synthgap.core.config import (
+    GeneratedCorpus,
+    GenerationSettings,
+    ImportedCorpus,
+    LabelledCorpus,
+    Profile,
+    ProtocolName,
+    Setting,
+)
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, parquet_about, write_parquet
 from synthgap.data.imported import read_imported
@@ -35,7 +44,7 @@ from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.tasks import Task, load_task
 
-LABELLED_COLUMNS = ["id", "task", "label", "sha256", "split", "condition"]  # of a labelled corpus's file
+TEST_LABELS = ["corpus", "task", "condition", "id", "label"]
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,10 @@ def corpus_file(folder: Path, corpus: str) -> Path:
     return folder / f"{corpus}.parquet"
 
 
+def _labels_file(folder: Path, corpus: str) -> Path:
+    return folder / "labels" / f"{corpus}.parquet"
+
+
 def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Mapping[str, RealData]) -> list[Path]:
     """Write every corpus that has texts; no imported or real text, and no rejected one that repeats a real text.
 
@@ -224,16 +237,15 @@ def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Ma
         about = {"corpus": corpus, "tasks": {task: one.provenance for task, one in by_task.items()}}
         texts = pd.concat([one.texts.assign(task=task) for task, one in by_task.items()], ignore_index=True)
         ledgers: list[pd.DataFrame] = []
-        if isinstance(settings, ImportedCorpus):
+        if not isinstance(settings, GeneratedCorpus):
             kept = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]]
-        elif isinstance(settings, LabelledCorpus):
-            test = [one.test_labels.assign(task=task, split="test", sha256="") for task, one in by_task.items()]
-            both = [texts.assign(sha256=_digests(texts), split="train", condition=""), *test]
-            kept = pd.concat(both, ignore_index=True)[LABELLED_COLUMNS]
         else:
             kept = texts[["task", *TEXT_COLUMNS]]
             ledgers = [_without_real_texts(one, real[task]) for task, one in by_task.items()]
         written.append(write_parquet(corpus_file(folder, corpus), kept, about))
+        if isinstance(settings, LabelledCorpus):
+            test = [one.test_labels.assign(corpus=corpus, task=task) for task, one in by_task.items()]
+            written.append(write_parquet(_labels_file(folder, corpus), pd.concat(test)[TEST_LABELS], about))
         if ledgers:
             ledger = pd.concat(ledgers, ignore_index=True)
             written.append(write_parquet(folder / f"{corpus}.rejected.parquet", ledger, about))
@@ -263,7 +275,6 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
     kept = pd.read_parquet(corpus_file(folder, corpus), filters=[("task", "==", task)])
     settings = profile.corpora[corpus]
     if isinstance(settings, LabelledCorpus):
-        kept = kept[kept["split"] == "train"]
         texts = read_labelled(settings, load_real(load_task(task), profile), corpus).texts
     elif isinstance(settings, ImportedCorpus):
         texts, _ = read_imported(settings, load_task(task), corpus)
@@ -278,12 +289,10 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
 
 
 def labels_of_test_items(folder: Path, profile: Profile) -> pd.DataFrame:
-    """What LLMs took test items for, of all labelled corpora: columns corpus, task, condition, id, label."""
-    parts = [pd.DataFrame(columns=["corpus", "task", "condition", "id", "label"])]
-    for corpus, settings in profile.corpora.items():
-        if isinstance(settings, LabelledCorpus) and (path := corpus_file(folder, corpus)).is_file():
-            parts.append(pd.read_parquet(path, filters=[("split", "==", "test")]).assign(corpus=corpus))
-    return pd.concat(parts, ignore_index=True)[parts[0].columns]
+    """What LLMs took test items for, of all labelled corpora: columns TEST_LABELS."""
+    files = [_labels_file(folder, name) for name, one in profile.corpora.items() if isinstance(one, LabelledCorpus)]
+    parts = [pd.read_parquet(path) for path in files if path.is_file()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TEST_LABELS)
 
 
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:

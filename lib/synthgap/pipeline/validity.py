@@ -57,7 +57,7 @@ STAGES = {
     "01_generation": StageInputs((*COMPARED, "data", "llms", "generation"), texts="needed"),
     "02_training": StageInputs((*COMPARED, "data", "training"), ("synthetic/",), texts="needed"),
     "03_evaluation": StageInputs(
-        (*COMPARED, "evaluation"), ("synthetic/", "runs/"), bundled=("reference/paper_table1.csv",)
+        (*COMPARED, "evaluation"), ("synthetic/labels/", "runs/"), bundled=("reference/paper_table1.csv",)
     ),
     "04_subjectivity": StageInputs(
         (*COMPARED, "data", "evaluation"),
