@@ -14,32 +14,14 @@ from conftest import ROOT
 from synthgap.core.config import OwnFiles
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
+from synthgap.training.predictions import Predictions
 from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files
 from synthgap.your_task.comparison import Measured, needed_test_texts
 from synthgap.your_task.files import corpus_names, label_key, own_profile, read_own
 from synthgap.your_task.verdict import ANOTHER_GENERATION, in_words, verdict, warnings
 
-WORDS = [
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heath",
-    "inlet",
-    "jetty",
-    "knoll",
-    "ledge",
-    "marsh",
-    "north",
-    "ocean",
-    "pearl",
-    "quay",
-    "river",
-]
+WORDS = re.findall(r"\w+", "amber birch cedar delta ember fjord grove heath inlet jetty knoll ledge marsh north ocean")
 
 
 def rows(start, n, labels=("good", "bad")):
@@ -59,36 +41,86 @@ BAD_INPUT = {
     "no file": ({}, [], "there is no file", "check its name"),
     "a folder": ({"real.csv": None}, [], "there is no file", "check its name"),
     "another format": ({"real.docx": REAL}, ["--real", "real.docx"], "must be one of .parquet, .csv, .jsonl, .tsv"),
-    "no such text column": ({"real.csv": REAL.replace(b"text,", b"tweet,")}, [], "no column 'text'", "tweet, label", "--text-column"),
-    "no such label column": ({}, ["--label-column", "class,kind"], "no column 'class,kind'", "text, label", "--label-column"),
+    "no such text column": (
+        {"real.csv": REAL.replace(b"text,", b"tweet,")},
+        [],
+        "no column 'text'",
+        "tweet, label",
+        "--text-column",
+    ),
+    "no such label column": (
+        {},
+        ["--label-column", "class,kind"],
+        "no column 'class,kind'",
+        "text, label",
+        "--label-column",
+    ),
     "an empty file": ({"real.csv": b""}, [], "'real.csv' cannot be read: it is empty"),
     "a header alone": ({"real.csv": b"text,label\n"}, [], "'real.csv' holds no rows"),
     "an empty JSON Lines file": ({"real.jsonl": b"\n"}, ["--real", "real.jsonl"], "'real.jsonl' holds no rows"),
     "no text in its column": ({"real.csv": b"text,label\n,good\n!,\n"}, [], "no row with both a text", "--text-column"),
     "one label": ({"real.csv": csv(1, 20, ["good"])}, [], "the one label 'good'", "two at least"),
-    "texts as labels": ({}, ["--label-column", "text"], "40 different values in 40 rows", "it has"),
+    "texts as labels": ({}, ["--label-column", "text"], "40 different values in 40 rows", "name the column that does"),
     "labels of the one are none of the other": (
-        {"made.csv": csv(2, 20, ["0", "1"])}, [], "no label is in every file", "'real.csv' has 'good', 'bad'", "'0', '1'", "write the labels alike"
+        {"made.csv": csv(2, 20, ["0", "1"])},
+        [],
+        "no label is in every file",
+        "'real.csv' has 'good', 'bad'",
+        "'0', '1'",
+        "write the labels alike",
     ),
     "one label in common": ({"made.csv": csv(2, 20, ["good", "awful"])}, [], "only the label 'good' is in every file"),
-    "a label with few texts": ({"real.csv": REAL + csv(3, 4, ["fair"], header=False), "made.csv": MADE + csv(4, 9, ["fair"], header=False)}, [], "'fair' has 4 different texts in 'real.csv' (44 in all)", "10 are needed", "add some"),
+    "a label with few texts": (
+        {"real.csv": REAL + csv(3, 4, ["fair"], header=False), "made.csv": MADE + csv(4, 9, ["fair"], header=False)},
+        [],
+        "'fair' has 4 different texts in 'real.csv' (44 in all)",
+        "10 are needed",
+        "add some",
+    ),
     "few synthetic texts": ({"made.csv": csv(2, 3)}, [], "has 3 different texts in 'made.csv'", "5 are needed"),
     "few test texts": ({"test.csv": csv(3, 2)}, ["--test", "test.csv"], "has 2 different texts in 'test.csv'"),
     "ten texts in all": ({"real.csv": csv(1, 5)}, [], "has 5 different texts in 'real.csv' (10 in all)", "add some"),
-    "the same text all over": ({"real.csv": b"text,label\n" + b"hello,good\nHello!,bad\n" * 30}, [], "0 different texts in 'real.csv' (1 in all)"),
+    "the same text all over": (
+        {"real.csv": b"text,label\n" + b"hello,good\nHello!,bad\n" * 30},
+        [],
+        "0 different texts in 'real.csv' (1 in all)",
+    ),
     "the same file twice": ({}, ["--synthetic", "real.csv"], "'real.csv' and 'real.csv' are the same file, or copies"),
-    "a copy of a file": ({"copy.csv": MADE}, ["--synthetic", "copy.csv"], "'made.csv' and 'copy.csv' are the same file"),
-    "the real texts in another order": ({"made.csv": rows(1, 20)[::-1].to_csv(index=False).encode()}, [], "holds 40 real texts", "take them out"),
-    "the test texts": ({"test.csv": csv(5, 20), "made.csv": MADE + csv(5, 10, header=False)}, ["--test", "test.csv"], "20 of 40 test texts"),
+    "a copy of a file": (
+        {"copy.csv": MADE},
+        ["--synthetic", "copy.csv"],
+        "'made.csv' and 'copy.csv' are the same file",
+    ),
+    "the real texts in another order": (
+        {"made.csv": rows(1, 20)[::-1].to_csv(index=False).encode()},
+        [],
+        "holds 40 real texts",
+        "take them out",
+    ),
+    "the test texts": (
+        {"test.csv": csv(5, 20), "made.csv": MADE + csv(5, 10, header=False)},
+        ["--test", "test.csv"],
+        "20 of 40 test texts",
+    ),
     "a binary file": ({"real.csv": bytes(range(256)) * 9}, [], "'real.csv'", "which is no text; remove it"),
     "a spreadsheet": ({"real.csv": b"PK\3\4" + REAL}, [], "a spreadsheet (.xlsx)", 'call "CSV UTF-8"'),
-    "cp1252": ({"real.csv": "text,label\ncafé crème,good\n".encode("cp1252")}, [], "cp1252 perhaps (line 2)", "iconv -f CP1252"),
-    "UTF-16 without its mark": ({"real.csv": REAL.decode().encode("utf-16-le")}, [], "UTF-16 without its mark", "iconv"),
+    "cp1252": (
+        {"real.csv": "text,label\ncafé crème,good\n".encode("cp1252")},
+        [],
+        "cp1252 perhaps (line 2)",
+        "iconv -f CP1252",
+    ),
+    "UTF-16 without its mark": (
+        {"real.csv": REAL.decode().encode("utf-16-le")},
+        [],
+        "UTF-16 without its mark",
+        "iconv",
+    ),
     "a quote out of place": ({"real.csv": REAL + b'a "b" "c,good\n"d\n'}, [], "a quote out of place"),
     "a test without real texts": ({}, ["--test", "real.csv", "--real", ""], "it is empty"),
     "a margin below 0": ({}, ["--margin", "-1"], "own_files.margin", "greater than 0"),
     "a profile's name": ({}, ["--name", "recorded"], "--name recorded is a profile's", "choose another"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -232,12 +264,18 @@ def test_a_corpus_gets_a_name_whatever_it_is_called():
         (-6.2, -8.5, -3.9, 2, "on gpt instead of as many real texts costs 6.2 points of macro-F1 [3.9, 8.5]"),
         (-1.0, -1.5, -0.5, 2, "costs 1.0 points of macro-F1 [0.5, 1.5], which is within 2 points"),
         (3.0, 1.0, 5.0, 2, "gains 3.0 points of macro-F1 [1.0, 5.0]"),
-        (-0.4, -1.7, 0.9, 2, "is as good as training on as many real texts, within 2 points: −0.4 points of macro-F1 [−1.7, +0.9]"),
+        (
+            -0.4,
+            -1.7,
+            0.9,
+            2,
+            "as good as training on as many real texts, within 2 points: −0.4 points of macro-F1 [−1.7, +0.9]",
+        ),
         (-0.4, -1.7, 0.9, 1, "is not told apart from training on as many real texts: −0.4"),
         (0.0, -3.0, 1.0, 2, "is not told apart from"),
         (0.0, 0.0, 0.0, 2, "is as good as"),
     ],
-)  # fmt: skip
+)
 def test_words_follow_the_interval(gap, low, high, margin, said):
     assert said in in_words("gpt", gap, low, high, margin)
 
@@ -263,15 +301,33 @@ def measured(low, high, new=(np.nan, np.nan), **others):
 @pytest.mark.parametrize(
     ("found", "has", "lacks"),
     [
-        (measured(-8, -4), ["costs 6.0", "for this file; another generation may differ by about 3 points", "worth about 0.4 real ones [0.2, no end]", "on top of 50 real texts a label it adds 2.1 [0.4, 3.8];", "9 of 49 nearly repeat a test text"], ["more labelled"]),
-        (measured(-8, 4), ["not told apart", "about 120 more labelled test texts would tell 3.0 points apart"], ["costs"]),
+        (
+            measured(-8, -4),
+            [
+                "costs 6.0",
+                "for this file; another generation may differ by about 3 points",
+                "worth about 0.4 real ones [0.2, no end]",
+                "on top of 50 real texts a label it adds 2.1 [0.4, 3.8];",
+                "9 of 49 nearly repeat a test text",
+            ],
+            ["more labelled"],
+        ),
+        (
+            measured(-8, 4),
+            ["not told apart", "about 120 more labelled test texts would tell 3.0 points apart"],
+            ["costs"],
+        ),
         (measured(-8, 4, more=np.inf), ["no number of test texts alone would settle it"], ["more labelled"]),
         (measured(-1, 1), ["as good as"], ["more labelled"]),
-        (measured(-8, -4, new=(-12, 0.5)), ["not told apart", "by the same recipe, of which these 3 files are a sample"], ["this file;"]),
-        (measured(-8, -4, worth=0.0), ["worth less than 0.10 real ones"], []),
+        (
+            measured(-8, -4, new=(-12, 0.5)),
+            ["not told apart", "by the same recipe, of which these 3 files are a sample"],
+            ["this file;"],
+        ),
+        (measured(-8, -4, worth=0.0), ["worth less than 0.1 real ones"], []),
         (measured(-8, -4, worth=np.inf), ["worth more than 2.0 real ones"], []),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
     said = verdict(read_own(own(tmp_path)), found, {"made": 9}, margin=2)["verdict"].item()
     assert said.startswith("Training on made")
@@ -286,25 +342,21 @@ def test_another_generation_differs_as_recordings_do():
 
 
 def test_so_many_more_test_texts_would_settle_it():
-    """Of classifiers that differ by chance alone: with so many items the interval is as wide as was asked for."""
-    from synthgap.training.predictions import Predictions
+    """The same items over and over: with as many more as it asked for, nothing more is needed."""
 
-    def found(n):
+    def needed(times):
         random = np.random.default_rng(1)
-        truth = np.arange(n) % 2
-        runs = {
-            "real": np.where(np.arange(n) % 5, truth, 1 - truth),
-            "made": np.where(random.random(n) < 0.76, truth, 1 - truth),
-        }
-        predicted = {name: np.tile(run, (5, 1)) for name, run in runs.items()}
-        one = Predictions(
-            "t", "probe", ("a", "b"), np.arange(n).astype(str), truth, predicted, {"real": 10, "made": 10}
-        )
-        return needed_test_texts([one], 2.0, 500, 0).iloc[0]
+        truth, right = np.arange(200) % 2, {"real": random.random(200) < 0.8, "made": random.random(200) < 0.76}
+        predicted = {name: np.tile(np.where(own, truth, 1 - truth), (5, times)) for name, own in right.items()}
+        ids, n_train = np.arange(200 * times).astype(str), dict.fromkeys(right, 10)
+        one = Predictions("t", "probe", ("a", "b"), ids, np.tile(truth, times), predicted, n_train)
+        return needed_test_texts([one], 2.0, 2000, 0)["more"].item()
 
-    few = found(200)
-    assert few["more"] > 0
-    assert found(200 + int(few["more"]))["more"] < few["more"] / 2
+    more = needed(1)
+    assert more > 200
+    times = 1 + int(more // 200)
+    assert needed(times) == pytest.approx(200 + more - 200 * times, abs=0.15 * more)
+    assert needed(2 * times) == 0
 
 
 # ------------------------------------------------------------------------------------------------------- the whole run

@@ -25,10 +25,10 @@ def executed(smoke, request):
 
 
 def test_it_left_the_house_as_designed(smoke):
-    assert sorted(path.name for path in smoke.iterdir()) == sorted(
-        ["synthetic", "runs", "measured", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"]
-        + ["your_task"]
-    )
+    assert {path.name for path in smoke.iterdir()} == {
+        *("synthetic", "runs", "measured", "tables", "figures", "notebooks", "stages", "manifest.json", "report.html"),
+        "your_task",
+    }
     assert {path.suffix for path in (smoke / "figures").iterdir()} == {".pdf", ".png"}
     assert not list((smoke / "runs" / "loose").glob("*")), "runs are packed when the stage ends"
     assert not list(smoke.rglob("*.tmp"))

@@ -30,7 +30,6 @@ from synthgap.pipeline.validity import finished_in, stage_state, stages_of, text
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs
-from synthgap.your_task.verdict import WARNING
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
 
@@ -64,10 +63,9 @@ def _compare(given: argparse.Namespace, profile: Profile) -> None:
     write_text(folder / ".gitignore", "*\n")
     os.environ["SYNTHGAP_CACHE"] = str(folder / "cache")  # embeddings of their texts, too
     _run(argparse.Namespace(stages=[], force=False, **vars(given)), profile)
-    for row in saved_table("verdict", profile).fillna("").itertuples():
-        print(
-            "\n" + textwrap.fill(f"{row.verdict} ({row.classifier})" if row.classifier else f"{WARNING}: {row.verdict}")
-        )
+    for row in saved_table("verdict", profile).itertuples():
+        by = f" ({row.classifier})" if row.classifier in profile.training.classifiers else ""
+        print("\n" + textwrap.fill(f"{row.verdict}{by}"))
 
 
 def _status(given: argparse.Namespace, profile: Profile) -> None:

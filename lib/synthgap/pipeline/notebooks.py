@@ -140,6 +140,8 @@ def keep_copy(profile: Profile, target: Path) -> None:
 
 
 def _is_progress(output: Any) -> bool:
+    if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+        return PROGRESS_BAR.search(output.data.get("text/plain", "")) is not None
     if output.output_type != "stream" or output.name != "stderr":
         return False
     return not output.text.strip() or PROGRESS_BAR.search(output.text) is not None

@@ -275,9 +275,10 @@ def _recording(
 def _refuse_copies(path: str, rows: pd.DataFrame, real: pd.DataFrame) -> None:
     known, written = real["plain"], set(rows["plain"])
     test = known[real["split"] == "test"]
+    in_test = f"{test.isin(written).sum()} of {len(test)} test texts"
     for texts, of_how_many in ((known, len(rows)), (test, len(test))):
         if (copied := texts.isin(written).sum()) >= COPIED * of_how_many:
             raise SynthgapError(
-                f"'{_name(path)}' holds {copied} real texts ({test.isin(written).sum()} of {len(test)} test texts), so it "
-                "is no file of an LLM's own texts; take them out of it, or name another file"
+                f"'{_name(path)}' holds {copied} real texts ({in_test}), so an LLM did not write it; take them "
+                "out of it, or name another file"
             )

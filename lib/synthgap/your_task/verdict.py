@@ -18,8 +18,7 @@ RECORDINGS_DIFFER = (1.6, 1.6)
 ANOTHER_GENERATION = math.sqrt(2 * sum(one**2 for one in RECORDINGS_DIFFER))  # of the difference between two
 FEW_TEST, FEW_TRAIN = 100, 20  # test texts in all, train texts of a label
 TOP = 50  # the verdict tells what is added on top of at most so many real texts per label
-COLUMNS = ["texts", "classifier", "verdict"]
-WARNING = "Warning"
+COLUMNS = ["verdict", "texts", "classifier"]
 WITHOUT_REAL = (
     "without real texts nobody can say what training on these texts costs, what one of them is worth, or whether their "
     "labels mean what people mean; name real ones with --real, a hundred are a beginning"
@@ -71,7 +70,7 @@ def verdict(texts: OwnTexts, found: Measured, repeated: Mapping[str, int], margi
         )
         if low <= 0 <= high and max(abs(low), abs(high)) >= margin:
             parts += [_needed(one) for one in matching(found.needed, key).itertuples()]
-        rows.append((title, row.classifier, _sentence("; ".join(parts))))
+        rows.append((_sentence("; ".join(parts)), title, row.classifier))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -81,11 +80,15 @@ def _sentence(text: str) -> str:
 
 def _worth(row: pd.Series) -> str:
     if row.worth == 0:
-        return f"one of its texts is worth less than {row.least:.2f} real ones"
+        return f"one of its texts is worth less than {_number(row.least)} real ones"
     if math.isinf(row.worth):
-        return f"one of its texts is worth more than {row.most:.1f} real ones, as far as the real texts can tell"
-    low, high = max(row.low, 0), "no end" if math.isinf(row.high) else f"{row.high:.1f}"
-    return f"one of its texts is worth about {row.worth:.1f} real ones [{low:.1f}, {high}]"
+        return f"one of its texts is worth more than {_number(row.most)} real ones, as far as the real texts can tell"
+    ends = f"{_number(row.low)}, {'no end' if math.isinf(row.high) else _number(row.high)}"
+    return f"one of its texts is worth about {_number(row.worth)} real ones [{ends}]"
+
+
+def _number(texts: float) -> str:
+    return f"{texts:.1f}" if texts >= 1 or texts == 0 else f"{texts:.2g}"
 
 
 def _added(gains: pd.DataFrame, corpus: str) -> list[str]:
@@ -172,12 +175,12 @@ def alone(texts: OwnTexts, diversity: pd.DataFrame, same: pd.DataFrame, named: M
             for other in texts.titles
             if other != corpus
         ]
-        rows.append((title, "probe", _sentence("; ".join(parts))))
-    rows.append(("all", "none", _sentence(WITHOUT_REAL)))
+        rows.append((_sentence("; ".join(parts)), title, "probe"))
+    rows.append((_sentence(WITHOUT_REAL), "all", "none"))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def with_warnings(found: pd.DataFrame, said: Iterable[str]) -> pd.DataFrame:
     """The verdict below the warnings; COLUMNS."""
-    above = [(WARNING, "", sentence) for sentence in said]
+    above = [(f"Warning: {sentence}", "–", "–") for sentence in said]
     return pd.concat([pd.DataFrame(above, columns=COLUMNS), found], ignore_index=True)
