@@ -476,7 +476,7 @@ def test_a_file_is_found_by_task_and_its_rows_are_chosen(tmp_path, monkeypatch):
         ({"rows": {"label": "ham"}}, "no text of the label 'spam' of task 'sms_spam'; its column 'label' has 'ham'"),
         (
             {"label_column": "text"},
-            "no text of the label 'ham' of task 'sms_spam'; its column 'text' has no short values",
+            "no text of the label 'ham', 'spam' of task 'sms_spam'; its column 'text' has no short values",
         ),
         ({"file": "nowhere.csv"}, "the corpus file 'nowhere.csv' is neither in the data folder"),
         ({"file": "lib/synthgap/__init__.py"}, r"must be one of \.parquet, \.csv, \.jsonl"),

@@ -34,6 +34,10 @@ prompts:   # {{n}} texts a turn, {{label}} the label's phrase, {{kind}} as above
   # diversity: {diversity}   # what every request after the first begins with
   # few_shot: {few_shot}
 
+# completion:   # what an LLM goes on from where a corpus has protocol: completion, one text a request
+  # zero_shot: {completion_zero_shot}   # a quotation mark at its end ends the text, too
+  # few_shot: {completion_few_shot}
+
 few_shot:
   max_words: 120   # a longer example is cut; without this line it is shown whole, and paid for in every turn
   # examples_per_turn: {examples_per_turn}   # a label needs as many train texts
@@ -86,6 +90,7 @@ def _template(name: str, labels: list[str], about: str) -> str:
     task = build_task({"name": name, "labels": labels}, name)  # which has every default
     context = f"{about.replace('{', '{{').replace('}', '}}')} {task.prompts.context}".strip()
     words = {"title": task.title, "question": task.question, **task.prompts.model_dump(), "context": context}
+    words |= {f"completion_{setting}": prompt for setting, prompt in task.completion.model_dump().items()}
     scalars = {key: _scalar(value) for key, value in words.items()} | {"name": _scalar(name)}
     shown = yaml.safe_dump(task.labels, sort_keys=False, allow_unicode=True, width=10**6)
     numbers = task.model_dump(include={"texts_per_turn", "texts_per_label"}) | task.few_shot.model_dump()
