@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import nbformat
@@ -14,9 +15,10 @@ from conftest import ROOT
 from synthgap.core.config import OwnFiles
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
+from synthgap.tasks import load_profile
 from synthgap.training.predictions import Predictions
 from synthgap.your_task import files
-from synthgap.your_task.arguments import named_files
+from synthgap.your_task.arguments import named_files, overrides_of
 from synthgap.your_task.comparison import Measured, needed_test_texts
 from synthgap.your_task.files import corpus_names, label_key, own_profile, read_own
 from synthgap.your_task.verdict import ANOTHER_GENERATION, in_words, verdict, warnings
@@ -456,16 +458,20 @@ def test_without_real_texts_it_says_what_can_be_said(compare, in_process, tmp_pa
     assert "costs" not in told.replace("on these texts costs", "")
 
 
+def test_fine_tuning_is_as_in_recorded_with_three_seeds():
+    given = Namespace(variant=None, real="r.csv", test=None, synthetic=["m.csv"], margin=2.0, finetune=True)
+    given.text_column = given.label_column = "text"
+    profile = load_profile(str(bundled("your_task", "profile.yaml")), overrides_of(given))
+    ours, theirs = (one.training.classifiers["finetune"] for one in (profile, load_profile("recorded")))
+    assert ours.model_copy(update={"seeds": None}) == theirs
+    assert ours.seeds == (0, 1, 2)
+    assert profile.folder_name == "your_task"
+
+
 def test_the_example_is_called_what_it_is():
-    real = own_profile(own_profile(_demo())).own_files
+    real = own_profile(load_profile("demo")).own_files
     assert real.paths == tuple(str(bundled("your_task", f"{name}.csv")) for name in ("real", "synthetic"))
     texts = read_own(real)
     assert list(texts.task.labels) == ["complaint", "praise", "question"]
     with pytest.raises(SynthgapError, match="'tasks' is empty"):
-        _demo().changed({"tasks": []})
-
-
-def _demo():
-    from synthgap.tasks import load_profile
-
-    return load_profile("demo")
+        load_profile("demo").changed({"tasks": []})

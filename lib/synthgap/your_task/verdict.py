@@ -125,9 +125,9 @@ def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str,
         n_test = len(texts.real.split("test"))
         if n_test < FEW_TEST:
             said.append(f"Few test texts ({n_test}), so that intervals are wide; label more of them")
-        for label, count in texts.real.split("train")["label"].value_counts().items():
-            if count < FEW_TRAIN:
-                said.append(f"Few real texts to train on ({count}) of the label '{label}'")
+        counts = texts.real.split("train")["label"].value_counts()
+        if few := [f"{count} of '{label}'" for label, count in counts.items() if count < FEW_TRAIN]:
+            said.append(f"Few real texts to train on: {', '.join(few)}")
     said += [f"{row.file}: {row.texts:,} rows {row.what}" for row in texts.notes.itertuples() if _is_told(row.what)]
     for file, rows in texts.notes.groupby("file", sort=False):
         counts = rows.set_index("what")["texts"]
