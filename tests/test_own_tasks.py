@@ -153,7 +153,9 @@ def test_what_is_no_yaml_file_is_no_task_and_is_named_where_it_was_meant(project
     (project / "tasks" / "folder.yaml").mkdir()
     assert known_tasks() == paper_tasks()
     for name, file in {"mine": "mine.yml", "notes": "notes.txt"}.items():
-        with pytest.raises(SynthgapError, match=rf"task '{name}' is unknown.*'{file}' in .* is no such file"):
+        with pytest.raises(
+            SynthgapError, match=rf"task '{name}' is unknown.*<task>\.yaml in tasks/.*'{file}' is no such file"
+        ):
             load_task(name)
 
 

@@ -48,7 +48,7 @@ def own_files(pattern: str) -> list[Path]:
         folder = tasks_folder()
     except NoProject:
         return []
-    if "SYNTHGAP_TASKS" in os.environ and not folder.is_dir():
+    if os.environ.get("SYNTHGAP_TASKS") and not folder.is_dir():
         raise SynthgapError(f"the folder of tasks '{folder}' does not exist; name another with --tasks")
     return [path for path in folder.glob(pattern) if path.is_file()]
 
@@ -65,9 +65,11 @@ def load_task(name: str) -> Task:
             raise SynthgapError(f"task '{name}' is one of the paper's ten, and '{own}' has its name; {RENAME}")
         return _read_once(task_file(name), 0, 0)
     if not own:
-        others = ", ".join(sorted(repr(path.name) for path in own_files("*") if path.stem.lower() == name.lower()))
-        hint = f"; {others} in '{tasks_folder()}' is no such file, which is called {name}.yaml" if others else ""
-        raise SynthgapError(f"{unknown('task', name, known_tasks())}{hint}")
+        meant = sorted(repr(path.name) for path in own_files("*") if path.stem.lower() == name.lower())
+        hint = f" ({', '.join(meant)} is no such file)" if meant else ""
+        raise SynthgapError(
+            f"{unknown('task', name, known_tasks())}; one's own is a file <task>.yaml in tasks/ or --tasks DIR{hint}"
+        )
     state = own.stat()
     task = _read_once(own, state.st_mtime_ns, state.st_size)
     if task.name != name:
