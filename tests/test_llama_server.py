@@ -78,7 +78,10 @@ def test_every_answer_of_the_server_is_counted_and_in_the_log_once(url, tmp_path
 
     made, asked, rows = run()
     assert asked == len(rows) >= 4
-    assert all(row["response"] and row["prompt_tokens"] > 100 and row["completion_tokens"] > 0 for row in rows)
+    for row in rows:
+        assert row["response"]
+        assert row["prompt_tokens"] > 20
+        assert row["completion_tokens"] > 0
     served = [row for row in rows if not row["fault"]]
     assert len(served) == len(made.turns) > 0
     assert made.provenance["received"] == len(made.texts) + len(made.ledger) > 0
