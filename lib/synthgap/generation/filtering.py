@@ -144,12 +144,20 @@ def _faults(turn: Turn, asked: int, labels: re.Pattern[str] | None) -> list[str]
 
 
 def label_words(task: Task) -> re.Pattern[str]:
+    """Finds a label of a task that a text names as a tag does; see `label_pattern`."""
+    return label_pattern(task.labels)
+
+
+def label_pattern(labels: Mapping[str, str]) -> re.Pattern[str]:
     """Finds a label that a text names as a tag does: "#irony", "label: spam", or "(spam)" and "spam:" at its ends.
 
     A label goes by its name, and by the phrase that stands for it in the prompts where that has at most three words.
+
+    Args:
+        labels: {name: phrase}.
     """
-    phrases = [re.split("[:,]", phrase)[0] for phrase in task.labels.values()]
-    words = [re.findall(r"[^\W_]+", name) for name in (*task.labels, *phrases) if re.search(r"[^\W\d_]", name)]
+    phrases = [re.split("[:,]", phrase)[0] for phrase in labels.values()]
+    words = [re.findall(r"[^\W_]+", name) for name in (*labels, *phrases) if re.search(r"[^\W\d_]", name)]
     short = sorted({r"[\W_]?".join(one) for one in words if len(one) <= 3}, key=len, reverse=True)
     name = rf"(?:{'|'.join(short) or '(?!)'})(?!\w)"
     tag = rf"[(\[<{{]\W?{name}\W?[)\]>}}]"

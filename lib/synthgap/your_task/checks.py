@@ -1,0 +1,516 @@
+"""Faults in labelled texts: what would make a score of a classifier trained on them mean something else.
+
+Every check compares shares of texts, and speaks where a share is surely (one side of a 90 % interval) above what sound
+texts have: the real texts where there are some, else a fixed limit. The limits were chosen on the files that
+benchmarks/planted_faults.py makes of even seeds; of odd seeds it makes others, on which the checks are judged.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from rapidfuzz import fuzz, process
+from scipy.stats import chisquare
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from statsmodels.stats.proportion import proportion_confint
+from tqdm import tqdm
+
+from synthgap.core.config import Profile
+from synthgap.core.files import parquet_about
+from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.data.draws import at_most, draw_equal
+from synthgap.data.duplicates import closest, normalised, sharing_runs
+from synthgap.data.real import RealData, load_real
+from synthgap.generation.corpora import corpora_of_task, corpus_file, load_corpus
+from synthgap.generation.filtering import label_pattern
+from synthgap.tasks import SPLITS, load_task
+from synthgap.training.embeddings import embed
+
+FAULT_COLUMNS = ["fault", "label", "texts", "share", "sentence"]
+TOKEN = re.compile(r"[#@]?\w[\w'’-]*|[^\w\s]")
+END = ".!?…\"”')]"
+MOST = 250  # texts of a label that are looked at, drawn by their words alone
+RIDGE = 0.3  # of kernel ridge regression
+WORDS = 60  # of a text in which templates are looked for
+LANGUAGES = {  # words that are frequent and seldom end a sentence
+    "English": "the a an of and or with from my your our their its his into than as by",
+    "German": "der die das den dem und ein eine einen mit von für zum zur im",
+    "French": "le la les des du de et une un dans pour que qui sur avec au est",
+    "Spanish": "el la los las de del y una un en por para con que su es",
+    "Italian": "il la le gli di del della dei e una un che per con nel è",
+    "Portuguese": "o a os as de do da dos e uma um em para com que no na",
+    "Dutch": "de het een en van dat met voor op zijn bij naar te",
+    "Polish": "i w z na do się że jest dla od po przez nie",
+    "Czech": "a v z na do se že je pro od po který si",
+    "Swedish": "och en ett i på av för med som den det till att är",
+    "Danish": "og en et i på af for med som den det til at er",
+    "Finnish": "ja on ei se että oli kun mutta hän tai joka",
+    "Hungarian": "a az és egy hogy nem is meg volt de",
+    "Romanian": "și în de la cu pe un o din care pentru este",
+    "Turkish": "ve bir bu için ile da de çok gibi olarak",
+    "Indonesian": "yang dan di ke dari untuk dengan ini itu pada",
+    "Vietnamese": "và của là có cho một được trong với không",
+}
+FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in LANGUAGES.items()}
+
+
+class Fault(NamedTuple):
+    """What was found: its kind, the label it concerns ("" for all), how many texts, of how many, and a sentence."""
+
+    fault: str
+    label: str
+    texts: int
+    share: float
+    sentence: str
+
+
+Given: TypeAlias = pd.DataFrame | None
+
+
+class Sides(NamedTuple):
+    """The texts, and the real and the test texts beside them where there are some; columns text, label, id."""
+
+    texts: pd.DataFrame
+    real: Given
+    test: Given
+
+
+def find_faults(
+    texts: pd.DataFrame, *, real: Given = None, test: Given = None, between_splits: bool = False
+) -> pd.DataFrame:
+    """What is wrong with labelled texts: columns FAULT_COLUMNS, a row for each fault; share in percent.
+
+    Without real texts a token or a letter case must give a label away nearly always to be named, and class shares and
+    the letter case of all texts are not looked at; without test texts copies of them are not. Copies and class shares
+    are looked for in all texts, the rest in at most MOST of each label.
+
+    Args:
+        texts: columns text, label; their order does not matter.
+        real: real texts of the same task with the same columns, none of which is in `texts`.
+        test: the texts that classifiers are tested on.
+        between_splits: `real` is another split of the same data, beside which small differences count, too.
+    """
+    if texts.empty:
+        return pd.DataFrame(columns=FAULT_COLUMNS)
+    whole = Sides(*(None if one is None or one.empty else _in_order(one) for one in (texts, real, test)))
+    some = Sides(*(None if one is None else at_most(one, MOST) for one in whole))
+    traits = differing_traits if between_splits else giveaways
+    found = [*traits(some), *(fault for check in CHECKS for fault in check(some))]
+    found += [fault for check in CHECKS_OF_ALL for fault in check(whole)]
+    return pd.DataFrame(found, columns=FAULT_COLUMNS)
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts and labels in an order of their own, with the texts as ids, on which alone draws of them depend."""
+    plain = frame[["text", "label"]].astype(str).sort_values(["label", "text"], ignore_index=True)
+    return plain.assign(id=plain["text"])
+
+
+def _surely(count: float, number: int) -> float:
+    """The lower end of Wilson's 90 % interval of a share."""
+    return float(proportion_confint(count, number, alpha=0.1, method="wilson")[0]) if number else 0.0
+
+
+def _above(found: np.ndarray, usual: np.ndarray | None, limit: float) -> bool:
+    """Whether the share of texts where something was found is surely above a limit, and above the usual share and half.
+
+    Args:
+        found: a mask of the texts.
+        usual: a mask of the real texts, where there are some.
+    """
+    other = 1.5 * float(usual.mean()) if usual is not None and len(usual) else 0.0
+    return _surely(found.sum(), len(found)) > max(limit, other)
+
+
+def _mask(real: Given, texts: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
+    return None if real is None else texts(real)
+
+
+# ---------------------------------------------------------------------------------------- what gives the label away
+
+
+def _traits(text: str) -> set[str]:
+    """What can be said of a text by its signs: its tokens, its first and last one, and its letter case."""
+    tokens = TOKEN.findall(text)
+    low = [token.lower() for token in tokens]
+    words = [token for token in tokens if len(token) > 3 and token[0].isalpha()]
+    found = {f"'{token}'" for token in low}
+    found |= {f"'{low[0]}' at the beginning", f"'{low[-1]}' at the end"} if low else set()
+    if first := re.search(r"[^\W\d_]", text):
+        found |= {"no capital letter"} if text == text.lower() else set()
+        found |= {"capital letters alone"} if text == text.upper() and text != text.lower() else set()
+        found |= {"a small letter first"} if first[0].islower() else set()
+    if words and all(word[0].isupper() and not word.isupper() for word in words):
+        found |= {"a capital in every long word"}
+    return found | (set() if re.search(r"[^\w\s]", text) else {"no punctuation mark"})
+
+
+LETTER_CASE = {"no capital letter", "capital letters alone", "a small letter first", "a capital in every long word"}
+
+
+def telling_traits(texts: pd.DataFrame, real: Given, sure: float) -> pd.DataFrame:
+    """How much more often each trait has one label than the others, and than among the real texts.
+
+    Columns trait, label, own, others: shares of the texts of the label and of the others that have it; own_real,
+    others_real (0 without real texts); excess: the difference own - others less that of the real texts (where it has
+    the same sign), less `sure` standard errors.
+    """
+    counts = CountVectorizer(analyzer=_traits, binary=True, min_df=3)
+    try:
+        has = counts.fit_transform(texts["text"])
+    except ValueError:  # no trait is in three texts
+        return pd.DataFrame(columns=["trait", "label", "excess"])
+    has_real = None if real is None else counts.transform(real["text"])
+    parts = []
+    for label in sorted(set(texts["label"])):
+        own, others, error = _shares(has, texts["label"] == label)
+        usual = np.zeros((3, len(own)))
+        if has_real is not None and real is not None and label in set(real["label"]):
+            usual = np.array(_shares(has_real, real["label"] == label))
+        natural = np.clip(usual[0] - usual[1], 0, None)
+        excess = own - others - natural - sure * np.hypot(error, usual[2])
+        names = {"trait": counts.get_feature_names_out(), "label": label, "own": own, "others": others}
+        names["size"] = int((texts["label"] == label).sum())
+        parts.append(pd.DataFrame(names | {"own_real": usual[0], "others_real": usual[1], "excess": excess}))
+    table = pd.concat(parts)
+    return table.sort_values(["excess", "trait"], ascending=[False, True], ignore_index=True)
+
+
+def _shares(has: np.ndarray, of_label: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of a label's texts and of the others that have each trait, and the difference's standard error."""
+    groups = [has[mask.to_numpy()] for mask in (of_label, ~of_label)]
+    own, others = (
+        np.asarray(one.mean(axis=0)).ravel().clip(0, 1) if one.shape[0] else np.zeros(has.shape[1]) for one in groups
+    )
+    sizes = [max(one.shape[0], 1) for one in groups]
+    return own, others, np.sqrt(np.clip(own * (1 - own) / sizes[0] + others * (1 - others) / sizes[1], 0, None))
+
+
+def giveaways(files: Sides) -> Iterator[Fault]:
+    """For each label the trait that gives it away most."""
+    limit = 0.7 if files.real is None else 0.4
+    for row in _first_of_each_label(files, limit, sure=1.64):
+        beside = "" if files.real is None else f" (among real texts {row.own_real:.0%} and {row.others_real:.0%})"
+        sentence = (
+            f"{row.trait} gives the label '{row.label}' away: {row.own:.0%} of its texts have it and {row.others:.0%} "
+            f"of the others{beside}; take it out of all texts, or a classifier learns this sign and nothing else."
+        )
+        kind = "letter case" if row.trait in LETTER_CASE else "token"
+        yield Fault(kind, row.label, round(row.own * row.size), 100 * row.own, sentence)
+
+
+def differing_traits(files: Sides) -> Iterator[Fault]:
+    """For each label the trait that tells it in one split and not in the others."""
+    if files.real is None:
+        return
+    for row in _first_of_each_label(files, 0.1, sure=4):
+        sentence = (
+            f"{row.trait} tells the label '{row.label}' in this split alone: {row.own:.0%} of its texts have it and "
+            f"{row.others:.0%} of the others, and in the other splits {row.own_real:.0%} and {row.others_real:.0%}; "
+            "take it out of all splits (the task's key `remove`)."
+        )
+        yield Fault("token in one split", row.label, round(row.own * row.size), 100 * row.own, sentence)
+
+
+def _first_of_each_label(files: Sides, limit: float, sure: float) -> Iterator[Any]:
+    if len(set(files.texts["label"])) > 1:
+        found = telling_traits(files.texts, files.real, sure)
+        yield from found[found["excess"] > limit].drop_duplicates("label").itertuples()
+
+
+# --------------------------------------------------------------------------------------------------- flipped labels
+
+
+def flipped(files: Sides) -> Iterator[Fault]:
+    """Labels that a classifier contradicts where it is sure, more often than texts of this difficulty explain.
+
+    Where texts are hard, a classifier errs where it is unsure: on the surer half of sound texts at most about 1.6 times
+    the square of its share of errors. Where labels were changed, it errs there, too, and more often than on the surer
+    half of the real texts.
+    """
+    texts, real, _ = files
+    counts = texts["label"].value_counts()
+    if len(counts) < 2 or counts.min() < 10:
+        return
+    beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
+    wrong, wrong_real = doubts(texts, beside)
+    sure, sure_real = wrong[: len(wrong) // 2], wrong_real[: len(wrong_real) // 2]
+    hard, margin = (1.8, 0.02) if beside.empty else (1.6, 0.01)
+    shape = float(proportion_confint(sure.sum(), len(sure), alpha=0.2, method="wilson")[0]) - hard * wrong.mean() ** 2
+    if shape > margin or (len(sure_real) >= 20 and sure.mean() - sure_real.mean() > 0.08):
+        sentence = (
+            f"about {sure.mean():.0%} of the labels seem wrong: a classifier that did not see a text contradicts "
+            f"{wrong.sum()} of {len(wrong)} labels, and {sure.sum()} of the {len(sure)} where it is surest; read such "
+            "texts (cleanlab finds them) and mend or drop their labels."
+        )
+        yield Fault("flipped labels", "", int(sure.sum()), 100 * float(sure.mean()), sentence)
+
+
+def doubts(texts: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a classifier that learned from all other texts of both sides contradicts a label, the surest first.
+
+    The classifier is ridge regression of the labels on sentence embeddings and words, whose prediction for a text that
+    was left out has a closed form.
+    """
+    both = pd.concat([texts, real], ignore_index=True)
+    places = both["label"].astype("category").cat.codes.to_numpy(int)
+    vectors = embed(both["text"].tolist(), progress=False)
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=TOKEN.findall, token_pattern=None)
+    weights = words.fit_transform(both["text"])
+    alike = (vectors @ vectors.T + (weights @ weights.T).toarray()) / 2
+    hat = alike @ np.linalg.inv(alike + RIDGE * np.eye(len(alike)))
+    labels = np.eye(places.max() + 1)[places] - np.bincount(places) / len(places)
+    own = np.diag(hat)[:, None]
+    scores = (hat @ labels - own * labels) / (1 - own)
+    best, wrong = np.sort(scores, axis=1), scores.argmax(axis=1) != places
+    sides = np.split(np.arange(len(both)), [len(texts)])
+    first, second = (wrong[side[np.argsort((best[:, -2] - best[:, -1])[side], kind="stable")]] for side in sides)
+    return first, second
+
+
+# -------------------------------------------------------------------------------------------------- copies, shares
+
+
+def copies_of_test(files: Sides) -> Iterator[Fault]:
+    """Texts that (nearly) repeat a test text."""
+    texts, real, test = files
+    if test is None:
+        return
+    found = repeats(texts["text"], test["text"])
+    if found.sum() >= 2 and _above(found, _mask(real, lambda one: repeats(one["text"], test["text"])), 0.005):
+        sentence = (
+            f"{found.sum()} of {len(found)} texts repeat a test text, or nearly (85 % of its letters), such as "
+            f"row {found.argmax() + 1} when sorted by label and text; leave them out, or the test is no test."
+        )
+        yield Fault("test copies", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+def repeats(texts: Sequence[str], others: Sequence[str], percent: float = 85) -> np.ndarray:
+    """A mask of the texts that have this similarity of letters to one of the others, or more.
+
+    Texts of six words and more are compared where they share a run of six, shorter ones where they are the same.
+    """
+    plain = [normalised(text) for text in texts]
+    known = {text: text for text in map(normalised, others)}
+    found = np.array([text in known for text in plain], dtype=bool)
+    for place in np.flatnonzero(~found & sharing_runs(plain, known)) if plain else ():
+        found[place] = closest(plain[place], known, percent) is not None
+    return found
+
+
+def class_shares(files: Sides) -> Iterator[Fault]:
+    """The label whose share is furthest from that among the real texts."""
+    texts, real, _ = files
+    if real is None:
+        return
+    labels = sorted(set(texts["label"]) | set(real["label"]))
+    own, usual = (one["label"].value_counts().reindex(labels, fill_value=0) for one in (texts, real))
+    expected = (usual + 0.5) / (usual + 0.5).sum() * own.sum()
+    apart = own / own.sum() - usual / usual.sum()
+    label = apart.abs().idxmax()
+    if abs(apart[label]) >= 0.1 and chisquare(own, expected).pvalue < 1e-4:
+        share, real_share = own[label] / own.sum(), usual[label] / usual.sum()
+        sentence = (
+            f"{share:.0%} of the {own.sum()} texts have the label '{label}', and {real_share:.0%} of the real ones; "
+            "draw texts in the real shares, or as many of each label on both sides."
+        )
+        yield Fault("class shares", str(label), int(own[label]), 100 * float(share), sentence)
+
+
+# -------------------------------------------------------------------------------------------------------- language
+
+
+def languages(texts: Sequence[str], of: str = "") -> list[str]:
+    """The language of each text by its function words, or its script where that is not Latin; "" where none is seen.
+
+    Args:
+        of: the language that the texts should be in: one of its function words is enough for that.
+    """
+    return [_language(text, of) for text in texts]
+
+
+def _language(text: str, of: str) -> str:
+    letters = Counter(unicodedata.name(sign, "LATIN").split()[0] for sign in text if sign.isalpha())
+    script = letters.most_common(1)[0][0] if letters else "LATIN"
+    if script != "LATIN":
+        return script.capitalize()
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    hits = {name: sum(word in own for word in words) for name, own in FUNCTION_WORDS.items()}
+    best = max(hits, key=lambda name: hits[name])
+    if of in hits and hits[of] and hits[of] * 3 > hits[best]:
+        return of
+    return best if hits[best] >= 2 else ""
+
+
+def other_language(files: Sides) -> Iterator[Fault]:
+    """Texts in another language than most real ones, or than most texts of the file itself."""
+    texts, real, _ = files
+    usual = Counter(name for name in languages((texts if real is None else real)["text"]) if name)
+    if not usual:
+        return
+    of = usual.most_common(1)[0][0]
+
+    def strange(frame: pd.DataFrame) -> np.ndarray:
+        return np.array([name not in {"", of} for name in languages(frame["text"], of)], dtype=bool)
+
+    found = strange(texts)
+    if found.sum() >= 3 and _above(found, _mask(real, strange), 0.02):
+        seen = Counter(languages(texts["text"][found], of)).most_common(1)[0][0]
+        sentence = (
+            f"{found.sum()} of {len(found)} texts are not in {of} as most {'others' if real is None else 'real ones'} "
+            f"are (most of them look like {seen}); leave them out, or have them written in {of}."
+        )
+        yield Fault("language", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+# ----------------------------------------------------------------------------------------- templates, truncated texts
+
+
+def template(files: Sides) -> Iterator[Fault]:
+    """Texts that share more than half of their words, in the same order, with three others or more."""
+    texts, real, _ = files
+    found = _templated(texts)
+    if _above(found, _mask(real, _templated), 0.06):
+        starts = Counter(" ".join(text.split()[:3]) for text in texts["text"][found]).most_common(1)[0][0]
+        sentence = (
+            f"{found.sum()} of {len(found)} texts share more than half of their words with three others, as if they "
+            f"filled one template (many begin '{starts[:60]}'); ask for more varied texts, or keep one of each kind."
+        )
+        yield Fault("template", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+def _templated(frame: pd.DataFrame) -> np.ndarray:
+    words = [normalised(text).split()[:WORDS] for text in frame["text"]]
+    alike = process.cdist(words, words, scorer=fuzz.ratio, score_cutoff=55, dtype=np.uint8) > 0
+    return np.asarray(alike.sum(axis=1) >= 4)  # itself and three others
+
+
+def truncated(files: Sides) -> Iterator[Fault]:
+    """Texts that end in a word after which something must follow, or in half a word, or all at one length."""
+    texts, real, _ = files
+    size = texts["text"].str.len()
+    capped = (size >= size.max() - 1).to_numpy() & _open(texts["text"])
+    found, usual = _hanging(texts), _mask(real, _hanging)
+    if len(texts) >= 20 and _surely(capped.sum(), len(capped)) > 0.04:
+        found, usual = found | capped, None
+    if _above(found, usual, 0.03):
+        last = Counter(text.split()[-1] for text in texts["text"][found]).most_common(1)[0][0]
+        sentence = (
+            f"{found.sum()} of {len(found)} texts break off (in a word such as '{last[-30:]}'), and more will that end "
+            "where nothing shows; raise the limit of tokens or of letters, and leave cut texts out."
+        )
+        yield Fault("truncated", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+def _open(texts: pd.Series) -> np.ndarray:
+    """A mask of the texts that end in a letter or a digit."""
+    return texts.str.rstrip().str[-1:].str.isalnum().to_numpy(bool)
+
+
+def _hanging(frame: pd.DataFrame) -> np.ndarray:
+    """A mask of the texts whose last word is a function word, or begins a word of the file and is none itself."""
+    words = [re.findall(r"\w[\w'’-]*", text.lower()) for text in frame["text"]]
+    counts = Counter(chain.from_iterable(words))
+    starts = {word[:size] for word in counts if len(word) > 4 for size in range(2, len(word) - 1)}
+    of = Counter(name for name in languages(frame["text"]) if name).most_common(1)
+    function_words = FUNCTION_WORDS.get(of[0][0], frozenset()) if of else frozenset()
+    half = [
+        bool(own) and (own[-1] in function_words or (counts[own[-1]] == 1 and own[-1].isalpha() and own[-1] in starts))
+        for own in words
+    ]
+    return np.array(half, dtype=bool) & _open(frame["text"])
+
+
+# ------------------------------------------------------------------------------------------- label words, lower case
+
+
+def named_labels(files: Sides) -> Iterator[Fault]:
+    """Texts that name a label as a tag does."""
+    texts, real, _ = files
+    pattern = label_pattern({label: label for label in set(texts["label"].astype(str))})
+
+    def named(frame: pd.DataFrame) -> np.ndarray:
+        return frame["text"].map(lambda text: bool(pattern.search(text))).to_numpy(bool)
+
+    found = named(texts)
+    if found.sum() >= 2 and _above(found, _mask(real, named), 0.01):
+        match = next(hit[0] for text in texts["text"] if (hit := pattern.search(text)))
+        sentence = (
+            f"{found.sum()} of {len(found)} texts name a label, such as '{match.strip()[:40]}'; take these words out, "
+            "or ask for texts without them."
+        )
+        yield Fault("label words", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+def lower_case(files: Sides) -> Iterator[Fault]:
+    """Texts of one side all in lower case and those of the other not."""
+    texts, real, _ = files
+    if real is None:
+        return
+    sides = {"the texts": texts["text"], "the real texts": real["text"]}
+    cased = {name: side[side.str.lower() != side.str.upper()] for name, side in sides.items()}
+    small = {name: float((side == side.str.lower()).mean()) if len(side) else 0.0 for name, side in cased.items()}
+    low, high = sorted(small, key=lambda name: small[name], reverse=True)
+    if small[low] >= 0.95 and small[high] <= 0.6:
+        sentence = (
+            f"{small[low]:.0%} of {low} have no capital letter, and {small[high]:.0%} of {high}; write both sides "
+            "alike, for example all in lower case."
+        )
+        yield Fault("lower case", "", round(small[low] * len(cased[low])), 100 * small[low], sentence)
+
+
+CHECKS = (flipped, other_language, template, truncated, named_labels, lower_case)
+CHECKS_OF_ALL = (copies_of_test, class_shares)
+
+
+# ------------------------------------------------------------------------------------------------ a profile's texts
+
+
+def profile_faults(profile: Profile, folder: Path | None = None) -> pd.DataFrame:
+    """The faults of every real set's splits and of every corpus that is there: columns task, corpus, FAULT_COLUMNS.
+
+    corpus: a corpus's name, or a split of the real texts, as "real, test". A corpus is set beside real texts in its
+    own class shares, since runs draw as many of each label.
+
+    Args:
+        folder: where the corpora are; that of the profile unless given.
+    """
+    places = (outputs_folder(profile) / "synthetic", base_folder(profile) / "synthetic")
+    folder = folder or next((place for place in places if place.is_dir()), places[0])
+    parts = [pd.DataFrame(columns=["task", "corpus", *FAULT_COLUMNS])]
+    for name in tqdm(profile.tasks, desc="faults", mininterval=2):
+        data = load_real(load_task(name), profile)
+        found = split_faults(data)
+        for corpus in corpora_of_task(profile, name):
+            path = corpus_file(folder, corpus)
+            if path.is_file() and name in parquet_about(path)["tasks"]:
+                texts = load_corpus(folder, profile, corpus, name)
+                beside = in_shares_of(texts, data.split("train"))
+                found[corpus] = find_faults(texts, real=beside, test=data.split("test"))
+        parts += [faults.assign(task=name, corpus=corpus) for corpus, faults in found.items()]
+    return pd.concat([one for one in parts if len(one)] or parts, ignore_index=True)[list(parts[0])]
+
+
+def split_faults(data: RealData) -> dict[str, pd.DataFrame]:
+    """{"real, <split>": faults of this split beside the others}; copies of test texts are looked for in train."""
+    found = {}
+    for split in SPLITS:
+        own, others = data.split(split), data.frame[data.frame["split"] != split]
+        test = data.split("test") if split == "train" else None
+        found[f"real, {split}"] = find_faults(own, real=others, test=test, between_splits=True)
+    return found
+
+
+def in_shares_of(texts: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
+    """As many real texts as there are in the class shares of `texts`."""
+    own, usual = texts["label"].value_counts(), real["label"].value_counts()
+    scale = min(1.0, (usual.reindex(own.index, fill_value=0) / own).min())
+    return draw_equal(real, {label: int(scale * n) for label, n in own.items()}, 0)
