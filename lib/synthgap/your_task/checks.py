@@ -239,9 +239,9 @@ def differing_traits(files: Sides) -> Iterator[Fault]:
 def flipped(files: Sides) -> Iterator[Fault]:
     """Labels that a classifier contradicts where it is sure, more often than texts of this difficulty explain.
 
-    Where texts are hard, a classifier errs where it is unsure: on the surer half of sound texts in about the square of
-    its share of errors. Where labels were changed, it errs there, too. Of hard tasks (errors from 30 % on) that cannot
-    be seen; there, more errors than on the real texts are the only sign.
+    Where texts are hard, a classifier errs where it is unsure: on the surer half of sound texts in at most about twice
+    the square of its share of errors. Where labels were changed, it errs there, too. In hard tasks (errors above 30 %)
+    that cannot be seen; there, more errors than on the real texts are the only sign.
     """
     texts, real, _ = files
     counts = texts["label"].value_counts()
@@ -250,9 +250,9 @@ def flipped(files: Sides) -> Iterator[Fault]:
     beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
     wrong, usual = doubts(texts, beside)
     sure, usual_sure = wrong[: len(wrong) // 2], usual[: len(usual) // 2]
-    apart = _surely(sure.sum(), len(sure)) - (1.4 if beside.empty else 1.2) * wrong.mean() ** 2
-    more = len(usual) >= 20 and (_more(sure, usual_sure, 1.64) or _more(wrong, usual, 2))
-    if more or (apart > 0.03 if beside.empty else apart > 0.02 and wrong.mean() < 0.3):
+    apart = _surely(sure.sum(), len(sure)) - 1.8 * wrong.mean() ** 2
+    more = len(usual) >= 20 and (_more(sure, usual_sure, 2.33) or _more(wrong, usual, 2.33))
+    if more or (wrong.mean() < 0.3 and apart > (0.02 if beside.empty else 0.015)):
         sentence = (
             f"about {sure.mean():.0%} of the labels seem wrong: a classifier that did not see a text contradicts "
             f"{wrong.sum()} of {len(wrong)} labels, and {sure.sum()} of the {len(sure)} where it is surest; read such "
