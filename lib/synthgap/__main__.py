@@ -131,9 +131,15 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument(
         "--synthetic",
         action="append",
-        required=True,
+        default=[],
         metavar="[NAME=]FILE[,FILE...]",
         help="an LLM's texts, repeatable; several files of a name were written by one recipe",
+    )
+    compare.add_argument(
+        "--unlabelled", metavar="FILE", help="real texts that --llm labels first, and are compared, too"
+    )
+    compare.add_argument(
+        "--llm", metavar="LLM", help="who labels: a model of OpenAI's, or settings as in a profile: '{backend: ...}'"
     )
     compare.add_argument("--test", metavar="FILE", help="real texts to test on (default: a part of --real)")
     for column in ("text", "label"):

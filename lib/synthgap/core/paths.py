@@ -52,15 +52,16 @@ def tasks_folder() -> Path:
 
 def outputs_folder(profile: Profile) -> Path:
     """outputs/<profile>, or outputs/<profile>-<variant>; below SYNTHGAP_OUTPUTS (set by --output) or in the project."""
-    return _outputs() / profile.folder_name
+    return outputs() / profile.folder_name
 
 
 def base_folder(profile: Profile) -> Path:
     """outputs/<profile>, whose answers and runs its variants share."""
-    return _outputs() / profile.name
+    return outputs() / profile.name
 
 
-def _outputs() -> Path:
+def outputs() -> Path:
+    """Where the results of all profiles are."""
     return Path(os.environ.get("SYNTHGAP_OUTPUTS") or root() / "outputs")
 
 

@@ -38,13 +38,14 @@ def sharing_runs(texts: Sequence[str], others: Iterable[str], words: int = RUN) 
 
     A text that is among the others shares its runs with itself.
     """
-    own = [_runs(text, words) for text in texts]
+    own = [word_runs(text, words) for text in texts]
     wanted = set().union(*own)
-    shared = {run for text in others for run in _runs(text, words) if run in wanted}
+    shared = {run for text in others for run in word_runs(text, words) if run in wanted}
     return np.array([not runs.isdisjoint(shared) for runs in own], dtype=bool)
 
 
-def _runs(text: str, words: int) -> set[tuple[str, ...]]:
+def word_runs(text: str, words: int = RUN) -> set[tuple[str, ...]]:
+    """All runs of so many words of a text, letter case and punctuation aside."""
     split = normalised(text).split()
     return {tuple(split[at : at + words]) for at in range(len(split) - words + 1)}
 

@@ -6,6 +6,8 @@ import os
 from importlib import import_module
 from itertools import product
 
+import pandas as pd
+
 from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import noting, refuse
 from synthgap.core.files import local_weights
@@ -21,10 +23,11 @@ from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.tasks import load_task
 from synthgap.tasks.registry import named_tasks, task_faults
 from synthgap.training.embeddings import encoder_source
+from synthgap.your_task.checks import profile_faults
 
 
 def check(profile: Profile) -> str:
-    """One line on what is there; a profile may name tasks here that are not known.
+    """One line on what is there, and one for each fault in its texts; a profile may name tasks that are not known.
 
     Raises:
         SynthgapError: all that is missing or wrong, a line each.
@@ -34,14 +37,13 @@ def check(profile: Profile) -> str:
     check_llms(profile, faults)
     check_packages(profile, faults)
     refuse(faults)
-    # Here the texts are all there: what a classifier would learn by mistake can be looked for in them.
     texts = sum(len(data.frame) for data in real.values())
     where = "on the hub, not looked at" if profile.data.source == "hub" else f"{texts:,} real texts"
     corpora = f"corpora {', '.join(profile.corpora)}" if profile.corpora else "no corpora but real"
-    return (
-        f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora}); "
-        f"next: {command('run', profile)}"
-    )
+    found = profile_faults(profile) if real else pd.DataFrame()
+    lines = [f"warning: task '{row.task}', {row.corpus}: {row.sentence}" for row in found.itertuples()]
+    said = f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora}); "
+    return "\n".join([*lines, f"{said}next: {command('run', profile)}"])
 
 
 def read_texts(profile: Profile, faults: list[str]) -> dict[str, RealData]:

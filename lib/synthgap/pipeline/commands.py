@@ -30,6 +30,8 @@ from synthgap.pipeline.validity import finished_in, stage_state, stages_of, text
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs
+from synthgap.your_task.arguments import labelled_file
+from synthgap.your_task.unlabelled import label_file
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)")
 
@@ -62,6 +64,8 @@ def _compare(given: argparse.Namespace, profile: Profile) -> None:
     folder = outputs_folder(profile)
     write_text(folder / ".gitignore", "*\n")
     os.environ["SYNTHGAP_CACHE"] = str(folder / "cache")  # embeddings of their texts, too
+    if given.unlabelled and profile.own_files:
+        print(label_file(profile, profile.own_files, Path(given.unlabelled), labelled_file(profile.name, given)))
     _run(argparse.Namespace(stages=[], force=False, **vars(given)), profile)
     for row in saved_table("verdict", profile).itertuples():
         by = f" ({row.classifier})" if row.classifier in profile.training.classifiers else ""

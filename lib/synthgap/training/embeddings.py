@@ -116,7 +116,9 @@ def encode(texts: Sequence[str], encoder: str = MINILM) -> np.ndarray:
 @functools.lru_cache(maxsize=2)
 def _sentence_encoder(encoder: str) -> Any:
     from sentence_transformers import SentenceTransformer  # which loads torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         return SentenceTransformer(
             encoder_source(encoder), revision=encoder_revision(encoder), model_kwargs={"use_safetensors": True}

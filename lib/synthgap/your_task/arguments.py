@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from synthgap.core.errors import SynthgapError
-from synthgap.core.paths import known_profiles
+from synthgap.core.paths import known_profiles, outputs
 from synthgap.tasks import load_profile
+
+LABELLER = "labeller"
 
 
 def overrides_of(given: Namespace) -> dict[str, Any]:
@@ -26,13 +30,39 @@ def overrides_of(given: Namespace) -> dict[str, Any]:
     paths = {key: str(Path(path).absolute()) for key, path in files.items() if path}
     if given.test and not given.real:
         raise SynthgapError("--test needs real texts to train on, too; name them with --real")
+    if not given.synthetic and not given.unlabelled:
+        raise SynthgapError("there is nothing to compare; name an LLM's texts with --synthetic FILE")
     own = paths | {"synthetic": named_files(given.synthetic), "margin": given.margin}
     own |= {"text_column": given.text_column, "label_column": given.label_column}
     changed: dict[str, Any] = {"name": name, "own_files": own}
+    if given.unlabelled or given.llm:
+        changed["llms"] = {LABELLER: llm_of(given)}
+        own["synthetic"][f"{Path(given.unlabelled).name} with an LLM's labels"] = [str(labelled_file(name, given))]
     if given.finetune:
         finetune = load_profile("recorded").training.classifiers["finetune"].model_dump(mode="json")
         changed["training.classifiers.finetune"] = finetune | {"seeds": [0, 1, 2]}
     return changed
+
+
+def llm_of(given: Namespace) -> dict[str, Any]:
+    """Settings of the LLM that labels a file.
+
+    Raises:
+        SynthgapError: one of --unlabelled and --llm says nothing without the other.
+    """
+    if not given.unlabelled or not given.llm:
+        raise SynthgapError("--unlabelled FILE names what is to be labelled, and --llm who does; name both or neither")
+    if not given.llm.lstrip().startswith("{"):
+        return {"backend": "openai", "model": given.llm}
+    try:
+        return {"backend": "openai"} | yaml.safe_load(given.llm)
+    except (yaml.YAMLError, TypeError) as error:
+        raise SynthgapError(f"--llm {given.llm} is no YAML; write it as in '{{model: NAME, base_url: URL}}'") from error
+
+
+def labelled_file(name: str, given: Namespace) -> Path:
+    """Where an unlabelled file's texts stand with an LLM's labels."""
+    return outputs() / name / "labels" / f"{Path(given.unlabelled).stem}.csv"
 
 
 def named_files(arguments: Iterable[str]) -> dict[str, list[str]]:

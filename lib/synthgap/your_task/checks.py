@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -27,12 +27,13 @@ from synthgap.core.config import Profile
 from synthgap.core.files import parquet_about
 from synthgap.core.paths import base_folder, outputs_folder
 from synthgap.data.draws import at_most, draw_equal
-from synthgap.data.duplicates import closest, normalised, sharing_runs
+from synthgap.data.duplicates import closest, normalised, word_runs
 from synthgap.data.real import RealData, load_real
 from synthgap.generation.corpora import corpora_of_task, corpus_file, load_corpus
 from synthgap.generation.filtering import label_pattern
 from synthgap.tasks import SPLITS, load_task
 from synthgap.training.embeddings import embed
+from synthgap.your_task.files import OwnTexts
 
 FAULT_COLUMNS = ["fault", "label", "texts", "share", "sentence"]
 TOKEN = re.compile(r"[#@]?\w[\w'’-]*|([^\w\s])\1*")  # a word, or one mark again and again
@@ -311,11 +312,16 @@ def repeats(texts: Sequence[str], others: Sequence[str], percent: float = 85) ->
 
     Texts of six words and more are compared where they share a run of six, shorter ones where they are the same.
     """
-    plain = [normalised(text) for text in texts]
-    known = {text: text for text in map(normalised, others)}
+    plain, known = [normalised(text) for text in texts], {normalised(text) for text in others}
     found = np.array([text in known for text in plain], dtype=bool)
-    for place in np.flatnonzero(~found & sharing_runs(plain, known)) if plain else ():
-        found[place] = closest(plain[place], known, percent) is not None
+    runs = {place: word_runs(plain[place]) for place in np.flatnonzero(~found)}
+    wanted, holders = set().union(*runs.values()), defaultdict(list)
+    for text in sorted(known):
+        for run in word_runs(text) & wanted:
+            holders[run].append(text)
+    for place, own in runs.items():
+        near = {text: text for run in own for text in holders.get(run, ())}
+        found[place] = bool(near) and closest(plain[place], near, percent) is not None
     return found
 
 
@@ -501,7 +507,7 @@ def profile_faults(profile: Profile, folder: Path | None = None) -> pd.DataFrame
     places = (outputs_folder(profile) / "synthetic", base_folder(profile) / "synthetic")
     folder = folder or next((place for place in places if place.is_dir()), places[0])
     parts = [pd.DataFrame(columns=["task", "corpus", *FAULT_COLUMNS])]
-    for name in tqdm(profile.tasks, desc="faults", mininterval=2):
+    for name in tqdm(profile.tasks, desc="faults", disable=None):
         data = load_real(load_task(name), profile)
         found = split_faults(data)
         for corpus in corpora_of_task(profile, name):
@@ -512,6 +518,18 @@ def profile_faults(profile: Profile, folder: Path | None = None) -> pd.DataFrame
                 found[corpus] = find_faults(texts, real=beside, test=data.split("test"))
         parts += [faults.assign(task=name, corpus=corpus) for corpus, faults in found.items()]
     return pd.concat([one for one in parts if len(one)] or parts, ignore_index=True)[list(parts[0])]
+
+
+def own_faults(own: OwnTexts) -> list[str]:
+    """Sentences on the faults of own files: of each corpus beside the real training texts, and of the real splits."""
+    real = own.real
+    splits = {} if real is None else {name: real.split(name) for name in ("train", "test")}
+    found = {
+        own.titles[name]: find_faults(texts, real=splits.get("train"), test=splits.get("test"))
+        for name, texts in own.corpora.items()
+    }
+    found |= {} if real is None else split_faults(real)
+    return [f"{title}: {sentence}" for title, faults in found.items() for sentence in faults["sentence"]]
 
 
 def split_faults(data: RealData) -> dict[str, pd.DataFrame]:

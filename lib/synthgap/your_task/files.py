@@ -112,6 +112,18 @@ def read_own(own: OwnFiles) -> OwnTexts:
     return OwnTexts(task, real, corpora, titles, pd.DataFrame([note for note in notes if note[2]], columns=NOTES))
 
 
+def labels_of(own: OwnFiles, paths: Sequence[str]) -> list[str]:
+    """The labels that files have in common, spelt as they mostly are in the first.
+
+    Raises:
+        SynthgapError: there is no such file, or it cannot be read.
+    """
+    if not paths:
+        raise SynthgapError("nobody says which labels there are; name texts that have some with --real or --synthetic")
+    _refuse_same(paths)
+    return [*_common_labels({path: _read(path, own, []) for path in paths}).values()]
+
+
 def own_task(labels: Sequence[str]) -> Task:
     """A task of these labels; nothing of it is asked of an LLM or of people."""
     unused = "not asked"
@@ -146,7 +158,7 @@ def _read(path: str, own: OwnFiles, notes: list[tuple[str, str, int]]) -> pd.Dat
     if rows.empty:
         raise SynthgapError(f"'{name}' holds no rows; it needs a text and a label in each")
     text, label = (
-        _column(rows, wanted, option, name)
+        column_of(rows, wanted, option, name)
         for wanted, option in ((own.text_column, "--text-column"), (own.label_column, "--label-column"))
     )
     frame = pd.DataFrame({"text": rows[text], "label": rows[label].map(as_word)})
@@ -183,7 +195,7 @@ def _read(path: str, own: OwnFiles, notes: list[tuple[str, str, int]]) -> pd.Dat
     return frame
 
 
-def _column(rows: pd.DataFrame, wanted: str, option: str, file: str) -> str:
+def column_of(rows: pd.DataFrame, wanted: str, option: str, file: str) -> str:
     """The first of the wanted columns that a file has, letter case aside."""
     names = {str(name).strip().casefold(): str(name) for name in rows.columns}
     for one in wanted.split(","):

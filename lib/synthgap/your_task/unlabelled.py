@@ -1,0 +1,58 @@
+"""A file of real texts without labels -> the same texts with those of a live LLM, as a corpus to compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from synthgap.core.config import OwnFiles, Profile
+from synthgap.core.errors import SynthgapError
+from synthgap.core.files import write_text
+from synthgap.core.paths import base_folder
+from synthgap.data.real import read_file
+from synthgap.generation.labelling import label_texts
+from synthgap.llm.backends import connect
+from synthgap.llm.response_log import ResponseLog, log_file
+from synthgap.your_task.arguments import LABELLER
+from synthgap.your_task.files import column_of, labels_of
+
+MOST = 2_000  # texts that are labelled; of more so many are drawn
+
+
+def label_file(profile: Profile, own: OwnFiles, unlabelled: Path, target: Path) -> str:
+    """Let the profile's LLM label the texts of a file with the labels of the own files; gives what to say of it.
+
+    Args:
+        target: gets columns text and label, of the texts to which the LLM gave one of the labels.
+
+    Raises:
+        SynthgapError: the file or the labels cannot be read, the LLM must not be asked, or some texts have no answer;
+            what was answered is kept in the response log.
+    """
+    settings = profile.llms[LABELLER]
+    labels = labels_of(own, [path for path in own.paths if path != str(target)])
+    texts = _texts(unlabelled, own.text_column)
+    connect(settings).check()
+    with ResponseLog(log_file(base_folder(profile))) as log:
+        found = label_texts(texts, dict.fromkeys(labels, ""), connect(settings, log))
+    if found.missing:
+        raise SynthgapError(
+            f"{found.missing} of {len(texts)} texts of '{unlabelled.name}' have no answer: {'; '.join(found.reasons)}; "
+            "what was answered is kept: the same command goes on"
+        )
+    labelled = pd.DataFrame({"text": texts, "label": found.labels})
+    columns = {"text": own.text_column.split(",")[0], "label": own.label_column.split(",")[0]}
+    table = labelled[labelled["label"] != ""].rename(columns=columns)
+    write_text(target, table.to_csv(index=False, lineterminator="\n"))
+    return f"'{unlabelled.name}': {len(table)} of {len(texts)} texts labelled, {found.unusable} answers are no label"
+
+
+def _texts(path: Path, column: str) -> list[str]:
+    """The different texts of a file, at most MOST of them."""
+    rows = read_file(path)
+    texts = rows[column_of(rows, column, "--text-column", path.name)].dropna().astype(str)
+    texts = texts[texts.str.strip() != ""].drop_duplicates()
+    if texts.empty:
+        raise SynthgapError(f"'{path.name}' holds no texts to label")
+    return texts.sample(min(MOST, len(texts)), random_state=0).sort_index().tolist()
