@@ -32,12 +32,13 @@ def overrides_of(given: Namespace) -> dict[str, Any]:
         raise SynthgapError("--test needs real texts to train on, too; name them with --real")
     if not given.synthetic and not given.unlabelled:
         raise SynthgapError("there is nothing to compare; name an LLM's texts with --synthetic FILE")
-    own = paths | {"synthetic": named_files(given.synthetic), "margin": given.margin}
+    synthetic = named_files(given.synthetic)
+    own: dict[str, Any] = {**paths, "synthetic": synthetic, "margin": given.margin}
     own |= {"text_column": given.text_column, "label_column": given.label_column}
     changed: dict[str, Any] = {"name": name, "own_files": own}
     if given.unlabelled or given.llm:
         changed["llms"] = {LABELLER: llm_of(given)}
-        own["synthetic"][f"{Path(given.unlabelled).name} with an LLM's labels"] = [str(labelled_file(name, given))]
+        synthetic[f"{Path(given.unlabelled).name} with an LLM's labels"] = [str(labelled_file(name, given))]
     if given.finetune:
         finetune = load_profile("recorded").training.classifiers["finetune"].model_dump(mode="json")
         changed["training.classifiers.finetune"] = finetune | {"seeds": [0, 1, 2]}
