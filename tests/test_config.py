@@ -45,6 +45,11 @@ def test_a_profile_is_frozen():
         ("training.curve.seeds", {"probe": 3}, ["'training.curve.seeds.probe'", "3"]),
         ("comparisons", {"mine": {"corpora": ["imagined"]}}, ["comparison mine", "imagined", "zero_shot"]),
         ("comparisons", {"mine": {"corpora": ["few_shot"], "tasks": ["imdbb"]}}, ["task 'imdbb'", "imdb"]),
+        (
+            "comparisons",
+            {"mine": {"corpora": ["few_shot"], "classifiers": ["svm"]}},
+            ["classifier of comparison mine 'svm'"],
+        ),
         ("comparisons", {"mine": {"corpora": ["few_shot", "few_shot"]}}, ["comparisons.mine.corpora", "twice"]),
         ("corpora.zero_shot.llm", "gpt", ["llm of corpus zero_shot 'gpt' is unknown", "claude"]),
         ("corpora.zero_shot.settin", "few_shot", ["corpora.zero_shot.settin", "did you mean", "setting"]),

@@ -178,6 +178,9 @@ def test_its_runs_have_the_size_of_the_others_and_predict_what_the_llm_was_asked
     without = runs.plan_task(
         training, "paper", profile.main.model_copy(update={"corpora": ()}), runs.TaskTexts(real, {})
     )
+    two = training.model_copy(update={"classifiers": {**training.classifiers, "words": TfidfSettings(kind="tfidf")}})
+    some = profile.main.model_copy(update={"classifiers": ("words",)})
+    assert {run.classifier for run in runs.plan_task(two, "labels", some, texts)} == {"words"}
     assert len(alone.test) == 2
     assert alone.name == without[0].name, "runs of other comparisons stay as they are"
 

@@ -228,11 +228,13 @@ class Comparison(Settings):
 
     Attributes:
         tasks: null: all tasks of the profile.
+        classifiers: null: all classifiers of the profile.
     """
 
     corpora: Names
     reference: Name = REAL
     tasks: Names | None = Field(None, min_length=1)
+    classifiers: Names | None = Field(None, min_length=1)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -383,9 +385,11 @@ class TrainingSettings(Settings):
         }
         return self.model_copy(update={"classifiers": changed, "test_texts_per_label": None})
 
-    def classifiers_of(self, task: str) -> dict[str, ClassifierSettings]:
-        """Those that are trained on a task."""
-        return {name: one for name, one in self.classifiers.items() if one.tasks is None or task in one.tasks}
+    def classifiers_of(self, task: str, comparison: Comparison | None = None) -> dict[str, ClassifierSettings]:
+        """Those that are trained on a task, for a comparison."""
+        chosen = self.classifiers if comparison is None else comparison.classifiers or self.classifiers
+        found = {name: one for name, one in self.classifiers.items() if name in chosen}
+        return {name: one for name, one in found.items() if one.tasks is None or task in one.tasks}
 
 
 class EvaluationSettings(Settings):
@@ -489,6 +493,10 @@ class Profile(Settings):
             for name in names:
                 if name not in known:
                     raise unknown(where, name, known)
+        for name, comparison in self.comparisons.items():
+            for classifier in comparison.classifiers or ():
+                if classifier not in self.training.classifiers:
+                    raise unknown(f"classifier of comparison {name}", classifier, list(self.training.classifiers))
         return self
 
     def _check_completes(self, corpus: str, llm: str) -> None:

@@ -93,7 +93,8 @@ def _planned_runs(profile: Profile) -> int:
     for comparison in profile.comparisons.values():
         for task, corpus in product(profile.tasks_of(comparison), comparison.members):
             recordings = profile.recordings(corpus)
-            runs += sum(len(training.seeds_of(name, recordings)) * recordings for name in training.classifiers_of(task))
+            classifiers = training.classifiers_of(task, comparison)
+            runs += sum(len(training.seeds_of(name, recordings)) * recordings for name in classifiers)
     return runs
 
 

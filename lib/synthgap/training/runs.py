@@ -168,7 +168,7 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
     }
     sizes = training_sizes(texts.real, parts, training.texts_per_label)
     planned = []
-    for classifier in training.classifiers_of(texts.real.task.name):
+    for classifier in training.classifiers_of(texts.real.task.name, comparison):
         planner = RunPlanner(training, name, classifier, texts, comparison.members)
         for corpus, recordings in corpora.items():
             seeds = training.seeds_of(classifier, len(recordings))
