@@ -496,7 +496,9 @@ def test_what_is_to_be_labelled_and_who_does_are_checked_first(compare, argument
 
 
 def test_fine_tuning_is_as_in_recorded_with_three_seeds():
-    given = Namespace(variant=None, real="r.csv", test=None, synthetic=["m.csv"], margin=2.0, finetune=True)
+    given = Namespace(
+        variant=None, real="r.csv", test=None, synthetic=["m.csv"], margin=2.0, finetune=True, unlabelled=None, llm=None
+    )
     given.text_column = given.label_column = "text"
     profile = load_profile(str(bundled("your_task", "profile.yaml")), overrides_of(given))
     ours, theirs = (one.training.classifiers["finetune"] for one in (profile, load_profile("recorded")))

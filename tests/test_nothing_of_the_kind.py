@@ -112,7 +112,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     run.says(7, "It takes two tasks at least", "No figure: it takes a corpus", NO_ROWS)
     assert run.figures() == {
         *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps"),
-        *("reliability", "recitation"),
+        *("reliability", "recitation", "own_curve"),
     }
     shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
     assert "Texting" in shown
