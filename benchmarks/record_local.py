@@ -4,11 +4,12 @@
 
 The response log in WORK is gone on with when the script is run again; when all tasks are there, the recording is
 written to WORK/<name>. It names few-shot examples by their ids, and every completion that repeats a real text, or six
-words in a row of one, is left out of it.
+words in a row of one, is left out of it, and so are slurs and sexual violence.
 """
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ SHORT = ("tweet_irony", "tweet_emotion", "sarcasm_news", "sms_spam", "humor")
 ALL = (*SHORT, "reddit_emotion", "financial_phrasebank", "relation", "ag_news", "imdb")
 TEXTS = GenerationSettings(texts_per_label=60, texts_by_task={"imdb": 50}, examples_per_turn=3, turns=6, pool_share=0.1)
 RUN = 6  # words in a row that are no chance, as in notebook 05
+OFFENSIVE = re.compile(
+    r"\b(rap(e|ed|es|ess|ist)|whor|slut|nigg|fag|cunt|retard|kike)", re.IGNORECASE
+)  # slurs, sexual violence
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,12 @@ def runs(text: str) -> set[tuple[str, ...]]:
 
 
 def without_real_texts(path: Path, data: RealData) -> int:
-    """Leave the completions out of a recording's file that copy a real text; how many they were."""
+    """Leave the completions out of a recording's file that copy a real text, or offend; how many they were."""
     texts = {normalised(text) for text in data.frame["text"]} - {""}
     seen = {run for text in data.frame["text"] for run in runs(text)}
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not _copies(json.loads(line)["response"], texts, seen)]
+    said = {line: json.loads(line)["response"] for line in lines}
+    kept = [line for line in lines if not _copies(said[line], texts, seen) and not OFFENSIVE.search(said[line])]
     write_text(path, "\n".join(kept) + "\n")
     return len(lines) - len(kept)
 
@@ -109,7 +114,7 @@ def main(name: str, data_folder: str, *tasks: str) -> None:
     made |= {"generation": TEXTS.model_dump(mode="json", exclude_defaults=True), "left_out": dict(left_out)}
     write_text(WORK / name / ABOUT, yaml.safe_dump({**about, "protocol": "completion", "made_with": made}))
     size = sum(path.stat().st_size for path in (WORK / name).rglob("*.*")) / 1e6
-    print(f"{name}: {size:.2f} MB in {WORK / name}; left out as copies of real texts: {dict(left_out)}")
+    print(f"{name}: {size:.2f} MB in {WORK / name}; left out, nearly all as copies of real texts: {dict(left_out)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import importlib
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -17,6 +18,7 @@ from endpoints import SETTINGS, as_table, jobs
 
 from synthgap.core.config import GenerationSettings, LocalSettings, build_profile, read_yaml
 from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
 from synthgap.generation.generation_cost import estimate_costs
@@ -28,7 +30,7 @@ from synthgap.llm.packaged import PACKAGES, Packaged, converted_folder
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog
 from synthgap.llm.transformers import LocalLLM, _convert
-from synthgap.tasks import load_profile, load_task
+from synthgap.tasks import known_tasks, load_profile, load_task
 
 WANTED = GenerationSettings(texts_per_label=16, conversations=2)  # in two rounds
 
@@ -397,3 +399,20 @@ def test_a_run_from_the_command_line(model, tmp_path):
     )
     assert done.returncode == 2
     assert "the LLM 'nowhere' cannot be loaded" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m"])
+def test_the_packages_recording_of_a_small_llm_has_texts_of_all_tasks_and_labels(name):
+    folder = bundled("recordings", name)
+    about = read_yaml(folder / "recording.yaml")
+    assert about["protocol"] == "completion"
+    assert "SmolLM2" in about["model"]
+    made = about["made_with"]
+    assert {"seed", "temperature", "top_p", "max_tokens"} <= made["settings"].keys()
+    assert sum(path.stat().st_size for path in folder.rglob("*.*")) < 3e6
+    for task in (load_task(known) for known in known_tasks()):
+        for setting in ("zero_shot", "few_shot"):
+            lines = (folder / setting / f"{task.name}.jsonl").read_text(encoding="utf-8").splitlines()
+            counts = collections.Counter(json.loads(line)["label"] for line in lines)
+            assert set(counts) == set(task.labels)
+            assert min(counts.values()) >= (25 if task.name == "imdb" else 30)

@@ -65,6 +65,8 @@ class Run:
         done = command("run", str(path), "--output", str(folder / "outputs"), *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
         for stage in STAGES:
+            if stage == "11_your_task" and not profile.get("stand_in", False):
+                continue  # of own files
             assert (self.results / "stages" / f"{stage}.json").is_file(), stage
             self._check_cells(stage)
         self.report = html.unescape((self.results / "report.html").read_text(encoding="utf-8"))
@@ -112,7 +114,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     run.says(7, "It takes two tasks at least", "No figure: it takes a corpus", NO_ROWS)
     assert run.figures() == {
         *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps"),
-        *("reliability", "recitation", "own_curve"),
+        *("reliability", "recitation"),
     }
     shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
     assert "Texting" in shown

@@ -12,7 +12,7 @@ import pytest
 from conftest import REAL_DATA, ROOT, needs_real_data
 
 from synthgap.core.paths import bundled
-from synthgap.pipeline.validity import STAGES
+from synthgap.pipeline.validity import stages_of
 from synthgap.tasks import load_profile
 from synthgap.training.store import MISSING, packed_lines
 
@@ -167,7 +167,7 @@ def test_the_manifest_speaks_of_a_clean_commit_and_of_success():
     manifest = json.loads((RECORDED / "manifest.json").read_text())
     assert manifest["profile"] == PROFILE.model_dump(mode="json")
     assert len(manifest["data_sha256"]) == 12  # ten sets, and texts that people annotated for two of them
-    assert list(manifest["notebooks"]) == list(STAGES)
+    assert list(manifest["notebooks"]) == stages_of(PROFILE)
     for entry in manifest["notebooks"].values():
         assert entry["success"]
         assert entry["git"]["dirty"] is False

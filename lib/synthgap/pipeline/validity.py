@@ -89,8 +89,13 @@ def stage_name(name: str) -> str:
 
 
 def stages_of(profile: Profile) -> list[str]:
-    """The stages that there are to run: of a profile without tasks, that of its own files alone."""
-    return list(STAGES) if profile.tasks else [OWN_FILES]
+    """The stages that there are to run: of a profile without tasks, that of its own files alone.
+
+    That one is also run, on its small example, by profiles whose real texts are a stand-in, as the example's are.
+    """
+    if not profile.tasks:
+        return [OWN_FILES]
+    return [stage for stage in STAGES if stage != OWN_FILES or profile.stand_in]
 
 
 def stages_before(stage: str) -> list[str]:

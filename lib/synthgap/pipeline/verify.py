@@ -11,7 +11,14 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, command
 from synthgap.pipeline.runner import chosen_stages, run_stages, shown_path
-from synthgap.pipeline.validity import STAGES, finished_in, marker_file, products_of, stage_state
+from synthgap.pipeline.validity import (
+    STAGES,
+    finished_in,
+    marker_file,
+    products_of,
+    stage_state,
+    stages_of,
+)
 
 VARIANT = "check"
 DIGITS = 6  # with which tables are written
@@ -37,7 +44,9 @@ def verify(committed: Profile, name: str, stages: Sequence[str] = (), force: boo
         TablesDiffer: saying which tables are not the same.
     """
     profile = committed.changed({"variant": VARIANT})
-    chosen = chosen_stages(stages) if stages else [stage for stage in STAGES if STAGES[stage].texts != "needed"]
+    chosen = (
+        chosen_stages(stages) if stages else [stage for stage in stages_of(profile) if STAGES[stage].texts != "needed"]
+    )
     for stage in chosen:
         if STAGES[stage].texts == "needed":
             raise SynthgapError(f"stage {stage} needs the real texts, and only what follows it is verified")

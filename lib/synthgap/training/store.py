@@ -359,7 +359,9 @@ def write_packed(
             probabilities.append(packed.fillna(MISSING).astype(np.int16))
     for path, columns in zip(packed_files(folder, task), (labels, probabilities), strict=True):
         if columns:
-            write_parquet(path, pd.concat(columns, axis=1).reset_index())
+            write_parquet(
+                path, pd.concat([rows.to_frame(index=False), *(one.reset_index(drop=True) for one in columns)], axis=1)
+            )
 
 
 def write_lines(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
