@@ -129,23 +129,24 @@ def test_outputs_name_no_path_of_a_machine():
 
 
 def test_the_grid_is_whole():
-    index = pd.read_csv(RECORDED / "runs" / "grid.csv", keep_default_na=False)
-    assert set(index["task"]) == set(PROFILE.tasks)
+    grid = pd.read_csv(RECORDED / "runs" / "grid.csv", keep_default_na=False)
+    labels, index = (grid[grid["comparison"] == name] for name in ("labels", "paper"))
+    assert set(index["task"]) == set(labels["task"]) == set(PROFILE.tasks)
+    assert len(labels) == len(PROFILE.tasks) * 2 * len(PROFILE.training.seeds_of("probe"))
     settings = PROFILE.training
     for name, classifier in settings.classifiers.items():
         rows = index[index["classifier"] == name]
         tasks = classifier.tasks or PROFILE.tasks
         assert set(rows["task"]) == set(tasks)
-        runs = sum(
-            len(settings.seeds_of(name, one)) * one for one in (1, 3, 3)
-        )  # real texts, and three recordings of each
+        recordings = (1, 3, 3)  # of real texts, zero-shot, few-shot
+        runs = sum(len(settings.seeds_of(name, one)) * one for one in recordings)
         assert len(rows) == len(tasks) * runs
     curve = pd.read_csv(RECORDED / "runs" / "curve.csv", keep_default_na=False)
     assert set(curve["task"]) == set(PROFILE.tasks)
     assert set(curve.loc[curve["n_train"].isin(index["n_train"]), "run"]) & set(index["run"])
     mixes = pd.read_csv(RECORDED / "runs" / "mixes.csv", keep_default_na=False)
     assert set(mixes["task"]) == set(PROFILE.tasks)
-    runs = {*index["run"], *curve["run"], *mixes["run"]}
+    runs = {*grid["run"], *curve["run"], *mixes["run"]}
     assert set(packed_lines(RECORDED / "runs")) == runs
     for task in PROFILE.tasks:
         rows = pd.read_parquet(RECORDED / "runs" / f"{task}.parquet")

@@ -122,7 +122,8 @@ def write_parquet(path: Path, frame: pd.DataFrame, about: Mapping[str, Any] | No
         small = [field.name for field in table.schema if field.type == pa.int16()]  # compressed by a third more
         words = [name for name in table.column_names if name not in small]
         split = dict.fromkeys(small, "BYTE_STREAM_SPLIT")
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=words, column_encoding=split or None)
+        options = {"compression": "zstd", "compression_level": 9}
+        pq.write_table(table, temporary, **options, use_dictionary=words, column_encoding=split or None)
     return path
 
 
