@@ -36,6 +36,7 @@ MARKERS = ("o", "D", "^", "P", "v", "X", "<", ">")
 WIDTH, WIDE = 8.0, 12.0  # inches of a figure with one panel in a line and of one with four
 NARROW = 5.0  # narrower ones say less
 SVG_PLACES = re.compile(r'\s(?:d|x|y)="[^"]*"')
+SVG_FONT = re.compile(r"font-family: [^;\"]*; ")
 SVG_UNTURNED = re.compile(r'\stransform="rotate\(-0 [^)]*\)"')
 FORMS = {"pdf": ["CreationDate"], "png": ["Software"], "svg": ["Date", "Creator"]}  # without what differs by the day
 
@@ -196,8 +197,10 @@ def smaller_png(picture: bytes) -> bytes:
 
 
 def smaller_svg(drawing: bytes) -> bytes:
-    """The same drawing with places to a tenth of a point, and without the blanks between its elements."""
+    """The same drawing: places to a tenth of a point, the font said once, no blanks between elements."""
     text = SVG_PLACES.sub(lambda found: re.sub(r"(\.\d)\d+|\n", r"\1", found[0]), drawing.decode())
+    if font := SVG_FONT.search(text):  # said once, for all
+        text = SVG_FONT.sub("", text).replace("<svg ", f'<svg style="{font[0].strip()}" ', 1)
     return re.sub(r">\s+<", "><", SVG_UNTURNED.sub("", text)).encode()
 
 

@@ -299,13 +299,16 @@ def save(folder: Path, run: FinishedRun) -> None:
 def pack(folder: Path) -> list[Path]:
     """Pack all loose runs, and those of related folders that an index names; gives the files that the folder then has.
 
-    Packed runs that no index names any more are kept. `runs.jsonl` is written after the tables, and loose files are
-    removed after that: wherever a kill comes, each run is there, loose or packed. Processes pack one after another.
+    Probabilities are kept of the main comparison's grid. Packed runs that no index names any more are kept.
+    `runs.jsonl` is written after the tables, and loose files are removed after that: wherever a kill comes, each run is
+    there, loose or packed. Processes pack one after another.
     """
     with lock(folder, "pack"):
         for path in (*folder.glob(".*.parquet.tmp"), *folder.glob(".*.jsonl.tmp")):
             path.unlink()  # of a process that was killed while it packed
         named = {index: index_rows(folder, index)["run"].tolist() for index in INDEXES}
+        grid = index_rows(folder, "grid")
+        main = set(grid.loc[grid["comparison"].isin(grid["comparison"].head(1)), "run"])
         loose = _whole_loose_runs(folder)
         names = list(dict.fromkeys(itertools.chain(*named.values(), loose)))
         unpacked = [name for name in names if not _packed_run(folder, name)]
@@ -315,7 +318,7 @@ def pack(folder: Path) -> list[Path]:
             before = [name for name, about in lines.items() if about["task"] == task]
             kept = [_packed_run(folder, name, True) or _packed_run(folder, name) for name in before]
             runs = [*filter(None, kept), *(run for run in missing if run.about["task"] == task)]
-            write_packed(folder, task, runs, {*named["grid"], *before}, names)
+            write_packed(folder, task, runs, {*main, *before}, names)
             lines = {name: about for name, about in lines.items() if about["task"] != task}
             lines |= {run.name: run.about for run in runs}
         if missing:
