@@ -19,7 +19,7 @@ import yaml
 
 from synthgap.core.config import GenerationSettings, LocalSettings
 from synthgap.core.files import write_text
-from synthgap.data.duplicates import normalised
+from synthgap.data.duplicates import normalised, sharing_runs
 from synthgap.data.real import RealData, load_real
 from synthgap.generation.live_generation import Job, generate_live
 from synthgap.llm.backends import connect
@@ -31,7 +31,6 @@ WORK = Path(os.environ.get("SYNTHGAP_RECORDINGS") or "recordings_made")
 SHORT = ("tweet_irony", "tweet_emotion", "sarcasm_news", "sms_spam", "humor")
 ALL = (*SHORT, "reddit_emotion", "financial_phrasebank", "relation", "ag_news", "imdb")
 TEXTS = GenerationSettings(texts_per_label=60, texts_by_task={"imdb": 50}, examples_per_turn=3, turns=6, pool_share=0.1)
-RUN = 6  # words in a row that are no chance, as in notebook 05
 OFFENSIVE = re.compile(
     r"\b(rap(e|ed|es|ess|ist)|whor|slut|nigg|fag|cunt|retard|kike)", re.IGNORECASE
 )  # slurs, sexual violence
@@ -75,24 +74,18 @@ def record(recipe: Recipe, task: str, log_file: Path) -> RealData:
     return data
 
 
-def runs(text: str) -> set[tuple[str, ...]]:
-    words = normalised(text).split()
-    return set(zip(*(words[start:] for start in range(RUN)), strict=False))
-
-
 def without_real_texts(path: Path, data: RealData) -> int:
     """Leave the completions out of a recording's file that copy a real text, or offend; how many they were."""
     texts = {normalised(text) for text in data.frame["text"]} - {""}
-    seen = {run for text in data.frame["text"] for run in runs(text)}
     lines = path.read_text(encoding="utf-8").splitlines()
-    said = {line: json.loads(line)["response"] for line in lines}
-    kept = [line for line in lines if not _copies(said[line], texts, seen) and not OFFENSIVE.search(said[line])]
+    responses = [json.loads(line)["response"] for line in lines]
+    kept = [
+        line
+        for line, response, recites in zip(lines, responses, sharing_runs(responses, data.frame["text"]), strict=True)
+        if not recites and normalised(response) not in texts and not OFFENSIVE.search(response)
+    ]
     write_text(path, "\n".join(kept) + "\n")
     return len(lines) - len(kept)
-
-
-def _copies(response: str, texts: set[str], seen: set[tuple[str, ...]]) -> bool:
-    return normalised(response) in texts or not seen.isdisjoint(runs(response))
 
 
 def main(name: str, data_folder: str, *tasks: str) -> None:

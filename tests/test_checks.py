@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -200,7 +201,9 @@ def test_tweet_ironys_test_leaks_as_it_is_published(monkeypatch: pytest.MonkeyPa
     assert not found[task.remove]
 
 
-def test_a_profile_without_corpora_has_rows_of_its_real_sets() -> None:
-    found = profile_faults(load_profile("demo").model_copy(update={"tasks": ("relation", "sms_spam")}))
+def test_a_profile_without_corpora_has_rows_of_its_real_sets(tmp_path: Path) -> None:
+    profile = load_profile("demo")
+    real = {name: load_real(load_task(name), profile) for name in ("relation", "sms_spam")}
+    found = profile_faults(profile, real, tmp_path)
     assert list(found.columns) == ["task", "corpus", *FAULT_COLUMNS]
     assert set(found["task"]) <= {"relation", "sms_spam"}

@@ -19,6 +19,7 @@ from synthgap.tasks import load_profile
 from synthgap.training.predictions import Predictions
 from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files, overrides_of
+from synthgap.your_task.checks import own_faults
 from synthgap.your_task.comparison import Measured, needed_test_texts
 from synthgap.your_task.files import corpus_names, label_key, own_profile, read_own
 from synthgap.your_task.verdict import ANOTHER_GENERATION, in_words, verdict, warnings
@@ -170,6 +171,14 @@ def test_formats_and_separators_are_recognised(tmp_path, name):
         table.to_csv(path, index=False, sep=sign, encoding="utf-16" if "16" in name else "utf-8")
     texts = read_own(own(tmp_path).model_copy(update={"real": str(path)}))
     assert sorted(texts.real.frame["text"]) == sorted(table["text"])
+
+
+def test_a_sign_that_gives_a_label_away_is_named_with_the_file_it_is_in(tmp_path):
+    marked = rows(2, 40)
+    marked.loc[marked["label"] == "good", "text"] += " zzz"
+    texts = read_own(own(tmp_path, csv(1, 40), marked.to_csv(index=False).encode()))
+    assert [said for said in own_faults(texts) if said.startswith("made: 'zzz' gives the label 'good' away")]
+    assert not [said for said in own_faults(read_own(own(tmp_path, csv(1, 40), csv(2, 40)))) if "away" in said]
 
 
 def test_labels_match_but_for_spaces_and_case_and_the_others_are_listed(tmp_path):

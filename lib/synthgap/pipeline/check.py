@@ -6,8 +6,6 @@ import os
 from importlib import import_module
 from itertools import product
 
-import pandas as pd
-
 from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import noting, refuse
 from synthgap.core.files import local_weights
@@ -20,6 +18,7 @@ from synthgap.llm.backends import connect
 from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog, log_file
+from synthgap.pipeline.validity import finished_in
 from synthgap.tasks import load_task
 from synthgap.tasks.registry import named_tasks, task_faults
 from synthgap.training.embeddings import encoder_source
@@ -40,7 +39,7 @@ def check(profile: Profile) -> str:
     texts = sum(len(data.frame) for data in real.values())
     where = "on the hub, not looked at" if profile.data.source == "hub" else f"{texts:,} real texts"
     corpora = f"corpora {', '.join(profile.corpora)}" if profile.corpora else "no corpora but real"
-    found = profile_faults(profile) if real else pd.DataFrame()
+    found = profile_faults(profile, real, finished_in("01_generation", profile) / "synthetic")
     lines = [f"warning: task '{row.task}', {row.corpus}: {row.sentence}" for row in found.itertuples()]
     said = f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora}); "
     return "\n".join([*lines, f"{said}next: {command('run', profile)}"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -25,13 +25,12 @@ from tqdm import tqdm
 
 from synthgap.core.config import Profile
 from synthgap.core.files import parquet_about
-from synthgap.core.paths import base_folder, outputs_folder
 from synthgap.data.draws import at_most, draw_equal
 from synthgap.data.duplicates import closest, normalised, word_runs
-from synthgap.data.real import RealData, load_real
+from synthgap.data.real import RealData
 from synthgap.generation.corpora import corpora_of_task, corpus_file, load_corpus
 from synthgap.generation.filtering import label_pattern
-from synthgap.tasks import SPLITS, load_task
+from synthgap.tasks import SPLITS
 from synthgap.training.embeddings import embed
 from synthgap.your_task.files import OwnTexts
 
@@ -495,20 +494,18 @@ CHECKS_OF_ALL = (copies_of_test, class_shares)
 # ------------------------------------------------------------------------------------------------ a profile's texts
 
 
-def profile_faults(profile: Profile, folder: Path | None = None) -> pd.DataFrame:
+def profile_faults(profile: Profile, real: Mapping[str, RealData], folder: Path) -> pd.DataFrame:
     """The faults of every real set's splits and of every corpus that is there: columns task, corpus, FAULT_COLUMNS.
 
     corpus: a corpus's name, or a split of the real texts, as "real, test". A corpus is set beside real texts in its
     own class shares, since runs draw as many of each label.
 
     Args:
-        folder: where the corpora are; that of the profile unless given.
+        real: {task: its real texts}.
+        folder: where the corpora are.
     """
-    places = (outputs_folder(profile) / "synthetic", base_folder(profile) / "synthetic")
-    folder = folder or next((place for place in places if place.is_dir()), places[0])
     parts = [pd.DataFrame(columns=["task", "corpus", *FAULT_COLUMNS])]
-    for name in tqdm(profile.tasks, desc="faults", disable=None):
-        data = load_real(load_task(name), profile)
+    for name, data in tqdm(real.items(), desc="faults", disable=None):
         found = split_faults(data)
         for corpus in corpora_of_task(profile, name):
             path = corpus_file(folder, corpus)
