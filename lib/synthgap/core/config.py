@@ -229,12 +229,14 @@ class Comparison(Settings):
     Attributes:
         tasks: null: all tasks of the profile.
         classifiers: null: all classifiers of the profile.
+        question: the notebook that discusses it: 08_llms or 09_prompts; null: 03_evaluation.
     """
 
     corpora: Names
     reference: Name = REAL
     tasks: Names | None = Field(None, min_length=1)
     classifiers: Names | None = Field(None, min_length=1)
+    question: Literal["llms", "prompts"] | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -526,6 +528,11 @@ class Profile(Settings):
     def main(self) -> Comparison:
         """The first comparison, which the paper's tables and figures are made of."""
         return next(iter(self.comparisons.values()))
+
+    def comparisons_on(self, question: str | None) -> dict[str, Comparison]:
+        """The comparisons that the notebook on a question discusses, less the main one; None: 03's."""
+        further = list(self.comparisons.items())[1:]
+        return {name: one for name, one in further if one.question == question}
 
     def tasks_of(self, comparison: Comparison) -> tuple[str, ...]:
         """The comparison's tasks that the profile has, in the profile's order."""
