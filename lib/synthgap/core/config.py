@@ -351,6 +351,21 @@ class AugmentationSettings(FurtherRuns):
     )
 
 
+class DecisionSettings(FurtherRuns):
+    """What to do with so many real labels: train on the texts, show them to an LLM that writes, or let it label.
+
+    Attributes:
+        corpora: generated ones. Of each as many turns are taken as had shown no more real texts of a label.
+        labels: a labelled corpus; null: none.
+    """
+
+    corpora: Names = Field(min_length=1)
+    labels: Name | None = None
+    real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="real labels spent, beside none"
+    )
+
+
 class TrainingSettings(Settings):
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest corpus's")
@@ -360,10 +375,12 @@ class TrainingSettings(Settings):
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
     curve: CurveSettings | None = Field(None, description="null: no learning curves")
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
+    decision: DecisionSettings | None = Field(None, description="null: no strategies at equal real labels spent")
 
     @model_validator(mode="after")
     def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
-        for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
+        for key in ("curve", "augmentation", "decision"):
+            further: FurtherRuns | None = getattr(self, key)
             for name in (*(further.classifiers or ()), *further.seeds) if further else ():
                 if name not in self.classifiers:
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
@@ -491,10 +508,20 @@ class Profile(Settings):
         asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
         if self.training.augmentation:
             asked["corpus of training.augmentation"] = (self.training.augmentation.corpus,)
+        if decision := self.training.decision:
+            asked["corpus of training.decision"] = (*decision.corpora, *filter(None, [decision.labels]))
         for where, names in asked.items():
             for name in names:
                 if name not in known:
                     raise unknown(where, name, known)
+        for name in decision.corpora if decision else ():
+            if not isinstance(self.corpora.get(name), GeneratedCorpus):
+                raise self._refusal(
+                    f"'{name}' in training.decision.corpora is not generated, so nobody knows how many real labels it "
+                    "has spent"
+                )
+        if decision and decision.labels and not isinstance(self.corpora.get(decision.labels), LabelledCorpus):
+            raise self._refusal(f"'{decision.labels}' in training.decision.labels is no corpus of an LLM's labels")
         for name, comparison in self.comparisons.items():
             for classifier in comparison.classifiers or ():
                 if classifier not in self.training.classifiers:

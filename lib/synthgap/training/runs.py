@@ -85,6 +85,8 @@ class TaskTexts:
         annotated: texts of another source that people annotated; every classifier of the task labels them, too.
         examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
             corpus's first recording.
+        shown: {corpus: the real texts that its LLM was shown, and from which turn on; columns recording, label, id,
+            turn}.
         asked: {labelled corpus: ids of the test items that its LLM labelled}, which runs of its comparisons predict.
     """
 
@@ -93,6 +95,7 @@ class TaskTexts:
     annotated: AnnotatedItems | None = None
     examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def corpus(self, name: str) -> pd.DataFrame:
         return self.real.split("train") if name == REAL else self.corpora[name]

@@ -5,6 +5,7 @@
     runs/<task>.probabilities.parquet    in three decimals, of the grid's runs alone
     runs/runs.jsonl                      a line per packed run with what it says of itself; written last
     runs/grid.csv, curve.csv, mixes.csv  which runs make up the grid, the learning curves and the mixes
+    runs/decision.csv                    and the strategies of 10
 
 A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
 """
@@ -31,7 +32,7 @@ from synthgap.core.config import Name
 from synthgap.core.files import digest, read_json, write_json, write_parquet, write_text
 
 KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
-INDEXES = ("grid", "curve", "mixes")
+INDEXES = ("grid", "curve", "mixes", "decision")
 MISSING = -1000
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
 UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
