@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -159,6 +159,8 @@ class GeneratedCorpus(Settings):
         setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
         protocol: conversation asks for a list of texts, turn by turn, as the paper does; completion has the LLM go on
             from the beginning of one text (ZeroGen, arXiv 2202.07922), which base models and small ones need.
+        prompt: what the prompts say otherwise than the task's, a file `prompts/<prompt>.yaml` of the package or of the
+            project; null: nothing.
         repeats: the recordings of these conditions that make up the corpus, numbered from 1 on. Each is written anew,
             under the same prompts and from a few-shot pool of its own; a run trains on one of them.
         title: how tables and figures call the corpus; null: its name.
@@ -168,9 +170,28 @@ class GeneratedCorpus(Settings):
     llm: Name
     setting: Setting
     protocol: ProtocolName = "conversation"
+    prompt: Name | None = None
     repeats: Repeats = (1,)
     title: str | None = Field(None, min_length=1)
     published: Setting | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _a_setting_is_none(cls, prompt: str | None) -> str | None:
+        if prompt in get_args(Setting):
+            raise ValueError("a setting is no prompt; leave `prompt` out for the task's own")
+        return prompt
+
+    @model_validator(mode="after")
+    def _completions_have_their_own(self) -> GeneratedCorpus:
+        if self.prompt and self.protocol == "completion":
+            raise ValueError("`prompt` changes the requests of conversations, and completions have none; leave it out")
+        return self
+
+    @property
+    def conditions(self) -> str:
+        """How recordings and the response log call what it was written under: its prompt, or else its setting."""
+        return self.prompt or self.setting
 
 
 class ImportedCorpus(Settings):

@@ -151,6 +151,7 @@ def from_answers(
         "setting": setting,
         "llm_fingerprint": llm.fingerprint,
         "prompts": (task.completion if completion else task.prompts).model_dump(),
+        **({"variant": task.variant.model_dump(mode="json")} if task.variant else {}),
         "settings": settings.model_dump(mode="json"),
         "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
         "real_data": data.fingerprint if few_shot else None,
