@@ -61,6 +61,11 @@ SECTIONS = {
         "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
         "probes on sentence embeddings.",
     ),
+    "10_decision": (
+        "What to do with a budget",
+        "Which strategy is best at so many real labels spent, how a rule chooses without a test set, and what it "
+        "costs. Prices are examples.",
+    ),
     OWN_FILES: (
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",

@@ -77,6 +77,11 @@ STAGES = {
         texts="measured",
         bundled=("recordings/labels/synthetic.csv",),
     ),
+    "10_decision": StageInputs(
+        (*COMPARED, "data", "llms", "training", "evaluation"),
+        ("synthetic/", "runs/", "tables/worth", "tables/llm_as_classifier"),
+        texts="measured",
+    ),
     OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 
