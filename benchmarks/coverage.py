@@ -2,8 +2,9 @@
 
 Ten tasks, six runs on real texts, three recordings of two runs each of two synthetic corpora. What recordings do to all
 tasks alike (SHARED) is beside what they do to one. Items vary by an amount that is known to the interval, as the
-bootstrap over items gives it nearly. A second table is of what notebook 04 reports: Krippendorff's alpha, effects of
-agreement, and rank correlations over tasks. `--write` puts the tables into docs/statistics.md.
+bootstrap over items gives it nearly. A second table is of what notebook 04 reports: Krippendorff's alpha and its
+change by month, effects of agreement, and rank correlations over tasks. `--write` puts the tables into
+docs/statistics.md.
 """
 
 import argparse
@@ -313,7 +314,7 @@ def main() -> None:
     page = to_markdown(table.round(1).astype(str), "How often intervals hold the truth, in percent", [note])
     agreement = table_of_agreement(given.experiments).round(1).astype(str)
     caption = "How often intervals of agreement and of correlations hold the truth, in percent"
-    note_of_agreement = f"{given.experiments} experiments each, and a quarter as many of effects."
+    note_of_agreement = f"{given.experiments} experiments each, and a quarter as many of changes and effects."
     pages = {"coverage": page, "coverage of agreement": to_markdown(agreement, caption, [note_of_agreement])}
     for name, page in pages.items():
         print(page)

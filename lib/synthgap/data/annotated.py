@@ -119,7 +119,7 @@ def load_judgements(task: Task, profile: Profile) -> Judgements | None:
     path, section = judged_file(task, profile), task.judged
     if path is None or section is None:
         return None
-    rows, where = read_file(path), f"judgements of task '{task.name}' ({path.name})"
+    rows, where = read_file(path).reset_index(drop=True), f"judgements of task '{task.name}' ({path.name})"
     if missing := sorted({*ANNOTATION_COLUMNS, *filter(None, [section.date])} - set(rows.columns)):
         raise SynthgapError(f"{where}: no column {', '.join(missing)}")
     try:

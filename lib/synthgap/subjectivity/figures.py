@@ -277,7 +277,7 @@ def draw_over_time(read: ReadTable, look: Look, _: str) -> Drawn:
         ax.xaxis.set_major_formatter(DateFormatter("%b"))
     axes[0].set_ylabel("alpha", fontsize="small")
     note = "Alpha of present or absent by month, with 95 % intervals over items and people (cut at -0.5)."
-    return figure, f"{note} Other people judged in other months. Source: {months['source'].iloc[0]}."
+    return figure, f"{note} Who judged differs by month. Source: {months['source'].iloc[0]}."
 
 
 def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:

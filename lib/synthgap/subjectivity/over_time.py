@@ -70,7 +70,7 @@ def time_windows(dates: pd.Series, windows: str | int = MONTHS) -> pd.Series:
     """The window of each item: a month as "2021-08", or "1 of 6": about equally many items; no date is divided."""
     if windows == MONTHS:
         return dates.dt.strftime("%Y-%m")
-    place = pd.qcut(dates.rank(), int(windows), labels=False, duplicates="drop")
+    place = pd.qcut(dates.rank(), int(windows), labels=False, duplicates="drop").fillna(0)
     return (place + 1).astype(int).astype(str) + f" of {place.nunique()}"
 
 
@@ -197,7 +197,7 @@ def agreement_trends(judged: Sequence[Judgements]) -> pd.DataFrame:
         | _tested(weighted_sum(of_labels, [1 / len(of_labels)] * len(of_labels)))
         for key, of_labels in slopes.items()
     ]
-    return stacked([pd.DataFrame(means), table], TREND_COLUMNS)
+    return stacked([pd.DataFrame(means), table], TREND_COLUMNS).astype({"used": "Int64", "items": "Int64"})
 
 
 def _tested(slope: Estimate | None) -> dict[str, object]:
