@@ -114,6 +114,21 @@ class AgreementColumn(_Frozen):
     shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
 
 
+class JudgedTexts(_Frozen):
+    """A table of people's judgements for 04 alone, whose texts no classifier labels: `annotations/<file>` as well.
+
+    Attributes:
+        date: the column that says when; None where nobody noted it.
+        several: whether a person may give a text several labels, a row each; then each label is present or absent.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: Text
+    about: Text
+    date: Text | None = None
+    several: bool = False
+
+
 class AnnotatedTexts(_Frozen):
     """Texts other than the task's own that several people labelled one by one: `annotations/<file>` of the data folder.
 
@@ -159,6 +174,7 @@ class Task(_Frozen):
     hub: HubSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
+    judged: JudgedTexts | None = None
     remove: Text | None = None
     caveat: Text | None = None
 
