@@ -171,7 +171,7 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
     for classifier in training.classifiers_of(texts.real.task.name, comparison):
         planner = RunPlanner(training, name, classifier, texts, comparison.members)
         for corpus, recordings in corpora.items():
-            seeds = training.seeds_of(classifier, len(recordings))
+            seeds = training.seeds_of(classifier, len(recordings), comparison)
             for recording, frame in recordings.items():
                 planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed), recording) for seed in seeds]
     return planned
