@@ -244,6 +244,7 @@ class Comparison(Settings):
         tasks: null: all tasks of the profile.
         classifiers: null: all classifiers of the profile.
         seeds: of its runs, for each recording; null: as each classifier says.
+        further_tests: whether its runs predict the further test sets of their tasks, too.
         question: the notebook that discusses it: 08_llms or 09_prompts; null: 03_evaluation.
     """
 
@@ -252,6 +253,7 @@ class Comparison(Settings):
     tasks: Names | None = Field(None, min_length=1)
     classifiers: Names | None = Field(None, min_length=1)
     seeds: Seeds | None = None
+    further_tests: bool = False
     question: Literal["llms", "prompts"] | None = None
 
     @property
