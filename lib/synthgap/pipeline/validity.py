@@ -77,6 +77,7 @@ STAGES = {
         texts="measured",
         bundled=("recordings/labels/synthetic.csv",),
     ),
+    "08_llms": StageInputs((*COMPARED, "data", "evaluation", "training"), ("synthetic/", "runs/"), texts="measured"),
     OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 
