@@ -160,11 +160,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class TaskDraws:
-    """The draws of one task, of all corpora of the main comparison; nothing is read before it is asked for."""
+    """The draws of one task, of all corpora of a comparison; nothing is read before it is asked for.
+
+    Attributes:
+        comparison: None: the main one.
+    """
 
     profile: Profile
     folder: Path
     task: str
+    comparison: str | None = None
     _real: dict[int, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -177,12 +182,13 @@ class TaskDraws:
 
     @cached_property
     def texts(self) -> TaskTexts:
-        names = [name for name in self.profile.main.members if name != REAL]
+        compared = self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+        names = [name for name in compared.members if name != REAL]
         return TaskTexts(self.real, {name: load_corpus(self.folder, self.profile, name, self.task) for name in names})
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """{label: texts of every draw}: as for the runs of the main comparison."""
+        """{label: texts of every draw}: as for the runs of the comparison."""
         parts = {REAL: self.real.split("train")}
         for name in self.texts.corpora:
             parts |= {f"{name} {number}": frame for number, frame in self.texts.recordings(name).items()}

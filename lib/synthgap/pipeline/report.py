@@ -71,6 +71,11 @@ SECTIONS = {
         "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
         "probes on sentence embeddings.",
     ),
+    "08_llms": (
+        "Which LLM, and on later texts",
+        "LLMs of one pipeline side by side, whether several authors together do better, whether the gap can be "
+        "foretold, and what another time and place change.",
+    ),
     OWN_FILES: (
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",

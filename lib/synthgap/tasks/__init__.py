@@ -16,12 +16,13 @@ from synthgap.tasks.registry import (
     read_task,
     tasks_in_paper_order,
 )
-from synthgap.tasks.schema import SPLITS, AgreementColumn, AnnotatedTexts, HubSource, Prompts, Task
+from synthgap.tasks.schema import SPLITS, AgreementColumn, AnnotatedTexts, FurtherTest, HubSource, Prompts, Task
 
 __all__ = [
     "SPLITS",
     "AgreementColumn",
     "AnnotatedTexts",
+    "FurtherTest",
     "HubSource",
     "Prompts",
     "Task",

@@ -148,6 +148,23 @@ class AnnotatedTexts(_Frozen):
     annotators: Literal["persons", "positions"] = "persons"
 
 
+class FurtherTest(_Frozen):
+    """A test set of another time or place, which the runs of some comparisons predict, too.
+
+    Attributes:
+        file: below the data folder, without its ending; columns id (or item_id), text, label.
+        about: where it comes from, and what changes with it.
+        only: {column: values}; other rows are not of this set.
+        year: only rows whose `date` is in it.
+    """
+
+    file: Text
+    title: Text
+    about: Text
+    only: dict[str, tuple[str, ...]] = {}
+    year: int | None = None
+
+
 class Task(_Frozen):
     """One task; its name and its labels suffice.
 
@@ -175,8 +192,16 @@ class Task(_Frozen):
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
     judged: JudgedTexts | None = None
+    further_tests: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], FurtherTest] = {}
     remove: Text | None = None
     caveat: Text | None = None
+
+    @field_validator("further_tests")
+    @classmethod
+    def _they_are_other_texts(cls, tests: dict[str, FurtherTest]) -> dict[str, FurtherTest]:
+        if taken := {"test", "annotated"} & set(tests):
+            raise ValueError(f"{' and '.join(sorted(taken))} are other texts; call it differently")
+        return tests
 
     @field_validator("remove")
     @classmethod

@@ -32,7 +32,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from synthgap.core.config import Name
 from synthgap.core.files import atomic, digest, read_json, write_json, write_parquet
 
-KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
+# of a predicted text: "test", "annotated" or a further test set, its id, its label ("" where it has none)
+KEY = ["items", "id", "label"]
 INDEXES = ("grid", "curve", "mixes")
 MISSING = -1000
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
