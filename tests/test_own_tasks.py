@@ -226,7 +226,14 @@ def test_what_its_comments_say_holds_without_them(project, command):
     path = project / "tasks" / "mine.yaml"
     shown = load_task("mine")
     text = re.sub(r"(?m)^( *)# ([a-z_]+: )", r"\1\2", path.read_text())
-    assert {*yaml.safe_load(text)} == {*Task.model_fields} - {"paper_order", "hub", "agreement", "annotated", "judged"}
+    assert {*yaml.safe_load(text)} == {*Task.model_fields} - {
+        "paper_order",
+        "hub",
+        "agreement",
+        "annotated",
+        "judged",
+        "variant",
+    }
     assert {*yaml.safe_load(text)["prompts"]} == {*Prompts.model_fields}
     path.write_text(text)
     uncommented = read_task(path)

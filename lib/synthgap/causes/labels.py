@@ -145,7 +145,7 @@ def blind_labels(profile: Profile) -> pd.DataFrame:
             continue
         llm = profile.llms[corpus.llm]
         if isinstance(llm, RecordedSettings) and recording_folder(llm) == bundled("recordings", "claude"):
-            own = (table["setting"] == corpus.setting) & table["task"].isin(profile.tasks_of_corpus(name))
+            own = (table["setting"] == corpus.conditions) & table["task"].isin(profile.tasks_of_corpus(name))
             parts.append(table[own].assign(corpus=name))
     return pd.concat(parts, ignore_index=True).reindex(columns=["corpus", *PLACE, "relabelled"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -159,6 +159,8 @@ class GeneratedCorpus(Settings):
         setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
         protocol: conversation asks for a list of texts, turn by turn, as the paper does; completion has the LLM go on
             from the beginning of one text (ZeroGen, arXiv 2202.07922), which base models and small ones need.
+        prompt: what the prompts say otherwise than the task's, a file `prompts/<prompt>.yaml` of the package or of the
+            project; null: nothing.
         repeats: the recordings of these conditions that make up the corpus, numbered from 1 on. Each is written anew,
             under the same prompts and from a few-shot pool of its own; a run trains on one of them.
         title: how tables and figures call the corpus; null: its name.
@@ -168,9 +170,28 @@ class GeneratedCorpus(Settings):
     llm: Name
     setting: Setting
     protocol: ProtocolName = "conversation"
+    prompt: Name | None = None
     repeats: Repeats = (1,)
     title: str | None = Field(None, min_length=1)
     published: Setting | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _a_setting_is_none(cls, prompt: str | None) -> str | None:
+        if prompt in get_args(Setting):
+            raise ValueError("a setting is no prompt; leave `prompt` out for the task's own")
+        return prompt
+
+    @model_validator(mode="after")
+    def _completions_have_their_own(self) -> GeneratedCorpus:
+        if self.prompt and self.protocol == "completion":
+            raise ValueError("`prompt` changes the requests of conversations, and completions have none; leave it out")
+        return self
+
+    @property
+    def conditions(self) -> str:
+        """How recordings and the response log call what it was written under: its prompt, or else its setting."""
+        return self.prompt or self.setting
 
 
 class ImportedCorpus(Settings):
@@ -369,6 +390,21 @@ class AugmentationSettings(FurtherRuns):
     )
 
 
+class DecisionSettings(FurtherRuns):
+    """What to do with so many real labels: train on the texts, show them to an LLM that writes, or let it label.
+
+    Attributes:
+        corpora: generated ones. Of each as many turns are taken as had shown no more real texts of a label.
+        labels: a labelled corpus; null: none.
+    """
+
+    corpora: Names = Field(min_length=1)
+    labels: Name | None = None
+    real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="real labels spent, beside none"
+    )
+
+
 class TrainingSettings(Settings):
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest corpus's")
@@ -378,10 +414,12 @@ class TrainingSettings(Settings):
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
     curve: CurveSettings | None = Field(None, description="null: no learning curves")
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
+    decision: DecisionSettings | None = Field(None, description="null: no strategies at equal real labels spent")
 
     @model_validator(mode="after")
     def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
-        for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
+        for key in ("curve", "augmentation", "decision"):
+            further: FurtherRuns | None = getattr(self, key)
             for name in (*(further.classifiers or ()), *further.seeds) if further else ():
                 if name not in self.classifiers:
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
@@ -515,10 +553,20 @@ class Profile(Settings):
         asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
         if self.training.augmentation:
             asked["corpus of training.augmentation"] = (self.training.augmentation.corpus,)
+        if decision := self.training.decision:
+            asked["corpus of training.decision"] = (*decision.corpora, *filter(None, [decision.labels]))
         for where, names in asked.items():
             for name in names:
                 if name not in known:
                     raise unknown(where, name, known)
+        for name in decision.corpora if decision else ():
+            if not isinstance(self.corpora.get(name), GeneratedCorpus):
+                raise self._refusal(
+                    f"'{name}' in training.decision.corpora is not generated, so nobody knows how many real labels it "
+                    "has spent"
+                )
+        if decision and decision.labels and not isinstance(self.corpora.get(decision.labels), LabelledCorpus):
+            raise self._refusal(f"'{decision.labels}' in training.decision.labels is no corpus of an LLM's labels")
         for name, comparison in self.comparisons.items():
             for classifier in comparison.classifiers or ():
                 if classifier not in self.training.classifiers:

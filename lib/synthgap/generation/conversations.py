@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-from synthgap.core.config import GenerationSettings, ProtocolName, Setting
+from synthgap.core.config import GeneratedCorpus, GenerationSettings, ProtocolName, Setting
 from synthgap.data.draws import draw_places
 from synthgap.data.real import RealData
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Message
 from synthgap.llm.recorded import RecordedLLM
-from synthgap.tasks import Task
+from synthgap.tasks import Task, load_prompt
 
 NO_ANSWER = Answer("", "", None, "")  # of a turn that waits for it
 
@@ -73,6 +73,11 @@ def with_prompt(
     return replace(data, task=task.model_copy(update=changed))
 
 
+def under_prompt(data: RealData, corpus: GeneratedCorpus) -> RealData:
+    """The data, their task having the prompts of a corpus."""
+    return replace(data, task=data.task.under(load_prompt(corpus.prompt))) if corpus.prompt else data
+
+
 def begin_conversation(
     task: Task, setting: Setting, label: str, number: int = 0, protocol: ProtocolName = "conversation"
 ) -> Conversation:
@@ -82,7 +87,8 @@ def begin_conversation(
         number: of several conversations for one label; `first_number` of a recording, or one that follows.
     """
     context = (Message("system", task.context),) if protocol == "conversation" else ()
-    return Conversation(task.name, setting, label, context, number, protocol)
+    prompt = task.variant.name if task.variant else ""
+    return Conversation(task.name, setting, label, context, number, protocol, prompt)
 
 
 def request_text(task: Task, asked: Conversation, examples: list[str] | None = None) -> str:
@@ -120,10 +126,15 @@ def next_request(before: Conversation, data: RealData, llm: LLM) -> Turn:
 def run_conversation(
     data: RealData, setting: Setting, label: str, llm: RecordedLLM, texts: int, recording: int = 1
 ) -> list[Turn]:
-    """The whole conversation for one label, which asks for `texts` texts; a later recording may be shorter."""
+    """The whole conversation for one label, which asks for `texts` texts, or as many as were recorded.
+
+    The first recording of the task's own prompts has them all.
+    """
     conversation, turns = begin_conversation(data.task, setting, label, first_number(recording)), []
     needed = turns_needed(data.task, texts)
-    for _ in range(min(needed, llm.turns(conversation)) if recording > 1 else needed):
+    if recording > 1 or conversation.prompt:
+        needed = max(1, min(needed, llm.turns(conversation)))
+    for _ in range(needed):
         request = next_request(conversation, data, llm)
         turns.append(replace(request, answer=llm.answer(request.conversation)))
         conversation = turns[-1].history

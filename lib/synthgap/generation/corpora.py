@@ -152,6 +152,7 @@ def from_answers(
         "setting": setting,
         "llm_fingerprint": llm.fingerprint,
         "prompts": (task.completion if completion else task.prompts).model_dump(),
+        **({"variant": task.variant.model_dump(mode="json")} if task.variant else {}),
         "settings": settings.model_dump(mode="json"),
         "requests": digest([[message.content for message in turn.conversation.messages] for turn in turns]),
         "real_data": data.fingerprint if few_shot else None,
@@ -213,23 +214,26 @@ def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, t
     """What is stored about every corpus.
 
     `example_ids` are those of the real texts shown for each label, `label_words` how many accepted texts name a label,
-    `recordings` holds examples and accepted texts of each recording of the conditions.
+    `recordings` holds examples and accepted texts of each recording of the conditions, and `first_shown` the turn in
+    which each of these examples was shown first.
     """
-    named, examples = label_words(task), {label: set[str]() for label in task.labels}
+    named, examples = label_words(task), {label: dict[str, int]() for label in task.labels}
     for turn in turns:
-        examples[turn.conversation.label] |= set(turn.examples)
+        own = examples[turn.conversation.label]
+        own |= {key: min(turn.conversation.place, own.get(key, turn.conversation.place)) for key in turn.examples}
     by_label = {
         "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
         "example_ids": {label: sorted(ids) for label, ids in examples.items()},
     }
     number = turns[0].conversation.recording if turns else 1
+    first_shown = {label: [ids[key] for key in sorted(ids)] for label, ids in examples.items()}
     return {
         **{"task": task.name, "corpus": corpus, "written_by": written_by},
         **{"setting": None, "real_data": None, "examples": "none", "asked": None},
         "accepted": len(texts),
         "label_words": sum(bool(named.search(text)) for text in texts["text"]),
         **by_label,
-        "recordings": [{"recording": number, **by_label}],
+        "recordings": [{"recording": number, **by_label, "first_shown": first_shown}],
     }
 
 

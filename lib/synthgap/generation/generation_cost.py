@@ -21,7 +21,7 @@ from tqdm import tqdm
 from synthgap.core.config import GeneratedCorpus, GenerationSettings, OpenAISettings, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import RealData
-from synthgap.generation.conversations import next_request, texts_wanted
+from synthgap.generation.conversations import next_request, texts_wanted, under_prompt
 from synthgap.generation.corpora import CorpusTexts, corpora_of_task
 from synthgap.generation.live_generation import Job, open_llms, run_in_own_loop, run_job, without_texts
 from synthgap.llm import model_of
@@ -95,7 +95,7 @@ def estimate_costs(profile: Profile, real: Mapping[str, RealData], log_file: Pat
     with open_llms(profile, log_file) as llms:
         for name, llm in llms.items():
             places = [
-                (corpus, about, data)
+                (corpus, about, under_prompt(data, about))
                 for task, data in real.items()
                 for corpus in corpora_of_task(profile, task)
                 if isinstance(about := profile.corpora[corpus], GeneratedCorpus) and about.llm == name

@@ -39,6 +39,7 @@ from synthgap.generation.conversations import (
     first_number,
     next_request,
     texts_wanted,
+    under_prompt,
     with_prompt,
 )
 from synthgap.generation.corpora import (
@@ -129,11 +130,11 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
                 made[task, corpus] = from_labels(settings, corpus, real[task], writer_of(profile, corpus))
             elif isinstance(llm := llms[settings.llm], LoggedLLM):
                 jobs += [
-                    Job(corpus, settings.setting, real[task], llm, number, settings.protocol)
+                    Job(corpus, settings.setting, under_prompt(real[task], settings), llm, number, settings.protocol)
                     for number in settings.repeats
                 ]
             else:
-                asked = (real[task], corpus, settings.setting, llm, profile.generation)
+                asked = (under_prompt(real[task], settings), corpus, settings.setting, llm, profile.generation)
                 made[task, corpus] = from_recording(*asked, settings.repeats, settings.protocol)
         written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
     for short in shortfalls:
@@ -374,7 +375,7 @@ def costs(profile: Profile, made: ByTaskAndCorpus, log_file: Path) -> pd.DataFra
         for name, corpus in profile.corpora.items():
             if isinstance(corpus, GeneratedCorpus) and isinstance(llm := llms[corpus.llm], LoggedLLM):
                 for spent in llm.log.spent(llm.model):
-                    if spent["setting"] == corpus.setting and (spent["task"], name) in made:
+                    if spent["setting"] == corpus.conditions and (spent["task"], name) in made:
                         accepted = made[spent["task"], name].provenance["accepted_by_label"].get(spent["label"], 0)
                         rows.append({"corpus": name, **spent, **_priced(spent, accepted, llm.money)})
     return pd.DataFrame(rows, columns=COST_COLUMNS)

@@ -33,6 +33,7 @@ class Conversation:
         messages: context, then user and assistant in turns; of a completion the prompt alone.
         number: several conversations may be held for one label; those of the second recording begin at RECORDING.
         protocol: whether its last message is answered, or gone on from.
+        prompt: the prompt variant of its requests; "" for the task's own prompts.
     """
 
     task: str
@@ -41,6 +42,12 @@ class Conversation:
     messages: tuple[Message, ...]
     number: int = 0
     protocol: ProtocolName = "conversation"
+    prompt: str = ""
+
+    @property
+    def conditions(self) -> str:
+        """How recordings and the response log call what is asked: the prompt variant, or else the setting."""
+        return self.prompt or self.setting
 
     @property
     def sample(self) -> int:

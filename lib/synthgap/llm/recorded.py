@@ -1,7 +1,8 @@
 """Recordings: an LLM whose answers were recorded and are given turn by turn; the response log out as one, and back in.
 
-A recording is a folder with `<setting>/<task>.jsonl` (one answer per line) and `recording.yaml`, which says who wrote
-the answers. Where the same conditions were recorded again, `<setting>.2`, `<setting>.3`, ... hold that.
+A recording is a folder with `<setting>/<task>.jsonl` (one answer per line; `<prompt>/<task>.jsonl` under a prompt
+variant) and `recording.yaml`, which says who wrote the answers. Where the same conditions were recorded again,
+`<setting>.2`, `<setting>.3`, ... hold that.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from synthgap.data.real import read_text
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
 from synthgap.llm.response_log import LABELLING, ResponseLog
 from synthgap.tasks import known_tasks, load_task
+from synthgap.tasks.registry import prompt_files
 
 ABOUT = "recording.yaml"
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # as SQLite can hold it
@@ -45,6 +47,7 @@ class RecordedAnswer(BaseModel, frozen=True):
     """A line of a recording.
 
     Attributes:
+        setting: or the prompt variant, where there is one.
         n: texts that were asked for.
         usage: tokens of the prompt and of the answer.
         key: of the request in a response log; "" where there was none.
@@ -105,7 +108,7 @@ class RecordedLLM(LLM):
                 way_out = "use a live LLM, or do without: leave the corpus, or this one of its `repeats`, out"
             label = f", label '{asked.label}'" if self._file(asked).is_file() else ""
             raise SynthgapError(
-                f"recording {asked.recording} of task '{asked.task}', setting '{asked.setting}'{label} in "
+                f"recording {asked.recording} of task '{asked.task}', setting '{asked.conditions}'{label} in "
                 f"'{self.folder.name}' holds {recorded} turns, and turn {turns} was asked for; {way_out}"
             )
 
@@ -127,12 +130,16 @@ class RecordedLLM(LLM):
         return _answers_by_label(path).get(conversation.label, []) if path.is_file() else []
 
     def _file(self, of: Conversation) -> Path:
-        return self.folder / answers_folder(of.setting, of.recording) / f"{of.task}.jsonl"
+        return self.folder / answers_folder(of.conditions, of.recording) / f"{of.task}.jsonl"
 
 
-def answers_folder(setting: str, recording: int) -> str:
-    """The folder of a recording in which the answers are; the first one's bears no number."""
-    return setting if recording == 1 else f"{setting}.{recording}"
+def answers_folder(conditions: str, recording: int) -> str:
+    """The folder of a recording in which the answers are; the first one's bears no number.
+
+    Args:
+        conditions: of a corpus or conversation: its prompt variant, or else its setting.
+    """
+    return conditions if recording == 1 else f"{conditions}.{recording}"
 
 
 @functools.lru_cache(maxsize=64)
@@ -171,8 +178,9 @@ def _read(path: Path) -> Iterator[tuple[int, RecordedAnswer]]:
 
 
 def _check_names(task: str, setting: str) -> None:
-    """Refuse what is no known task and setting: they come from files of others, and become paths."""
-    for what, name, known in (("task", task, known_tasks()), ("setting", setting, get_args(Setting))):
+    """Refuse what is no known task and setting or prompt: they come from files of others, and become paths."""
+    settings = (*get_args(Setting), *prompt_files())
+    for what, name, known in (("task", task, known_tasks()), ("setting", setting, settings)):
         if name not in known:
             raise unknown(what, name, known)
 

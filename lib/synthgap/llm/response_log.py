@@ -93,6 +93,7 @@ class Request:
                 "sampling": dict(self.sampling),
                 "sample": self.conversation.number,
                 **({} if self.conversation.protocol == "conversation" else {"protocol": self.conversation.protocol}),
+                **({"prompt": self.conversation.prompt} if self.conversation.prompt else {}),  # begun anew for each
             }
         )
 
@@ -116,7 +117,7 @@ def _request_columns(request: Request) -> dict[str, Any]:
     """The columns that say what was asked."""
     of = request.conversation
     return {
-        **{"key": request.key, "task": of.task, "setting": of.setting, "label": of.label},
+        **{"key": request.key, "task": of.task, "setting": of.conditions, "label": of.label},
         **{"conversation": of.number, "turn": of.turn, "n": request.asked},
         **{"example_ids": json.dumps(request.example_ids), "protocol": of.protocol},
     }

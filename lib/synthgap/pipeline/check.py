@@ -13,14 +13,20 @@ from synthgap.core.paths import base_folder, command
 from synthgap.data.imported import read_imported
 from synthgap.data.labelled import read_labelled
 from synthgap.data.real import RealData, load_real
-from synthgap.generation.conversations import begin_conversation, first_number, texts_wanted, turns_needed
+from synthgap.generation.conversations import (
+    begin_conversation,
+    first_number,
+    texts_wanted,
+    turns_needed,
+    under_prompt,
+)
 from synthgap.llm.backends import connect
 from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline.validity import finished_in
-from synthgap.tasks import load_task
-from synthgap.tasks.registry import named_tasks, task_faults
+from synthgap.tasks import load_prompt, load_task
+from synthgap.tasks.registry import named_tasks, prompt_faults, task_faults
 from synthgap.training.embeddings import encoder_source
 from synthgap.your_task.checks import profile_faults
 
@@ -31,7 +37,7 @@ def check(profile: Profile) -> str:
     Raises:
         SynthgapError: all that is missing or wrong, a line each.
     """
-    faults = task_faults(named_tasks(profile))
+    faults = task_faults(named_tasks(profile)) or prompt_faults(profile)
     real = read_texts(profile, faults)
     check_llms(profile, faults)
     check_packages(profile, faults)
@@ -75,7 +81,7 @@ def read_texts(profile: Profile, faults: list[str]) -> dict[str, RealData]:
             elif corpus.setting == "few_shot" and task_name in real:
                 for label in real[task_name].task.labels:
                     with noting(faults):
-                        real[task_name].few_shot_pool(label)
+                        under_prompt(real[task_name], corpus).few_shot_pool(label)
     return real
 
 
@@ -102,11 +108,12 @@ def _check_recording(
     profile: Profile, corpus: GeneratedCorpus, task_name: str, llm: RecordedLLM, faults: list[str]
 ) -> None:
     task = load_task(task_name)
+    task = task.under(load_prompt(corpus.prompt)) if corpus.prompt else task
     turns = turns_needed(task, texts_wanted(task, profile.generation)) if corpus.protocol == "conversation" else 1
     for recording, label in product(corpus.repeats, task.labels):
         with noting(faults):
             conversation = begin_conversation(task, corpus.setting, label, first_number(recording), corpus.protocol)
-            llm.check_turns(conversation, turns if recording == 1 else 1)
+            llm.check_turns(conversation, turns if recording == 1 and not corpus.prompt else 1)
 
 
 def check_packages(profile: Profile, faults: list[str]) -> None:

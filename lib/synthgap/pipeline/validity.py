@@ -30,6 +30,7 @@ from synthgap.llm.recorded import answers_folder, recording_folder
 from synthgap.pipeline.code_digest import imports_digest, notebook_digest
 from synthgap.tables import OWN_FILES, footer
 from synthgap.tasks import load_task
+from synthgap.tasks.registry import prompt_files
 
 
 @dataclass(frozen=True)
@@ -243,12 +244,14 @@ def _data_files(profile: Profile) -> Iterator[Path]:
 
 
 def _recordings(profile: Profile) -> Iterator[Path]:
-    """The recorded answers that a profile names: of its LLMs, settings and tasks alone."""
+    """The recorded answers that a profile names, of its LLMs, settings and tasks alone; and its prompt variants."""
     for name, corpus in profile.corpora.items():
+        if isinstance(corpus, GeneratedCorpus) and corpus.prompt in prompt_files():
+            yield prompt_files()[corpus.prompt]
         if isinstance(corpus, GeneratedCorpus) and isinstance(settings := profile.llms[corpus.llm], RecordedSettings):
             folder = recording_folder(settings)
             for recording in corpus.repeats:
-                answers = folder / answers_folder(corpus.setting, recording)
+                answers = folder / answers_folder(corpus.conditions, recording)
                 yield from (answers / f"{task}.jsonl" for task in profile.tasks_of_corpus(name))
 
 

@@ -1,7 +1,8 @@
 """Tasks and profiles, as YAML files say them.
 
-`schema` is what a task is (labels, prompts, the question to annotators, where its real texts are), `registry` finds
-and reads the files of tasks and profiles, `new_task` writes one to begin with. The YAML files of the paper's ten tasks
+`schema` is what a task is (labels, prompts, the question to annotators, where its real texts are), `prompts` what a
+corpus's prompts may say otherwise, `registry` finds and reads the files of tasks, prompts and profiles, `new_task`
+writes a task to begin with. The YAML files of the paper's ten tasks
 lie here, and all others in the project's tasks/. A change of what a task may say goes into `schema`. May import `core`
 only.
 """
@@ -9,6 +10,7 @@ only.
 from synthgap.tasks.registry import (
     known_tasks,
     load_profile,
+    load_prompt,
     load_task,
     paper_order,
     paper_tasks,
@@ -28,6 +30,7 @@ __all__ = [
     "Task",
     "known_tasks",
     "load_profile",
+    "load_prompt",
     "load_task",
     "paper_order",
     "paper_tasks",

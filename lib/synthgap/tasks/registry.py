@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -11,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synthgap.core.config import Profile, build_profile, explain, read_yaml
+from synthgap.core.config import GeneratedCorpus, Profile, build_profile, explain, read_yaml
 from synthgap.core.errors import SynthgapError, noting, refuse, unknown
 from synthgap.core.files import digest
-from synthgap.core.paths import NoProject, known_profiles, root, tasks_folder
+from synthgap.core.paths import NoProject, bundled, known_profiles, root, tasks_folder
+from synthgap.tasks.prompts import PromptVariant
 from synthgap.tasks.schema import Task
 
 NAME = re.compile("[a-z0-9][a-z0-9_]*")
@@ -107,6 +109,43 @@ def task_faults(names: Iterable[str]) -> list[str]:
     return faults
 
 
+def prompt_files() -> dict[str, Path]:
+    """{name: file} of the prompt variants of the package, and of the project's prompts/."""
+    own: list[Path] = []
+    with contextlib.suppress(NoProject):
+        own = [path for path in (root() / "prompts").glob("*.yaml") if NAME.fullmatch(path.stem)]
+    return {path.stem: path for path in (*sorted(own), *sorted(bundled("prompts").glob("*.yaml")))}
+
+
+def load_prompt(name: str) -> PromptVariant:
+    """The prompt variant of that name; one of the package comes before one's own.
+
+    Raises:
+        SynthgapError: no such file, or it has a key or value that is not allowed.
+    """
+    if (file := prompt_files().get(name)) is None:
+        raise SynthgapError(
+            f"{unknown('prompt', name, prompt_files())}; one's own is a file <prompt>.yaml in prompts/ of the project"
+        )
+    try:
+        return PromptVariant.model_validate({**read_yaml(file), "name": name})
+    except ValidationError as error:
+        raise SynthgapError(f"prompt file '{file.name}': {explain(error, PromptVariant)}") from error
+
+
+def prompt_faults(profile: Profile) -> list[str]:
+    """What is wrong with the prompts of a profile's corpora, on the tasks that these are needed for."""
+    faults: list[str] = []
+    for name, corpus in profile.corpora.items():
+        if isinstance(corpus, GeneratedCorpus) and corpus.prompt:
+            with noting(faults):
+                variant = load_prompt(corpus.prompt)
+                for task in map(load_task, profile.tasks_of_corpus(name)):
+                    found = variant.faults(task.name, task.labels, corpus.setting)
+                    faults += [f"corpus '{name}': {one}" for one in found]
+    return faults
+
+
 def tasks_in_paper_order(tasks: Iterable[str]) -> list[str]:
     """Tasks from least to most subjective in the paper's Table 1 (unverified); others follow by name."""
     return sorted(tasks, key=lambda name: (load_task(name).paper_order or 10**6, name))
@@ -129,7 +168,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         SynthgapError: no such profile, or a key, value or task in it that is not known.
     """
     profile = read_profile(name, overrides)
-    refuse(task_faults(named_tasks(profile)))
+    refuse(task_faults(named_tasks(profile)) or prompt_faults(profile))
     return profile
 
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from synthgap.core.errors import unknown
+from synthgap.tasks.prompts import PromptVariant
 
 SPLITS = ("train", "validation", "test")
 POOL_MINIMUM = 10
+BE_CREATIVE = " Be creative"  # of a request, before which a prompt variant adds its sentence
 PLACEHOLDERS = {
     "context": {"kind"},
     "generate": {"n", "label", "kind"},
@@ -175,6 +177,7 @@ class Task(_Frozen):
         labels: {name in the data: the phrase that the prompts use}; in a file also a list of names.
         remove: a regular expression; what it finds is taken out of every real text, such as tags that name a label.
         caveat: what readers of its scores must know of its real texts; reports and notebooks show it as a notice.
+        variant: what a corpus's prompts say otherwise, see `under`; no file of a task says it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -195,6 +198,14 @@ class Task(_Frozen):
     further_tests: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], FurtherTest] = {}
     remove: Text | None = None
     caveat: Text | None = None
+    variant: PromptVariant | None = Field(None, exclude=True)
+
+    @field_validator("variant")
+    @classmethod
+    def _a_corpus_names_it(cls, variant: PromptVariant | None) -> PromptVariant | None:
+        if variant:
+            raise ValueError("a corpus names its prompt (`prompt: NAME`), and no task does")
+        return variant
 
     @field_validator("further_tests")
     @classmethod
@@ -265,11 +276,26 @@ class Task(_Frozen):
         """
         prompts, n, words = self.prompts, self.texts_per_turn, {"kind": self.kind, "label": self.labels[label]}
         parts = [prompts.generate.format(n=n, **words), prompts.format.format(n=n)]
+        diversity, variant = prompts.diversity, self.variant
+        if variant and (added := variant.added(self.name, label, turn)):
+            before, wish, after = parts[0].partition(BE_CREATIVE)
+            parts[0] = f"{before} {added}{wish}{after}"
         if examples is not None:
             parts.insert(0, self._filled(prompts.few_shot, label, examples))
+        if variant:
+            parts.insert(0, variant.guideline.get(self.name, {}).get(label, ""))
+            diversity = diversity if variant.diversity is None else variant.diversity
         if turn:
-            parts.insert(0, prompts.diversity)
-        return " ".join(parts)
+            parts.insert(0, diversity)
+        return " ".join(filter(None, parts))
+
+    def under(self, variant: PromptVariant) -> Task:
+        """The task with what a corpus's prompts say otherwise."""
+        few_shot = self.few_shot
+        if variant.examples:
+            shown = min(few_shot.examples_per_turn, variant.examples)
+            few_shot = few_shot.model_copy(update={"examples_per_turn": shown})
+        return self.model_copy(update={"variant": variant, "few_shot": few_shot})
 
     def beginning(self, label: str, examples: list[str] | None = None) -> str:
         """What a completion goes on from; arguments as of `request`."""
@@ -291,4 +317,6 @@ class Task(_Frozen):
 
     def pool_size(self, train_texts: int) -> int:
         """How many train texts of a label the few-shot examples are drawn from."""
+        if self.variant and self.variant.examples:
+            return min(train_texts, self.variant.examples)
         return min(train_texts, max(POOL_MINIMUM, round(self.few_shot.pool_share * train_texts)))

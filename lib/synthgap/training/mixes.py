@@ -54,7 +54,7 @@ def mixes_of(texts: TaskTexts, corpus: str, real_texts: Iterable[int], seed: int
     shown = {key for ids in texts.examples.get(corpus, {}).values() for key in ids}
     train, labels = data.split("train"), list(data.task.labels)
     examples = train[train["id"].isin(shown)]
-    n_examples, n_synthetic, n_real = (_fewest(frame, labels) for frame in (examples, synthetic, train))
+    n_examples, n_synthetic, n_real = (fewest(frame, labels) for frame in (examples, synthetic, train))
     if not n_synthetic or (len(examples) and not n_examples):
         raise SynthgapError(
             f"task '{data.task.name}': a label has no example or no text of the corpus '{corpus}', so nothing can be "
@@ -84,6 +84,7 @@ def both(corpus: str) -> str:
     return f"{EXAMPLES} + {corpus}"
 
 
-def _fewest(frame: pd.DataFrame, labels: Sequence[str]) -> int:
+def fewest(frame: pd.DataFrame, labels: Sequence[str]) -> int:
+    """Texts of the label that has the fewest."""
     counts = frame["label"].value_counts()
     return min(int(counts.get(label, 0)) for label in labels)

@@ -51,7 +51,7 @@ def load_predictions(
 
     Args:
         folder: `runs`.
-        index: "grid", "curve" or "mixes".
+        index: "grid", "curve", "mixes" or "decision".
         comparison: None: the first of the index.
         items: "test", "annotated" or a further test set; tasks without such items are left out.
 

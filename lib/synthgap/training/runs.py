@@ -89,6 +89,8 @@ class TaskTexts:
         examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
             corpus's first recording.
         further: texts of further test sets, columns items, id, text, label; the runs of some comparisons label them.
+        shown: {corpus: the real texts that its LLM was shown, and from which turn on; columns recording, label, id,
+            turn}.
         asked: {labelled corpus: ids of the test items that its LLM labelled}, which runs of its comparisons predict.
     """
 
@@ -98,6 +100,7 @@ class TaskTexts:
     examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     further: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=FURTHER))
+    shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def corpus(self, name: str) -> pd.DataFrame:
         return self.real.split("train") if name == REAL else self.corpora[name]

@@ -5,6 +5,7 @@
     runs/<task>.probabilities.parquet    in three decimals, of the grid's runs alone
     runs/runs.jsonl.gz                   a line per packed run with what it says of itself; written last
     runs/grid.csv, curve.csv, mixes.csv  which runs make up the grid, the learning curves and the mixes
+    runs/decision.csv                    and the strategies of 10
 
 A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
 """
@@ -34,7 +35,7 @@ from synthgap.core.files import atomic, digest, read_json, write_json, write_par
 
 # of a predicted text: "test", "annotated" or a further test set, its id, its label ("" where it has none)
 KEY = ["items", "id", "label"]
-INDEXES = ("grid", "curve", "mixes")
+INDEXES = ("grid", "curve", "mixes", "decision")
 MISSING = -1000
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
 LINES = "runs.jsonl.gz"

@@ -15,6 +15,7 @@ from synthgap.tables import format_hours
 from synthgap.training.mixes import plan_mixes
 from synthgap.training.runs import PlannedRun, plan_curves, plan_grid
 from synthgap.training.store import find
+from synthgap.training.strategies import plan_decision
 from synthgap.training.texts import load_texts
 
 PILOT = 128  # texts that are timed
@@ -38,7 +39,8 @@ def plan_training(profile: Profile, synthetic: Path, runs: Path) -> str:
         SynthgapError: an encoder cannot be had.
     """
     texts = load_texts(profile, synthetic, stand_ins=True)
-    planned = {run.name: run for plan in (plan_grid, plan_curves, plan_mixes) for run in plan(profile, texts)}
+    plans = (plan_grid, plan_curves, plan_mixes, plan_decision)
+    planned = {run.name: run for plan in plans for run in plan(profile, texts)}
     missing = [run for name, run in planned.items() if find(runs, name) is None]
     fine_tunings, seconds = 0, 0.0
     for name, settings in profile.training.classifiers.items():
