@@ -61,6 +61,11 @@ SECTIONS = {
         "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
         "probes on sentence embeddings.",
     ),
+    "09_prompts": (
+        "What a prompt changes",
+        "Real examples by their number, a guideline in their place, other prompts for diversity; and how many "
+        "recordings it takes to tell.",
+    ),
     OWN_FILES: (
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",

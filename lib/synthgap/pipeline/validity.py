@@ -77,6 +77,9 @@ STAGES = {
         texts="measured",
         bundled=("recordings/labels/synthetic.csv",),
     ),
+    "09_prompts": StageInputs(
+        (*COMPARED, "data", "llms", "training", "diversity", "evaluation"), ("synthetic/", "runs/"), texts="measured"
+    ),
     OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 

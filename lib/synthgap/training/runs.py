@@ -85,6 +85,7 @@ class TaskTexts:
         annotated: texts of another source that people annotated; every classifier of the task labels them, too.
         examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
             corpus's first recording.
+        shown: {corpus: {recording: the same of each recording}}.
         asked: {labelled corpus: ids of the test items that its LLM labelled}, which runs of its comparisons predict.
     """
 
@@ -92,6 +93,7 @@ class TaskTexts:
     corpora: Mapping[str, pd.DataFrame]
     annotated: AnnotatedItems | None = None
     examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    shown: Mapping[str, Mapping[int, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def corpus(self, name: str) -> pd.DataFrame:
@@ -161,13 +163,7 @@ def plan_curves(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[Planne
 def plan_task(training: TrainingSettings, name: str, comparison: Comparison, texts: TaskTexts) -> list[PlannedRun]:
     """The runs of one comparison, of that name, on one task, at equal size."""
     corpora = {corpus: texts.recordings(corpus) for corpus in comparison.members}
-    parts = {
-        f"{corpus} {recording}" if len(recordings) > 1 else corpus: frame
-        for corpus, recordings in corpora.items()
-        for recording, frame in recordings.items()
-    }
-    sizes = training_sizes(texts.real, parts, training.texts_per_label)
-    planned = []
+    sizes, planned = comparison_sizes(training, comparison, texts), []
     for classifier in training.classifiers_of(texts.real.task.name, comparison):
         planner = RunPlanner(training, name, classifier, texts, comparison.members)
         for corpus, recordings in corpora.items():
@@ -175,6 +171,17 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
             for recording, frame in recordings.items():
                 planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed), recording) for seed in seeds]
     return planned
+
+
+def comparison_sizes(training: TrainingSettings, comparison: Comparison, texts: TaskTexts) -> dict[str, int]:
+    """{label: texts} of every run of a comparison, see `training_sizes`; each recording counts as a corpus."""
+    parts = {
+        f"{corpus} {recording}" if len(recordings) > 1 else corpus: frame
+        for corpus in comparison.members
+        for recordings in [texts.recordings(corpus)]
+        for recording, frame in recordings.items()
+    }
+    return training_sizes(texts.real, parts, training.texts_per_label)
 
 
 def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int | None) -> dict[str, int]:

@@ -31,12 +31,14 @@ def load_texts(profile: Profile, synthetic: Path, stand_ins: bool = False) -> di
 
 def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -> TaskTexts:
     task = load_task(name)
-    real, corpora, examples, asked = load_real(task, profile), {}, {}, {}
+    real, corpora, examples, shown, asked = load_real(task, profile), {}, {}, {}, {}
     for corpus in corpora_of_task(profile, name):
         settings = profile.corpora[corpus]
         try:
             corpora[corpus] = load_corpus(synthetic, profile, corpus, name)
-            examples[corpus] = provenance(synthetic, corpus, name)["recordings"][0]["example_ids"]
+            recordings = provenance(synthetic, corpus, name)["recordings"]
+            examples[corpus] = recordings[0]["example_ids"]
+            shown[corpus] = {one["recording"]: one["example_ids"] for one in recordings}
         except SynthgapError:
             if not stand_ins:
                 raise
@@ -47,4 +49,4 @@ def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -
         if isinstance(settings, LabelledCorpus):
             found = labels_of_test_items(synthetic, profile)
             asked[corpus] = matching(found, {"corpus": corpus, "task": name})["id"].tolist()
-    return TaskTexts(real, corpora, load_annotated(task, profile, real), examples, asked)
+    return TaskTexts(real, corpora, load_annotated(task, profile, real), examples, shown, asked)
