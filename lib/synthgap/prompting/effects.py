@@ -40,7 +40,10 @@ from synthgap.training.runs import TaskTexts, comparison_sizes
 
 ALL = "all tasks"
 ANY = "any examples"
-EFFECT_COLUMNS = ["task", "classifier", "corpus", "control", "recordings", "change", "low", "high", "margin"]
+EFFECT_COLUMNS = [
+    *("task", "classifier", "corpus", "control", "recordings", "change"),
+    *("low", "high", "margin", "within", "p", "p_holm"),
+]
 MEASURES = {"chamfer": "Chamfer", "vendi": "Vendi score", "similarity": "similarity to real texts"}
 SHARES = np.linspace(-2, 4, 601)  # of the advantage, which are tried
 METRIC = "macro_f1"
@@ -92,7 +95,9 @@ def of_mixes(predictions: Sequence[Predictions], corpora: Sequence[str], setting
 
 
 def effects(found: Evaluated) -> pd.DataFrame:
-    """What each corpus changes against its control in macro-F1, by task and over tasks; EFFECT_COLUMNS, within, p.
+    """What each corpus changes against its control in macro-F1, by task and over tasks; EFFECT_COLUMNS.
+
+    p_holm is corrected over all changes by task.
 
     Intervals are of new recordings where these can be told. `margin` is half their width: a change below about that
     could not be told from none. `within` is the smallest margin within which both are as good as each other: the
@@ -106,11 +111,12 @@ def effects(found: Evaluated) -> pd.DataFrame:
 def _told(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the interval that people are told, and what it says."""
     new = rows["new_low"].notna()
-    rows = rows.assign(**{name: rows[f"new_{name}"].where(new, rows[name]) for name in ("low", "high", "p")})
+    told = [name for name in ("low", "high", "p", "p_holm") if name in rows]
+    rows = rows.assign(**{name: rows[f"new_{name}"].where(new, rows[name]) for name in told})
     rows["margin"] = (rows["high"] - rows["low"]) / 2
     rows["within"] = rows[["low", "high"]].abs().max(axis=1)
     further = [name for name in ("measure",) if name in rows]
-    return rows[[*further, *EFFECT_COLUMNS, "within", "p"]].reset_index(drop=True)
+    return rows.reindex(columns=[*further, *EFFECT_COLUMNS]).reset_index(drop=True)
 
 
 def in_words(row: pd.Series, digits: int = 1) -> str:
