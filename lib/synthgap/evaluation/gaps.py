@@ -23,6 +23,7 @@ from synthgap.evaluation.inference import (
     over_tasks,
     p_value,
     recording_means,
+    shared_part,
     training_spreads,
 )
 from synthgap.evaluation.scores import (
@@ -107,6 +108,7 @@ def evaluate(
     seed: int = 0,
     pairs: Callable[[Sequence[str]], Sequence[tuple[str, str]]] = corpus_pairs,
     lent: Mapping[tuple[str, str], list[Part]] | None = None,
+    like: Mapping[str, str] | None = None,
 ) -> Evaluated:
     """Scores, differences paired on the test items, and means over tasks, with 95 % intervals and Holm-corrected tests.
 
@@ -114,14 +116,16 @@ def evaluate(
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
         lent: {(task, classifier): what the macro-F1 of one recording varies with}, for corpora with one recording, of
             which nothing else is known; see `one_recording`.
+        like: {corpus with one recording: one with several, as whose recordings its own would vary}.
     """
+    like = like or {}
     scored = {id(one): scores_of(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
     rows: list[dict[str, Any]] = []
     gaps: list[tuple[Any, ...]] = []
     over: list[tuple[Any, ...]] = []
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
-        add_spreads([scored[id(one)] for one in own])
+        add_spreads([scored[id(one)] for one in own], like)
         for one in own:
             scored[id(one)] = _with_lent(scored[id(one)], (lent or {}).get((one.task, classifier)))
         rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
@@ -131,7 +135,7 @@ def evaluate(
         every = list(dict.fromkeys(corpus for one in own for corpus in one.predicted))
         for pair, metric in product(pairs(every), METRICS):
             both = [scored[id(one)] for one in own if set(pair) <= set(one.predicted)]
-            over += _over_tasks(classifier, pair, metric, both)
+            over += over_tasks_rows(classifier, pair, metric, both, like)
     return Evaluated(
         pd.DataFrame(rows),
         holm_corrected(holm_corrected(pd.DataFrame(gaps, columns=GAP_COLUMNS)), p="new_p"),
@@ -149,13 +153,22 @@ def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, st
     return found
 
 
-def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]]) -> None:
-    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other."""
+def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[str, str] | None = None) -> None:
+    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other.
+
+    Args:
+        like: as of `evaluate`.
+    """
     for key in dict.fromkeys(key for task in tasks for key in task):
         having = [task for task in tasks if key in task]
         spreads = training_spreads([task[key].runs for task in having], [task[key].recordings for task in having])
         for task, spread in zip(having, spreads, strict=True):
             task[key] = replace(task[key], spreads=spread)
+    for task, (corpus, other) in product(tasks, (like or {}).items()):
+        for key in [key for key in task if key[0] == corpus and task[key].n_recordings == 1]:
+            if lender := task.get((other, key[1])):
+                lent = [part.times(lender.n_recordings) for part in lender.spreads.new or ()]
+                task[key] = replace(task[key], spreads=replace(task[key].spreads, new=lent or None))
 
 
 def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], list[Part]]:
@@ -238,25 +251,35 @@ def _conditional_p(one: Predictions, pair: tuple[str, str], permutations: int, s
     return paired_p_values(one, *pair, permutations, seed)
 
 
-def _over_tasks(
-    classifier: str, pair: tuple[str, str], metric: str, tasks: Sequence[Mapping[tuple[str, str], Scored]]
+def over_tasks_rows(
+    classifier: str,
+    pair: tuple[str, str],
+    metric: str,
+    tasks: Sequence[Mapping[tuple[str, str], Scored]],
+    like: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
     if len(tasks) < 2:
         return
     differences = np.array([task[pair[0], metric].mean - task[pair[1], metric].mean for task in tasks])
-    means = [
-        recording_means(
-            [task[corpus, metric].runs for task in tasks], [task[corpus, metric].recordings for task in tasks]
-        )
-        for corpus in pair
-    ]
+    means = [means_of(tasks, corpus, metric) for corpus in pair]
     several = [each for each in means if each is not None and each.shape[1] > 1]
-    new = over_tasks(differences, several) if several else None
+    alone = [corpus for corpus, each in zip(pair, means, strict=True) if each is not None and each.shape[1] == 1]
+    found = [means_of(tasks, like[corpus], metric) for corpus in alone if like and corpus in like]
+    lent = [part.times(each.shape[1]) for each in found if each is not None for part in shared_part(each)]
+    new = [*over_tasks(differences, several), *lent] if several or lent else None
     recordings = max((each.shape[1] for each in means if each is not None), default=1)
     mean = float(differences.mean())
-    found = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
-    yield (classifier, *pair, metric, len(tasks), recordings, mean, *found)
+    intervals = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
+    yield (classifier, *pair, metric, len(tasks), recordings, mean, *intervals)
+
+
+def means_of(tasks: Sequence[Mapping[tuple[str, str], Scored]], corpus: str, metric: str) -> np.ndarray | None:
+    """A corpus's mean score of each recording, see `recording_means`; None where a task does not have it."""
+    if any((corpus, metric) not in task for task in tasks):
+        return None
+    own = [task[corpus, metric] for task in tasks]
+    return recording_means([one.runs for one in own], [one.recordings for one in own])
 
 
 def gaps_to_reference(gaps: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:

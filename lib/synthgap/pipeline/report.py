@@ -76,6 +76,11 @@ SECTIONS = {
         "LLMs of one pipeline side by side, whether several authors together do better, whether the gap can be "
         "foretold, and what another time and place change.",
     ),
+    "09_prompts": (
+        "What a prompt changes",
+        "Real examples by their number, a guideline in their place, other prompts for diversity; and how many "
+        "recordings it takes to tell.",
+    ),
     OWN_FILES: (
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",

@@ -79,6 +79,9 @@ STAGES = {
         bundled=("recordings/labels/synthetic.csv",),
     ),
     "08_llms": StageInputs((*COMPARED, "data", "evaluation", "training"), ("synthetic/", "runs/"), texts="measured"),
+    "09_prompts": StageInputs(
+        (*COMPARED, "data", "llms", "training", "diversity", "evaluation"), ("synthetic/", "runs/"), texts="measured"
+    ),
     OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 

@@ -169,13 +169,7 @@ def plan_curves(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[Planne
 def plan_task(training: TrainingSettings, name: str, comparison: Comparison, texts: TaskTexts) -> list[PlannedRun]:
     """The runs of one comparison, of that name, on one task, at equal size."""
     corpora = {corpus: texts.recordings(corpus) for corpus in comparison.members}
-    parts = {
-        f"{corpus} {recording}" if len(recordings) > 1 else corpus: frame
-        for corpus, recordings in corpora.items()
-        for recording, frame in recordings.items()
-    }
-    sizes = training_sizes(texts.real, parts, training.texts_per_label)
-    planned = []
+    sizes, planned = comparison_sizes(training, comparison, texts), []
     for classifier in training.classifiers_of(texts.real.task.name, comparison):
         planner = RunPlanner(training, name, classifier, texts, comparison.members, comparison.further_tests)
         for corpus, recordings in corpora.items():
@@ -183,6 +177,17 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
             for recording, frame in recordings.items():
                 planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed), recording) for seed in seeds]
     return planned
+
+
+def comparison_sizes(training: TrainingSettings, comparison: Comparison, texts: TaskTexts) -> dict[str, int]:
+    """{label: texts} of every run of a comparison, see `training_sizes`; each recording counts as a corpus."""
+    parts = {
+        f"{corpus} {recording}" if len(recordings) > 1 else corpus: frame
+        for corpus in comparison.members
+        for recordings in [texts.recordings(corpus)]
+        for recording, frame in recordings.items()
+    }
+    return training_sizes(texts.real, parts, training.texts_per_label)
 
 
 def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int | None) -> dict[str, int]:
