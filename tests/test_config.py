@@ -11,7 +11,7 @@ from synthgap.tasks import load_profile
 
 
 def test_every_profile_in_configs_loads_under_its_own_name():
-    assert known_profiles() == ["demo", "local", "paper", "prompts", "recorded", "smoke"]
+    assert known_profiles() == ["demo", "local", "paper", "prompts", "recorded", "smoke", "tweets"]
     for name in known_profiles():
         assert load_profile(name).name == name
 

@@ -18,7 +18,7 @@ from synthgap.data.imported import read_imported
 from synthgap.data.real import SUFFIXES, checked, data_file, load_real, read_file
 from synthgap.generation.corpora import load_corpus, pooled, save_corpora
 from synthgap.generation.live_generation import generate_all
-from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.tasks import load_profile, load_task, paper_tasks
 
 SMS = load_task("sms_spam")
 
@@ -49,7 +49,7 @@ def from_folder(folder, task=SMS, monkeypatch=None):
 
 
 def test_the_bundled_stand_in_has_every_task_as_its_readme_says():
-    for name in known_tasks():
+    for name in paper_tasks():
         data = load_real(load_task(name), load_profile("demo"))
         counts = data.frame.groupby(["split", "label"]).size()
         assert set(counts["train"]) == {36}
@@ -70,7 +70,7 @@ def test_all_formats_of_a_folder_give_the_same_data(tmp_path, texts, suffix, mon
 
 @needs_real_data
 def test_the_real_folder_loads_whole(monkeypatch):
-    for name in known_tasks():
+    for name in paper_tasks():
         data = from_folder(REAL_DATA, load_task(name), monkeypatch)
         assert len(data.frame) == len(pd.read_parquet(REAL_DATA / f"{name}.parquet"))
         assert data.dropped == {}

@@ -1,5 +1,6 @@
 """Further test sets of a task: what is left out, and which runs predict them."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -7,10 +8,11 @@ import pytest
 from workers import made_texts
 
 from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
 from synthgap.data.further import COLUMNS as FURTHER
 from synthgap.data.further import further_files, further_rows, load_further
-from synthgap.data.real import load_real
-from synthgap.tasks import FurtherTest, load_profile, load_task
+from synthgap.data.real import load_real, resplit
+from synthgap.tasks import FileSource, FurtherTest, load_profile, load_task
 from synthgap.training.grid import run_grid
 from synthgap.training.mixes import plan_mixes
 from synthgap.training.predictions import load_predictions
@@ -99,3 +101,33 @@ def test_the_runs_of_comparisons_that_ask_predict_further_tests_and_others_stay_
     assert found.truth.tolist() == [found.labels.index(label) for label in later["label"]]
     assert set(found.predicted) == {"real", "few_shot"}
     assert load_predictions(tmp_path, comparison="main", items="later") == []
+
+
+def test_a_file_of_other_splits_is_split_as_the_task_says():
+    rows = [(f"i{n}", f"text {n}", "ham", "old" if n < 100 else "new") for n in range(120)]
+    frame = pd.DataFrame(
+        [*rows, ("i0", "text 0", "spam", "old"), rows[5]], columns=["item_id", "text", "label", "split"]
+    )
+    source = FileSource(file="x", splits={"old": "train"}, held_out={"validation": 0.1, "test": 0.2})
+    found, left_out = resplit(frame, source)
+    assert found["split"].value_counts().to_dict() == {"train": 71, "test": 19, "validation": 9}
+    assert left_out == {
+        "has an id with two labels": 2,
+        "repeats an id": 1,
+        "is of a split that the task leaves out": 20,
+    }
+    again, _ = resplit(frame.sample(frac=1, random_state=1), source)
+    assert found.set_index("id")["split"].to_dict() == again.set_index("id")["split"].to_dict()
+
+
+def test_examples_that_an_llm_saw_are_never_tested_on():
+    source = load_task("tweet_sentiment").source
+    lines = bundled(source.shown).read_text(encoding="utf-8").splitlines()
+    shown = sorted({key for line in lines for key in json.loads(line)["example_ids"]})
+    assert len(shown) == 300
+    others = [f"other{n}" for n in range(1000)]
+    frame = pd.DataFrame({"id": shown + others, "text": "x", "label": "neutral"})
+    frame["split"] = ["2013test", "2013train"] * 650
+    found = resplit(frame, source)[0].set_index("id")["split"]
+    assert set(found[shown]) == {"train"}
+    assert set(found[others]) == {"train", "validation", "test"}

@@ -55,10 +55,14 @@ def test_gaps_of_one_recording_are_as_wide_as_another_recording_may_make_them():
     one = predictions({"real": [0.9, 0.9], "made": [0.6, 0.6], "other": [0.8, 0.8]})
     alone = evaluate([one], 200, 100).gaps.query("metric == 'macro_f1'")
     assert alone["new_low"].isna().all()
-    several = predictions({"made": [0.6, 0.7, 0.8]}, recordings={"made": np.array([1, 2, 3])})
+    shares = [0.6, 0.6, 0.7, 0.7, 0.8, 0.8]
+    several = predictions({"made": shares}, recordings={"made": np.array([1, 1, 2, 2, 3, 3])})
     lent = evaluate([one], 200, 100, lent=one_recording([several])).gaps.query("metric == 'macro_f1'")
     width, new_width = lent["high"] - lent["low"], lent["new_high"] - lent["new_low"]
     assert (new_width > 2 * width).all()
+    unsteady = predictions({"real": [0.9] * 5, "made": [0.5, 0.6, 0.7, 0.8, 0.9]})
+    wide = evaluate([unsteady], 200, 100, lent=one_recording([several])).gaps.query("metric == 'macro_f1'").iloc[0]
+    assert wide["new_high"] - wide["new_low"] > wide["high"] - wide["low"], "its own draws count as well"
     between = (lent["corpus"] == "other") & (lent["baseline"] == "made")
     assert new_width[between].item() > new_width[~between].max(), "both were recorded once, real was not recorded"
     assert lent["gap"].tolist() == alone["gap"].tolist()

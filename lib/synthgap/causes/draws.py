@@ -208,13 +208,14 @@ class TaskDraws:
         """Each draw of a corpus has a draw of real texts of its own, the same one for all corpora."""
         found = []
         for corpus in self.texts.corpora:
-            whole = {number: Sample.of(frame, self.labels) for number, frame in self.texts.recordings(corpus).items()}
-            seeds = self.profile.training.seeds[: DRAWS if len(whole) == 1 else DRAWS_OF_RECORDINGS]
-            for place, (recording, sample) in enumerate(whole.items()):
+            frames = self.texts.recordings(corpus)
+            several = len(frames) > 1
+            whole = {number: Sample.of(frame, self.labels) for number, frame in frames.items() if several}
+            seeds = self.profile.training.seeds[: DRAWS_OF_RECORDINGS if several else DRAWS]
+            for place, (recording, frame) in enumerate(frames.items()):
                 rest = [one for other, one in whole.items() if other != recording]
                 for number, seed in enumerate(seeds):
-                    ids = draw_equal(sample.texts, self.sizes, seed)["id"]
-                    made = sample.take(pd.Index(sample.texts["id"]).get_indexer(ids))
+                    made = Sample.of(draw_equal(frame, self.sizes, seed), self.labels)
                     real = self.real_draw(place * len(seeds) + number)
                     pair = (recording, number, self.labels, real, made, _joined(rest), self.test)
                     found.append(Draw(self.task, corpus, *pair))

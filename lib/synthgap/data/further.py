@@ -12,7 +12,8 @@ import pandas as pd
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder
-from synthgap.data.duplicates import normalised
+from synthgap.data.draws import at_most
+from synthgap.data.duplicates import normalised, one_row_an_id
 from synthgap.data.real import SUFFIXES, RealData, as_word, read_file
 from synthgap.tasks import FurtherTest, Task
 
@@ -45,14 +46,15 @@ def further_files(task: Task, profile: Profile) -> dict[str, Path]:
 
 
 def load_further(task: Task, profile: Profile, data: RealData) -> FurtherTests:
-    """The further test sets of a task that there are; see `further_rows`."""
+    """The further test sets of a task that there are, each with the test split's cap; see `further_rows`."""
     parts, left_out = [pd.DataFrame(columns=COLUMNS)], {}
     trained_on = {normalised(text) for split in ("train", "validation") for text in data.split(split)["text"]}
     for name, path in further_files(task, profile).items():
         rows, dropped = further_rows(read_file(path), task.further_tests[name], task, path.name)
         rows = rows.assign(text=rows["text"].map(task.without_removed))
         seen = rows["text"].map(normalised).isin(trained_on)
-        parts.append(rows[~seen].assign(items=name)[COLUMNS])
+        kept = at_most(rows[~seen], profile.training.test_texts_per_label)
+        parts.append(kept.assign(items=name)[COLUMNS])
         counts = {**dropped, "stands in the train or validation split": int(seen.sum())}
         left_out[name] = {reason: count for reason, count in counts.items() if count}
     return FurtherTests(pd.concat(parts, ignore_index=True), left_out)
@@ -81,10 +83,7 @@ def further_rows(frame: pd.DataFrame, asked: FurtherTest, task: Task, file: str)
     filled = np.array([isinstance(text, str) and bool(text.strip()) for text in frame["text"]], bool)
     fitting = frame[frame["label"].isin(task.labels) & filled]
     counts["has no text, or none of the task's labels"] = len(frame) - len(fitting)
-    labels = fitting.groupby("id")["label"].transform("nunique")
-    counts["has an id with two labels"] = int((labels > 1).sum())
-    once = fitting[labels == 1].drop_duplicates("id")
-    counts["repeats an id"] = int((labels == 1).sum()) - len(once)
+    once, dropped = one_row_an_id(fitting)
     if once.empty:
         raise SynthgapError(f"further test of task '{task.name}' ({file}): no text is left of those asked for")
-    return once[["id", "text", "label"]], counts
+    return once[["id", "text", "label"]], counts | dropped

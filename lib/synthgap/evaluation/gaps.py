@@ -24,6 +24,7 @@ from synthgap.evaluation.inference import (
     p_value,
     recording_means,
     shared_part,
+    total,
     training_spreads,
 )
 from synthgap.evaluation.scores import (
@@ -172,7 +173,7 @@ def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[st
 
 
 def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], list[Part]]:
-    """{(task, classifier): what the macro-F1 of one recording varies with}: with it, and with draws and seeds.
+    """{(task, classifier): what the macro-F1 of one recording varies with beyond its draws and seeds}.
 
     The mean variance of the corpora with several recordings; nothing of tasks and classifiers without any.
     """
@@ -183,17 +184,22 @@ def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], l
         spreads = training_spreads([score_runs(one, corpus)["macro_f1"] for one in own], numbers)
         for one, of_task, spread in zip(own, numbers, spreads, strict=True):
             if spread.new:
-                parts = [part.times(len(np.unique(of_task))) for part in spread.new]
-                found.setdefault((one.task, classifier), []).append(parts)
+                recordings = len(np.unique(of_task))
+                parts = [*(part.times(recordings) for part in spread.new)]
+                parts += [part.times(-recordings) for part in spread.these]
+                found.setdefault((one.task, classifier), []).append(parts if total(parts).variance else [])
     return {key: [part.times(1 / len(many)) for parts in many for part in parts] for key, many in found.items()}
 
 
 def _with_lent(scored: dict[tuple[str, str], Scored], parts: list[Part] | None) -> dict[tuple[str, str], Scored]:
-    """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do. `real` has none."""
+    """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do, too.
+
+    `real` was not recorded.
+    """
     lent = {
-        (corpus, metric): replace(one, spreads=Spreads(one.spreads.these, parts))
+        (corpus, metric): replace(one, spreads=Spreads(one.spreads.these, [*one.spreads.these, *parts]))
         for (corpus, metric), one in scored.items()
-        if parts and metric == "macro_f1" and corpus != REAL and one.spreads.new is None
+        if parts is not None and metric == "macro_f1" and corpus != REAL and one.spreads.new is None
     }
     return scored | lent
 
@@ -205,9 +211,10 @@ def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
     resampled = scored[0].resampled if len(scored) == 1 else scored[0].resampled - scored[1].resampled
     parts = [Part(float(np.var(resampled, ddof=1)))]
     varying = [(one.spreads.new if new else None) or one.spreads.these for one in scored]
-    if len(varying) == 2 and varying[0] is varying[1]:  # lent to both: one estimate, no better known for standing twice
-        varying = [[part.times(2) for part in varying[0]]]
-    return [*parts, *(part for each in varying for part in each)]
+    both = {id(part) for part in varying[0]} & {id(part) for part in varying[-1]} if len(varying) > 1 else set()
+    parts += [part for each in varying for part in each if id(part) not in both]
+    # lent to both: one estimate, which is known no better for standing twice
+    return [*parts, *(part.times(2) for part in varying[0] if id(part) in both)]
 
 
 def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:

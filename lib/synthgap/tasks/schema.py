@@ -150,6 +150,22 @@ class AnnotatedTexts(_Frozen):
     annotators: Literal["persons", "positions"] = "persons"
 
 
+class FileSource(_Frozen):
+    """Real texts in a file of the data folder with other splits than ours; columns id (or item_id), text, label, split.
+
+    Attributes:
+        file: below the data folder, without its ending.
+        splits: {a split of theirs: one of ours}; rows of others are left out and counted.
+        held_out: {split: share of the train rows that go there}, chosen by their ids.
+        shown: a file of the package with a recording's answers: the examples that its LLM saw go into train.
+    """
+
+    file: Text
+    splits: dict[str, Split]
+    held_out: dict[Literal["validation", "test"], Annotated[float, Field(gt=0, lt=0.5)]] = {}
+    shown: Text | None = None
+
+
 class FurtherTest(_Frozen):
     """A test set of another time or place, which the runs of some comparisons predict, too.
 
@@ -192,6 +208,7 @@ class Task(_Frozen):
     completion: Completion = Completion()
     few_shot: FewShot = FewShot()
     hub: HubSource | None = None
+    source: FileSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
     judged: JudgedTexts | None = None

@@ -61,10 +61,10 @@ def _with_examples(
             for recording, frame in recordings.items():
                 shown = texts.shown.get(corpus, NOTHING_SHOWN)
                 examples = train[train["id"].isin(shown.loc[shown["recording"] == recording, "id"])]
-                if len(frame) < _texts_of(texts, corpus, recording) or not (fewest := _fewest(examples, labels)):
+                if len(frame) < _texts_of(texts, corpus, recording) or not (size := fewest(examples, labels)):
                     continue
                 for seed in training.seeds_of(classifier, len(recordings)):
-                    given = draw_equal(examples, dict.fromkeys(labels, fewest), seed)[TEXTS]
+                    given = draw_equal(examples, dict.fromkeys(labels, size), seed)[TEXTS]
                     written = draw_equal(frame, sizes, seed)[TEXTS]
                     together = pd.concat([given, written], ignore_index=True)
                     yield planner.run(alone(corpus), seed, given, recording)
