@@ -56,12 +56,13 @@ def test_the_stand_in_is_called_that_in_every_notebook_table_and_figure(smoke, e
         assert "evidence of nothing" in path.read_text(), path.name
 
 
-@pytest.mark.parametrize("corpus", PROFILE.corpora)
-@pytest.mark.parametrize("task", PROFILE.tasks)
+@pytest.mark.parametrize(
+    ("task", "corpus"), [(task, corpus) for corpus in PROFILE.corpora for task in PROFILE.tasks_of_corpus(corpus)]
+)
 def test_synthetic_texts_are_there_with_turn_position_and_provenance(smoke, task, corpus):
     texts = load_corpus(smoke / "synthetic", PROFILE, corpus, task)
     assert texts.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
-    assert set(texts["label"].value_counts()) == {20}
+    assert all(16 <= texts <= 20 for texts in texts["label"].value_counts()), "known jokes were taken out"
     assert (smoke / "synthetic" / f"{corpus}.rejected.parquet").is_file()
     about = provenance(smoke / "synthetic", corpus, task)
     assert about["accepted"] == len(texts)
@@ -119,6 +120,7 @@ FIGURES = [
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
     *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
     *("cleaning", "recitation", "remedies"),
+    *("llms_side_by_side_tfidf", "forecast"),
     "own_curve",
 ]
 
@@ -213,7 +215,7 @@ def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, 
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
-    assert done.stdout.count("done already") == 6
+    assert done.stdout.count("done already") == 7
 
 
 def test_the_manifest_says_what_was_run_where(smoke):

@@ -229,8 +229,21 @@ class LabelledCorpus(Settings):
     published: Setting | None = None
 
 
+class PooledCorpus(Settings):
+    """Texts of several corpora of the profile: every draw takes as many of each as of the others, to within one.
+
+    Attributes:
+        pool: the corpora, which are no pools themselves.
+        title, published: as of a generated corpus.
+    """
+
+    pool: Names = Field(min_length=2)
+    title: str | None = Field(None, min_length=1)
+    published: Setting | None = None
+
+
 def _kind_of_corpus(value: Any) -> str:
-    for kind, key in (("labelled", "labels"), ("imported", "file")):
+    for kind, key in (("labelled", "labels"), ("imported", "file"), ("pooled", "pool")):
         if key in value if isinstance(value, dict) else hasattr(value, key):
             return kind
     return "generated"
@@ -239,7 +252,8 @@ def _kind_of_corpus(value: Any) -> str:
 CorpusSettings = Annotated[
     Annotated[GeneratedCorpus, Tag("generated")]
     | Annotated[ImportedCorpus, Tag("imported")]
-    | Annotated[LabelledCorpus, Tag("labelled")],
+    | Annotated[LabelledCorpus, Tag("labelled")]
+    | Annotated[PooledCorpus, Tag("pooled")],
     Discriminator(_kind_of_corpus),
 ]
 
@@ -250,6 +264,8 @@ class Comparison(Settings):
     Attributes:
         tasks: null: all tasks of the profile.
         classifiers: null: all classifiers of the profile.
+        seeds: of its runs, for each recording; null: as each classifier says.
+        further_tests: whether its runs predict the further test sets of their tasks, too.
         question: the notebook that discusses it: 08_llms or 09_prompts; null: 03_evaluation.
     """
 
@@ -257,6 +273,8 @@ class Comparison(Settings):
     reference: Name = REAL
     tasks: Names | None = Field(None, min_length=1)
     classifiers: Names | None = Field(None, min_length=1)
+    seeds: Seeds | None = None
+    further_tests: bool = False
     question: Literal["llms", "prompts"] | None = None
 
     @property
@@ -407,8 +425,10 @@ class TrainingSettings(Settings):
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
         return self
 
-    def seeds_of(self, classifier: str, recordings: int = 1) -> tuple[int, ...]:
-        """The seeds of each recording of a corpus that has so many."""
+    def seeds_of(self, classifier: str, recordings: int = 1, comparison: Comparison | None = None) -> tuple[int, ...]:
+        """The seeds of each recording of a corpus that has so many, in a comparison."""
+        if comparison and comparison.seeds:
+            return comparison.seeds
         settings = self.classifiers[classifier]
         return (settings.seeds_per_recording if recordings > 1 else None) or settings.seeds or self.seeds
 
@@ -525,6 +545,10 @@ class Profile(Settings):
                 raise unknown(f"llm of corpus {name}", corpus.llm, self.llms)
             if isinstance(corpus, GeneratedCorpus) and corpus.protocol == "completion":
                 self._check_completes(name, corpus.llm)
+            if isinstance(corpus, PooledCorpus):
+                unpooled = [one for one, about in self.corpora.items() if not isinstance(about, PooledCorpus)]
+                for member in set(corpus.pool) - set(unpooled):
+                    raise unknown(f"corpus in pool {name}", member, unpooled)
         known = [REAL, *self.corpora]
         asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
         if self.training.augmentation:
@@ -582,6 +606,11 @@ class Profile(Settings):
         further = list(self.comparisons.items())[1:]
         return {name: one for name, one in further if one.question == question}
 
+    def corpora_on(self, question: str | None) -> tuple[str, ...]:
+        """The corpora of the main comparison and of those on a question; without `real`, in the profile's order."""
+        named = {name for one in (self.main, *self.comparisons_on(question).values()) for name in one.members}
+        return tuple(name for name in self.corpora if name in named)
+
     def tasks_of(self, comparison: Comparison) -> tuple[str, ...]:
         """The comparison's tasks that the profile has, in the profile's order."""
         return tuple(task for task in self.tasks if comparison.tasks is None or task in comparison.tasks)
@@ -589,6 +618,8 @@ class Profile(Settings):
     def tasks_of_corpus(self, corpus: str) -> tuple[str, ...]:
         """The tasks that a corpus is needed for, in the profile's order; all where nothing compares it."""
         needed = {task for one in self.comparisons.values() if corpus in one.members for task in self.tasks_of(one)}
+        pools = (name for name, one in self.corpora.items() if isinstance(one, PooledCorpus) and corpus in one.pool)
+        needed |= {task for pool in pools for task in self.tasks_of_corpus(pool)}
         augmentation = self.training.augmentation
         if not needed or (augmentation and augmentation.corpus == corpus):
             return self.tasks
@@ -731,6 +762,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
         **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
         **{"recorded": RecordedSettings, "openai": OpenAISettings, "transformers": LocalSettings},
         **{"generated": GeneratedCorpus, "imported": ImportedCorpus, "labelled": LabelledCorpus},
+        "pooled": PooledCorpus,
     }
     for part in loc:
         field = model.model_fields.get(str(part))

@@ -166,10 +166,10 @@ def costs_table(
     classes = tokens.groupby("task")["classes"].first()
     pace = fast.drop_duplicates("classifier").set_index("classifier")
     rows = []
+    costly = by_task["strategy"].str.contains(f"{ALONE}|{FEW_SHOT}") == (by_task["real_labels"] > 0)
+    by_task = by_task[costly]  # what needs no label stands at 0 alone
     for row in by_task.itertuples():
-        parts = row.strategy.split(JOIN)
-        spent = row.real_labels if set(parts) & {ALONE, FEW_SHOT} else 0
-        own = texts[row.task, row.classifier]
+        parts, spent, own = row.strategy.split(JOIN), row.real_labels, texts[row.task, row.classifier]
         n_texts = own[f"{row.strategy} {spent}"]
         names = {ZERO_SHOT: f"{ZERO_SHOT} 0", FEW_SHOT: f"{FEW_SHOT} {spent}", LABELS: f"{LABELS} 0"}
         llm = sum(own[names[part]] * each[row.task, part] for part in parts if part != ALONE)
@@ -238,8 +238,8 @@ def break_even_in_words(table: pd.DataFrame, digits: int = 4) -> pd.DataFrame:
 
 def cost_in_words(costs: pd.DataFrame, n: int, classifier: str, currency: str) -> str:
     """What the cheapest and the best way with n real labels cost, in a sentence."""
-    rows = costs[(costs["real_labels"] == n) & (costs["classifier"] == classifier)]
-    if rows.empty:
+    rows = costs[costs["real_labels"].isin([0, n]) & (costs["classifier"] == classifier)]
+    if n not in set(rows["real_labels"]):
         return f"Not known for {n} real labels a class."
     best = rows.loc[rows[METRIC].idxmax()]
     return (

@@ -43,7 +43,7 @@ def strategies_look(look: Look) -> Look:
 def draw_strategies(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A panel for each task: score against real labels spent, a line for each strategy."""
     table = matching(read("strategies"), {"classifier": classifier}).rename(columns={"strategy": "corpus"})
-    figure = task_panels(table, strategies_look(look), plot_strategies, 2.6)
+    figure = task_panels(table, strategies_look(look), plot_strategies, 1.9)
     return figure, "Across: real labels of each class. Strategies that need none go on unchanged."
 
 
@@ -93,6 +93,7 @@ def draw_regret(read: ReadTable, look: Look, _: str) -> Drawn:
 def draw_costs(read: ReadTable, look: Look, _: str) -> Drawn:
     """Score against cost, a panel for each classifier and for what is counted."""
     table, own = read("costs"), strategies_look(look)
+    table = table[table["tasks"] == table["tasks"].max()]
     classifiers = [name for name in classifiers_of(table) if name != LLM]
     figure, axes = own.panels(2 * len(classifiers), 3.2, columns=2, sharey=True)
     for place, classifier in enumerate(classifiers):
@@ -106,7 +107,8 @@ def draw_costs(read: ReadTable, look: Look, _: str) -> Drawn:
             ax.set_title(f"{classifier}, {title}", fontsize="small")
     axes[0].set_ylabel("macro-F1")
     legend_above(figure, axes[0])
-    return figure, "Means over tasks, at example prices. Along a line more real labels are bought."
+    note = f"Means over {table['tasks'].max()} tasks, at those numbers of labels that all of them have; example prices."
+    return figure, f"{note} Along a line more real labels are bought."
 
 
 def plot_costs(rows: pd.DataFrame, look: Look, ax: Axes) -> Axes:
@@ -119,6 +121,7 @@ def plot_costs(rows: pd.DataFrame, look: Look, ax: Axes) -> Axes:
         ax.plot(
             shown["spent"], shown[METRIC], series.marker, ls="-", lw=1, color=series.colour, label=series.title, ms=size
         )
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_xlabel("cost", fontsize="small")
     return ax
 

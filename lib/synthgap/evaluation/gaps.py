@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import rankdata, zscore
 from tqdm import tqdm
 
+from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
 from synthgap.evaluation.inference import (
     NOTHING_KNOWN,
@@ -22,6 +23,8 @@ from synthgap.evaluation.inference import (
     over_tasks,
     p_value,
     recording_means,
+    shared_part,
+    total,
     training_spreads,
 )
 from synthgap.evaluation.scores import (
@@ -105,19 +108,27 @@ def evaluate(
     permutations: int = 10000,
     seed: int = 0,
     pairs: Callable[[Sequence[str]], Sequence[tuple[str, str]]] = corpus_pairs,
+    lent: Mapping[tuple[str, str], list[Part]] | None = None,
+    like: Mapping[str, str] | None = None,
 ) -> Evaluated:
     """Scores, differences paired on the test items, and means over tasks, with 95 % intervals and Holm-corrected tests.
 
     Args:
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
+        lent: {(task, classifier): what the macro-F1 of one recording varies with}, for corpora with one recording, of
+            which nothing else is known; see `one_recording`.
+        like: {corpus with one recording: one with several, as whose recordings its own would vary}.
     """
+    like = like or {}
     scored = {id(one): scores_of(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
     rows: list[dict[str, Any]] = []
     gaps: list[tuple[Any, ...]] = []
     over: list[tuple[Any, ...]] = []
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
-        add_spreads([scored[id(one)] for one in own])
+        add_spreads([scored[id(one)] for one in own], like)
+        for one in own:
+            scored[id(one)] = _with_lent(scored[id(one)], (lent or {}).get((one.task, classifier)))
         rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
         for one in tqdm(own, desc="tests", mininterval=2):
             for pair in pairs(list(one.predicted)):
@@ -125,7 +136,7 @@ def evaluate(
         every = list(dict.fromkeys(corpus for one in own for corpus in one.predicted))
         for pair, metric in product(pairs(every), METRICS):
             both = [scored[id(one)] for one in own if set(pair) <= set(one.predicted)]
-            over += _over_tasks(classifier, pair, metric, both)
+            over += over_tasks_rows(classifier, pair, metric, both, like)
     return Evaluated(
         pd.DataFrame(rows),
         holm_corrected(holm_corrected(pd.DataFrame(gaps, columns=GAP_COLUMNS)), p="new_p"),
@@ -143,13 +154,54 @@ def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, st
     return found
 
 
-def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]]) -> None:
-    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other."""
+def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[str, str] | None = None) -> None:
+    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other.
+
+    Args:
+        like: as of `evaluate`.
+    """
     for key in dict.fromkeys(key for task in tasks for key in task):
         having = [task for task in tasks if key in task]
         spreads = training_spreads([task[key].runs for task in having], [task[key].recordings for task in having])
         for task, spread in zip(having, spreads, strict=True):
             task[key] = replace(task[key], spreads=spread)
+    for task, (corpus, other) in product(tasks, (like or {}).items()):
+        for key in [key for key in task if key[0] == corpus and task[key].n_recordings == 1]:
+            if lender := task.get((other, key[1])):
+                lent = [part.times(lender.n_recordings) for part in lender.spreads.new or ()]
+                task[key] = replace(task[key], spreads=replace(task[key].spreads, new=lent or None))
+
+
+def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], list[Part]]:
+    """{(task, classifier): what the macro-F1 of one recording varies with beyond its draws and seeds}.
+
+    The mean variance of the corpora with several recordings; nothing of tasks and classifiers without any.
+    """
+    found: dict[tuple[str, str], list[list[Part]]] = {}
+    for classifier, corpus in dict.fromkeys((one.classifier, name) for one in predictions for name in one.predicted):
+        own = [one for one in predictions if one.classifier == classifier and corpus in one.predicted]
+        numbers = [one.recordings[corpus] for one in own]
+        spreads = training_spreads([score_runs(one, corpus)["macro_f1"] for one in own], numbers)
+        for one, of_task, spread in zip(own, numbers, spreads, strict=True):
+            if spread.new:
+                recordings = len(np.unique(of_task))
+                parts = [*(part.times(recordings) for part in spread.new)]
+                parts += [part.times(-recordings) for part in spread.these]
+                found.setdefault((one.task, classifier), []).append(parts if total(parts).variance else [])
+    return {key: [part.times(1 / len(many)) for parts in many for part in parts] for key, many in found.items()}
+
+
+def _with_lent(scored: dict[tuple[str, str], Scored], parts: list[Part] | None) -> dict[tuple[str, str], Scored]:
+    """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do, too.
+
+    `real` was not recorded.
+    """
+    lent = {
+        (corpus, metric): replace(one, spreads=Spreads(one.spreads.these, [*one.spreads.these, *parts]))
+        for (corpus, metric), one in scored.items()
+        if parts is not None and metric == "macro_f1" and corpus != REAL and one.spreads.new is None
+    }
+    return scored | lent
 
 
 def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
@@ -158,9 +210,11 @@ def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
         return None
     resampled = scored[0].resampled if len(scored) == 1 else scored[0].resampled - scored[1].resampled
     parts = [Part(float(np.var(resampled, ddof=1)))]
-    for one in scored:
-        parts += (one.spreads.new if new else None) or one.spreads.these
-    return parts
+    varying = [(one.spreads.new if new else None) or one.spreads.these for one in scored]
+    both = {id(part) for part in varying[0]} & {id(part) for part in varying[-1]} if len(varying) > 1 else set()
+    parts += [part for each in varying for part in each if id(part) not in both]
+    # lent to both: one estimate, which is known no better for standing twice
+    return [*parts, *(part.times(2) for part in varying[0] if id(part) in both)]
 
 
 def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:
@@ -204,25 +258,35 @@ def _conditional_p(one: Predictions, pair: tuple[str, str], permutations: int, s
     return paired_p_values(one, *pair, permutations, seed)
 
 
-def _over_tasks(
-    classifier: str, pair: tuple[str, str], metric: str, tasks: Sequence[Mapping[tuple[str, str], Scored]]
+def over_tasks_rows(
+    classifier: str,
+    pair: tuple[str, str],
+    metric: str,
+    tasks: Sequence[Mapping[tuple[str, str], Scored]],
+    like: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
     if len(tasks) < 2:
         return
     differences = np.array([task[pair[0], metric].mean - task[pair[1], metric].mean for task in tasks])
-    means = [
-        recording_means(
-            [task[corpus, metric].runs for task in tasks], [task[corpus, metric].recordings for task in tasks]
-        )
-        for corpus in pair
-    ]
+    means = [means_of(tasks, corpus, metric) for corpus in pair]
     several = [each for each in means if each is not None and each.shape[1] > 1]
-    new = over_tasks(differences, several) if several else None
+    alone = [corpus for corpus, each in zip(pair, means, strict=True) if each is not None and each.shape[1] == 1]
+    found = [means_of(tasks, like[corpus], metric) for corpus in alone if like and corpus in like]
+    lent = [part.times(each.shape[1]) for each in found if each is not None for part in shared_part(each)]
+    new = [*over_tasks(differences, several), *lent] if several or lent else None
     recordings = max((each.shape[1] for each in means if each is not None), default=1)
     mean = float(differences.mean())
-    found = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
-    yield (classifier, *pair, metric, len(tasks), recordings, mean, *found)
+    intervals = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
+    yield (classifier, *pair, metric, len(tasks), recordings, mean, *intervals)
+
+
+def means_of(tasks: Sequence[Mapping[tuple[str, str], Scored]], corpus: str, metric: str) -> np.ndarray | None:
+    """A corpus's mean score of each recording, see `recording_means`; None where a task does not have it."""
+    if any((corpus, metric) not in task for task in tasks):
+        return None
+    own = [task[corpus, metric] for task in tasks]
+    return recording_means([one.runs for one in own], [one.recordings for one in own])
 
 
 def gaps_to_reference(gaps: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:

@@ -10,6 +10,7 @@ from synthgap.generation.live_generation import connected
 from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.response_log import log_file
 from synthgap.pipeline.validity import finished_in
+from synthgap.prompting.sample_size import planned
 from synthgap.tables import rounded
 from synthgap.tasks import load_task
 from synthgap.training.training_time import plan_training
@@ -26,11 +27,12 @@ def plan_generation(profile: Profile) -> str:
 
 
 def plan(profile: Profile) -> str:
-    """What generation will take for each task and corpus, and what training will take here."""
+    """What generation and training will take, and what the recordings of comparisons on prompts will tell."""
     estimates = _estimates(profile)
     synthetic, runs = (finished_in(stage, profile) for stage in ("01_generation", "02_training"))
     training = plan_training(profile, synthetic / "synthetic", runs / "runs")
-    return "\n".join([rounded(estimates_table(estimates), 4).to_string(index=False), _sentences(estimates), training])
+    parts = [rounded(estimates_table(estimates), 4).to_string(index=False), _sentences(estimates), training]
+    return "\n".join(filter(None, [*parts, planned(profile)]))
 
 
 def _estimates(profile: Profile) -> list[Estimate]:

@@ -11,6 +11,7 @@ import pandas as pd
 from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.annotated import load_annotated
+from synthgap.data.further import load_further
 from synthgap.data.real import load_real
 from synthgap.generation.conversations import texts_wanted
 from synthgap.generation.corpora import corpora_of_task, labels_of_test_items, load_corpus, provenance
@@ -56,7 +57,8 @@ def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -
         if isinstance(settings, LabelledCorpus):
             found = labels_of_test_items(synthetic, profile)
             asked[corpus] = matching(found, {"corpus": corpus, "task": name})["id"].tolist()
-    return TaskTexts(real, corpora, load_annotated(task, profile, real), examples, asked, shown)
+    annotated, further = load_annotated(task, profile, real), load_further(task, profile, real).texts
+    return TaskTexts(real, corpora, annotated, examples, asked, further, shown)
 
 
 def _shown(recordings: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

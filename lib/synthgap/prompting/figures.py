@@ -1,0 +1,72 @@
+"""What is drawn of prompts, from saved tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from synthgap.figures import INK, QUIET, Drawing, Drawn, Look, interval_panels, legend_above
+from synthgap.prompting.effects import ALL, MEASURES
+from synthgap.tables import ReadTable
+
+NEW = "Lines: 95 % intervals; of new recordings, a variant's single one taken to vary as its control's do."
+
+
+def _by_task(name: str, alt: str, label: str, chosen: Callable[[pd.DataFrame], pd.Series]) -> Drawing:
+    """Changes by task, tasks in the paper's order, of those rows of a table that `chosen` marks."""
+
+    def draw(read: ReadTable, look: Look, _: str) -> Drawn:
+        rows = read(name)
+        rows = rows[rows["task"].ne(ALL) & chosen(rows)]
+        figure, axes = interval_panels(rows, look, value="change", label=label, line=0)
+        legend_above(figure, axes[0])
+        return figure, NEW
+
+    return Drawing(name, alt, draw)
+
+
+def draw_diversity(read: ReadTable, look: Look, _: str) -> Drawn:
+    """A panel for each measure: its change and that of the score, a mark for each task and variant."""
+    scores, texts = read("diversity_prompts"), read("diversity_prompts_texts")
+    both = texts.merge(scores, on=["task", "corpus", "control"], suffixes=("_texts", ""))
+    both = both[both["task"].ne(ALL)]
+    figure, axes = look.panels(len(MEASURES), 3.6, columns=3, sharey=True)
+    for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
+        rows = both[both["measure"] == measure]
+        ax.axhspan(*_band(rows["margin"]), color=QUIET, alpha=0.15, linewidth=0)
+        ax.axvspan(*_band(rows["margin_texts"]), color=QUIET, alpha=0.15, linewidth=0)
+        for part, series in look.by_corpus(rows):
+            ax.plot(part["change_texts"], part["change"], series.marker, ls="", color=series.colour, label=series.title)
+        ax.axhline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
+        ax.set_xlabel(f"change in {title}", fontsize="small")
+    axes[0].set_ylabel("change in macro-F1, points")
+    legend_above(figure, axes[0])
+    return (
+        figure,
+        "A mark for each task. Grey: a task's median margin, within which nothing is told from the control.",
+    )
+
+
+def _band(margins: pd.Series) -> tuple[float, float]:
+    half = float(margins.median())
+    return (-half, half) if half == half else (0.0, 0.0)
+
+
+EXAMPLES = _by_task(
+    "examples_against_none",
+    "The change in macro-F1 by task and number of real examples, against none.",
+    "points against no examples",
+    lambda rows: rows["corpus"].ne(""),
+)
+GUIDELINE = _by_task(
+    "guideline",
+    "The gap to the reference by task: zero-shot, with a guideline, and few-shot.",
+    "gap in points",
+    lambda rows: rows["control"].eq(rows["control"].iloc[0]),
+)
+DIVERSITY = Drawing(
+    "diversity_prompts", "Change in diversity and change in macro-F1 of each diversity prompt, by task.", draw_diversity
+)
+DRAWINGS = (EXAMPLES, GUIDELINE, DIVERSITY)
