@@ -260,6 +260,17 @@ def test_the_change_of_a_gap_is_that_of_corpus_and_reference():
     assert transfer.changes([before], [predictions({"real": [0.9]}, task="imdb")], 100, 0).empty
 
 
+def test_a_sentence_says_how_gaps_change_and_leaves_pools_out():
+    rows = [("zero_shot", 6.0, 2.0), ("few_shot", -1.0, -3.0), ("both", 40.0, 30.0), (REAL, np.nan, np.nan)]
+    moved = pd.DataFrame(rows, columns=["corpus", "gap", "low"]).assign(high=lambda rows: rows["gap"] + 4)
+    moved = moved.assign(task="ag_news", items="bbc_2022", classifier="probe", kind="change")
+    pool = {"corpora.both": {"pool": ["zero_shot", "few_shot"]}, "training.augmentation": None}
+    (said,) = transfer.in_words(moved, load_profile("smoke", pool))
+    assert "changes by +2.5 points on average over 2 corpora, from Few-shot −1.0 [−3.0, +3.0]; Zero-shot +6.0" in said
+    assert "1 of these changes can be told from 0" in said
+    assert transfer.in_words(moved.iloc[:0], PROFILE) == []
+
+
 # -------------------------------------------------------------------------------------------------------------- figures
 
 
