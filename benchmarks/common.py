@@ -13,14 +13,14 @@ from synthgap.core.config import GenerationSettings
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
 from synthgap.llm.backends import connect
-from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.tasks import load_profile, load_task, paper_tasks
 from synthgap.training.workers import cores, limit_threads
 
 
 def recorded_texts(tasks: tuple[str, ...] | None = None, setting: str = "zero_shot") -> list[tuple[str, int]]:
     """(text, number of its label) of the recorded synthetic texts of some tasks, or of all."""
     pairs, demo = [], load_profile("demo")
-    for name in tasks or known_tasks():
+    for name in tasks or paper_tasks():
         task = load_task(name)
         data = load_real(task, demo)
         made = from_recording(data, setting, setting, connect(demo.llms["claude"]), GenerationSettings()).texts

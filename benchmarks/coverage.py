@@ -2,8 +2,9 @@
 
 Ten tasks, six runs on real texts, three recordings of two runs each of two synthetic corpora. What recordings do to all
 tasks alike (SHARED) is beside what they do to one. Items vary by an amount that is known to the interval, as the
-bootstrap over items gives it nearly. A second table is of what notebook 04 reports: Krippendorff's alpha, effects of
-agreement, and rank correlations over tasks. `--write` puts the tables into docs/statistics.md.
+bootstrap over items gives it nearly. A second table is of what notebook 04 reports: Krippendorff's alpha and its
+change by month, effects of agreement, and rank correlations over tasks. `--write` puts the tables into
+docs/statistics.md.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from synthgap.evaluation.inference import Part, interval, over_tasks, recording_
 from synthgap.evaluation.learning_curves import real_texts_interval
 from synthgap.subjectivity.accuracy_by_agreement import PredictedItems, agreement_models
 from synthgap.subjectivity.agreement import krippendorff_alpha
+from synthgap.subjectivity.over_time import A_MONTH, MEASURES, Window, cells_of, trend
 from synthgap.tables import to_markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
@@ -162,7 +164,19 @@ ALPHAS = {  # items, annotators, annotators of each item, how items and inclinat
     "1000 items, 5 of 74 people each": (1000, 74, 5, 1.3, 1.0),
     "80 items, all of 7 people": (80, 7, 7, 6.0, 0.7),
     "80 items, all of 3 people": (80, 3, 3, 3.0, 0.7),
+    "470 items, 2 of 15 people each, who judge unequally many": (470, 15, 2, 3.0, 0.7),
 }
+UNEQUAL = np.r_[20, 12, 10, 9, 7, 7, [0.4] * 9]  # of 15 people, how many items each judges, as CovidET's
+TRENDS = {  # how items and inclinations of annotators differ, in logits
+    "6 months, other people in other months": (3.0, 0.7),
+    "6 months, other people in other months, who differ much": (3.0, 1.5),
+}
+MONTHS = (0.2, 0.7, 1.8, 2.5, 5.8, 6.6)  # CovidET's, with the items of each, and how many each person judged of them
+ITEMS = (48, 275, 470, 258, 452, 377)
+BY_MONTH = [
+    *([2, 0, 0, 46, 48, 0, 0], [20, 20, 20, 217, 217, 10, 40], [202, 461, 123, 0, 0, 135, 17]),
+    *([189, 183, 43, 0, 0, 46, 40], [225, 316, 37, 131, 131, 60, 2], [85, 373, 169, 0, 0, 127, 0]),
+]
 SLOPES = {  # shares per unit of agreement: what recordings do to all tasks, to one task, and seeds
     "runs differ little": (0.0, 0.0, 0.05),
     "seeds and recordings differ": (0.1, 0.1, 0.1),
@@ -183,12 +197,18 @@ def alpha_of_all(items: float, people: float) -> float:
     return float(1 - (chance * (1 - chance)).mean() / (chance.mean() * (1 - chance.mean())))
 
 
+def drawn(items: int, people: int, each: int, random: np.random.Generator) -> np.ndarray:
+    """Who judges each item, shape (items, each); 15 people judge unequally many."""
+    weights = UNEQUAL if people == len(UNEQUAL) else np.ones(people)
+    return (np.log(weights) + random.gumbel(size=(items, people))).argsort(axis=1)[:, -each:]
+
+
 def alphas(scene: str, experiments: int) -> dict[str, float]:
     """How often the interval of Krippendorff's alpha holds it, in percent; and one over items alone."""
     items, people, each, of_items, of_people = ALPHAS[scene]
     random, held, truth = np.random.default_rng(0), defaultdict[str, list[bool]](list), alpha_of_all(*ALPHAS[scene][3:])
     for _ in range(experiments):
-        who = random.random((items, people)).argsort(axis=1)[:, :each]
+        who = drawn(items, people, each, random)
         inclination = random.normal(0, of_people, people)
         reliability = np.exp(random.normal(0, RELIABILITY, people))
         chance = yes(random.normal(0, of_items, items)[:, None], inclination[who], reliability[who])
@@ -198,6 +218,29 @@ def alphas(scene: str, experiments: int) -> dict[str, float]:
         for persons, name in ((True, "alpha"), (False, "alpha, over items alone")):
             found = krippendorff_alpha(rows, persons)
             held[name].append(found.low <= truth <= found.high)
+    return {name: 100 * float(np.mean(each)) for name, each in held.items()}
+
+
+def trends(scene: str, experiments: int) -> dict[str, float]:
+    """How often the interval of a trend holds 0, in percent, where nothing changes but who judges."""
+    of_items, of_people = TRENDS[scene]
+    random, held = np.random.default_rng(0), defaultdict[str, list[bool]](list)
+    for _ in range(experiments // 4):  # they take longer
+        inclination, reliability = random.normal(0, of_people, 7), np.exp(random.normal(0, RELIABILITY, 7))
+        windows = []
+        for month, items, weights in zip(MONTHS, ITEMS, BY_MONTH, strict=True):
+            with np.errstate(divide="ignore"):
+                who = (np.log(weights) + random.gumbel(size=(items, 7))).argsort(axis=1)[:, -2:]
+            chance = yes(random.normal(0, of_items, items)[:, None], inclination[who], reliability[who])
+            said = random.random(who.shape) < chance
+            names = np.char.add(f"{month} ", np.arange(items).astype(str))
+            rows = {"item_id": np.repeat(names, 2), "annotator": who.ravel().astype(str), "label": said.ravel()}
+            dates = pd.Series(pd.Timestamp("2021-06-20") + month * A_MONTH, index=names)
+            windows.append(Window(str(month), pd.DataFrame(rows), dates, month))
+        for measure in MEASURES:
+            slope = trend(cells_of(windows, measure))
+            low, high = interval(slope.value, slope.parts())
+            held[f"change of {measure}"].append(bool(low <= 0 <= high))
     return {name: 100 * float(np.mean(each)) for name, each in held.items()}
 
 
@@ -247,13 +290,13 @@ def correlations(scene: str, experiments: int) -> dict[str, float]:
 
 
 def of_agreement(kind: str, scene: str, experiments: int) -> list[tuple[str, str, float]]:
-    kinds = {"alphas": alphas, "effects": effects, "correlations": correlations}
+    kinds = {"alphas": alphas, "trends": trends, "effects": effects, "correlations": correlations}
     return [(name, scene, share) for name, share in kinds[kind](scene, experiments).items()]
 
 
 def table_of_agreement(experiments: int) -> pd.DataFrame:
     """Columns: interval of, where, and how often it held its truth, in percent."""
-    scenes = {"alphas": ALPHAS, "effects": SLOPES, "correlations": CORRELATIONS}
+    scenes = {"alphas": ALPHAS, "trends": TRENDS, "effects": SLOPES, "correlations": CORRELATIONS}
     given = [(kind, scene, experiments) for kind, names in scenes.items() for scene in names]
     rows = [row for each in on_all_cores(of_agreement, given) for row in each]
     return pd.DataFrame(rows, columns=["95 % interval of", "where", "held"])
@@ -271,7 +314,7 @@ def main() -> None:
     page = to_markdown(table.round(1).astype(str), "How often intervals hold the truth, in percent", [note])
     agreement = table_of_agreement(given.experiments).round(1).astype(str)
     caption = "How often intervals of agreement and of correlations hold the truth, in percent"
-    note_of_agreement = f"{given.experiments} experiments each, and a quarter as many of effects."
+    note_of_agreement = f"{given.experiments} experiments each, and a quarter as many of changes and effects."
     pages = {"coverage": page, "coverage of agreement": to_markdown(agreement, caption, [note_of_agreement])}
     for name, page in pages.items():
         print(page)

@@ -23,7 +23,7 @@ from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
 from synthgap.llm.backends import connect
 from synthgap.tables import to_markdown
-from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.tasks import load_profile, load_task, paper_tasks
 from synthgap.your_task.checks import find_faults
 
 FILES = 100
@@ -262,7 +262,7 @@ def planned(seed: int) -> list[tuple[int, str, float, str, str, int]]:
     """The files: tasks and sources take turns, so that each kind of fault is planted in most tasks."""
     sources = ["zero_shot", "few_shot", *(["real"] if profile().data.source != "bundled" else [])]
     kinds = [(kind, rates[at % len(rates)]) for kind, (_, rates, files) in FAULTS.items() for at in range(files)]
-    tasks, rows = known_tasks(), []
+    tasks, rows = paper_tasks(), []
     for number, (kind, rate) in enumerate(kinds + [("", 0.0)] * FILES):
         place = number + seed
         task, source = tasks[place * 7 % len(tasks)], sources[(place // len(tasks) + place) % len(sources)]

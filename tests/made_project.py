@@ -60,6 +60,8 @@ stage.save_table("diversity", gaps.assign(less=gaps["gap"] / 3))""",
 stage.save_table("mixes", pd.DataFrame({"task": ["humor"], "n": [stage.profile.evaluation.resamples]}), "Mixes")""",
     "07_causes": """import pandas as pd
 stage.save_table("causes_over_tasks", pd.DataFrame({"task": ["humor"]}))""",
+    "08_llms": """import pandas as pd
+stage.save_table("forecast", pd.DataFrame({"task": ["humor"]}))""",
     "11_your_task": """import pandas as pd
 stage.save_table("verdict", pd.DataFrame({"texts": ["made"]}))""",
 }

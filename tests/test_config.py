@@ -6,11 +6,12 @@ import yaml
 from synthgap.core.config import REAL, ImportedCorpus, load_yaml, parse_overrides, read_yaml
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, known_profiles, outputs_folder
+from synthgap.tables import footer
 from synthgap.tasks import load_profile
 
 
 def test_every_profile_in_configs_loads_under_its_own_name():
-    assert known_profiles() == ["demo", "local", "paper", "prompts", "recorded", "smoke"]
+    assert known_profiles() == ["demo", "local", "paper", "prompts", "recorded", "smoke", "tweets"]
     for name in known_profiles():
         assert load_profile(name).name == name
 
@@ -216,3 +217,30 @@ def test_a_profile_is_shown_without_the_rest_of_an_address():
     assert profile.shown()["llms"]["mine"]["base_url"] == "https://gateway.test:8443"
     assert profile.changed({}).llms["mine"].endpoint == url
     assert load_profile("demo").shown() == load_profile("demo").model_dump(mode="json")
+
+
+POOL = {"corpora.both": {"pool": ["zero_shot", "few_shot"], "title": "Both"}, "training.augmentation": None}
+
+
+def test_the_corpora_of_a_pool_are_needed_for_its_tasks():
+    compared = {"main": {"corpora": []}, "pool": {"corpora": ["both"], "tasks": ["imdb"], "seeds": [3]}}
+    profile = load_profile("demo", POOL | {"comparisons": compared})
+    assert profile.tasks_of_corpus("few_shot") == ("imdb",)
+    assert profile.training.seeds_of("probe", comparison=profile.comparisons["pool"]) == (3,)
+    assert profile.changed({}) == profile
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"), [(["zero_shot"], "at least 2"), (["zero_shot", "both"], "both"), (["zero_shot", "gpt"], "gpt")]
+)
+def test_a_pool_is_of_several_corpora_that_are_no_pools(pool, message):
+    with pytest.raises(SynthgapError, match=message):
+        load_profile("demo", POOL | {"corpora.both": {"pool": pool}})
+
+
+def test_results_name_the_writers_of_the_corpora_that_their_notebook_shows():
+    compared = {"main": {"corpora": ["zero_shot"]}, "llms": {"corpora": ["gpt", "both"], "question": "llms"}}
+    gpt = {"corpora.gpt": {"file": "x.csv", "written_by": "GPT"}, "comparisons": compared}
+    profile = load_profile("demo", POOL | gpt)
+    assert profile.corpora_on(None) == ("zero_shot",)
+    assert ["GPT" in footer(profile, stage) for stage in ("03_evaluation", "08_llms")] == [False, True]

@@ -16,7 +16,9 @@ from synthgap.core.errors import SynthgapError
 from synthgap.data.draws import draw, draw_equal, equal_sizes, fingerprint
 from synthgap.data.imported import read_imported
 from synthgap.data.real import SUFFIXES, checked, data_file, load_real, read_file
-from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.generation.corpora import load_corpus, pooled, save_corpora
+from synthgap.generation.live_generation import generate_all
+from synthgap.tasks import load_profile, load_task, paper_tasks
 
 SMS = load_task("sms_spam")
 
@@ -47,7 +49,7 @@ def from_folder(folder, task=SMS, monkeypatch=None):
 
 
 def test_the_bundled_stand_in_has_every_task_as_its_readme_says():
-    for name in known_tasks():
+    for name in paper_tasks():
         data = load_real(load_task(name), load_profile("demo"))
         counts = data.frame.groupby(["split", "label"]).size()
         assert set(counts["train"]) == {36}
@@ -68,7 +70,7 @@ def test_all_formats_of_a_folder_give_the_same_data(tmp_path, texts, suffix, mon
 
 @needs_real_data
 def test_the_real_folder_loads_whole(monkeypatch):
-    for name in known_tasks():
+    for name in paper_tasks():
         data = from_folder(REAL_DATA, load_task(name), monkeypatch)
         assert len(data.frame) == len(pd.read_parquet(REAL_DATA / f"{name}.parquet"))
         assert data.dropped == {}
@@ -475,3 +477,26 @@ def test_the_fingerprint_sees_every_change_but_not_the_order(texts):
         changed.loc[3, column] = changed.loc[3, column] + "x"
         assert fingerprint(changed) != original
     assert fingerprint(texts.iloc[1:]) != original
+
+
+@pytest.mark.parametrize(("n", "each"), [(7, {2, 3}), (9, {3}), (12, {3, 4, 5})])
+def test_a_draw_of_a_pool_takes_as_many_of_each_corpus_as_it_has(n, each):
+    sizes = {"a": 20, "b": 3, "c": 10}
+    members = {name: pd.DataFrame({"id": [f"{name}{k}" for k in range(size)]}) for name, size in sizes.items()}
+    pool = pooled({name: frame.assign(text=frame["id"], label="ham") for name, frame in members.items()})
+    found = draw_equal(pool, {"ham": n}, 1)
+    assert len(found) == n
+    assert set(found["member"].value_counts()) <= each
+    smaller = draw_equal(pool, {"ham": n - 1}, 1)
+    assert smaller["id"].tolist() == found["id"].tolist()[:-1]
+
+
+def test_a_pool_has_the_texts_of_its_corpora_without_repeats(tmp_path):
+    profile = load_profile("smoke", {"corpora.both": {"pool": ["zero_shot", "few_shot"]}, "tasks": ["humor"]})
+    real = {"humor": load_real(load_task("humor"), profile)}
+    made = generate_all(profile, real, tmp_path / "log.sqlite")
+    save_corpora(tmp_path, profile, made, real)
+    both = load_corpus(tmp_path, profile, "both", "humor")
+    assert both["member"].value_counts().to_dict() == {"zero_shot": 40, "few_shot": 40}
+    assert "text" not in pd.read_parquet(tmp_path / "both.parquet"), "its corpora have the texts"
+    assert made["humor", "both"].provenance["written_by"] == "as many each of zero_shot, few_shot"

@@ -9,7 +9,7 @@ from synthgap.llm import base
 from synthgap.llm.backends import connect
 from synthgap.llm.base import Answer, Conversation, Message
 from synthgap.llm.recorded import RecordedLLM
-from synthgap.tasks import known_tasks, load_task
+from synthgap.tasks import load_task, paper_tasks
 
 CLAUDE = RecordedSettings(backend="recorded", recording="claude")
 
@@ -47,7 +47,7 @@ def test_an_answer_needs_a_request():
 def test_every_task_is_recorded_in_full_in_both_settings():
     llm = connect(CLAUDE)
     texts = {"zero_shot": 0, "few_shot": 0}
-    for name in known_tasks():
+    for name in paper_tasks():
         task = load_task(name)
         for setting in texts:
             for label in task.labels:
@@ -87,7 +87,7 @@ def test_a_recording_says_who_wrote_it_and_one_that_does_not_is_named(tmp_path):
 
 def test_an_unknown_recording_is_refused_and_the_known_ones_are_listed():
     with pytest.raises(
-        SynthgapError, match=r"'gpt' is neither one of the package \(claude, smollm2-135m\) nor a folder"
+        SynthgapError, match=r"'gpt' is neither one of the package \(claude, claude-tweets, smollm2-135m\) nor a folder"
     ):
         connect(RecordedSettings(backend="recorded", recording="gpt"))
 

@@ -30,7 +30,7 @@ from synthgap.llm.packaged import PACKAGES, Packaged, converted_folder
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog
 from synthgap.llm.transformers import LocalLLM, _convert
-from synthgap.tasks import known_tasks, load_profile, load_task
+from synthgap.tasks import load_profile, load_task, paper_tasks
 
 WANTED = GenerationSettings(texts_per_label=16, conversations=2)  # in two rounds
 
@@ -410,7 +410,7 @@ def test_the_packages_recording_of_a_small_llm_has_texts_of_all_tasks_and_labels
     made = about["made_with"]
     assert {"seed", "temperature", "top_p", "max_tokens"} <= made["settings"].keys()
     assert sum(path.stat().st_size for path in folder.rglob("*.*")) < 3e6
-    for task in (load_task(known) for known in known_tasks()):
+    for task in (load_task(known) for known in paper_tasks()):
         for setting in ("zero_shot", "few_shot"):
             lines = (folder / setting / f"{task.name}.jsonl").read_text(encoding="utf-8").splitlines()
             counts = collections.Counter(json.loads(line)["label"] for line in lines)

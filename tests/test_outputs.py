@@ -161,7 +161,7 @@ def test_the_grid_is_whole():
             assert (rows[run].notna() == predicted).all()
     names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
     packed = {f"{task}.{end}" for task in PROFILE.tasks for end in ("parquet", "probabilities.parquet")}
-    assert names == packed | {"runs.jsonl", "grid.csv", "curve.csv", "mixes.csv"}
+    assert names == packed | {"runs.jsonl.gz", "grid.csv", "curve.csv", "mixes.csv"}
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():

@@ -17,7 +17,16 @@ from synthgap.core.errors import SynthgapError, noting, refuse
 from synthgap.core.paths import bundled
 from synthgap.pipeline.check import check
 from synthgap.pipeline.validity import STAGES, determined_by
-from synthgap.tasks import Task, known_tasks, load_profile, load_task, paper_tasks, read_profile, read_task
+from synthgap.tasks import (
+    Task,
+    known_tasks,
+    load_profile,
+    load_task,
+    package_tasks,
+    paper_tasks,
+    read_profile,
+    read_task,
+)
 from synthgap.tasks.schema import Prompts
 
 PAGE = (ROOT / "docs" / "own_task.md").read_text(encoding="utf-8")
@@ -151,7 +160,7 @@ def test_what_is_no_yaml_file_is_no_task_and_is_named_where_it_was_meant(project
     for name in ("mine.yml", "notes.txt", "README.md", ".hidden.yaml", "Not A Name.yaml"):
         write(project / "tasks" / name, MINE)
     (project / "tasks" / "folder.yaml").mkdir()
-    assert known_tasks() == paper_tasks()
+    assert known_tasks() == tuple(sorted(package_tasks()))
     for name, file in {"mine": "mine.yml", "notes": "notes.txt"}.items():
         with pytest.raises(
             SynthgapError, match=rf"task '{name}' is unknown.*<task>\.yaml in tasks/.*'{file}' is no such file"
@@ -181,7 +190,7 @@ def test_outside_of_a_project_the_papers_tasks_are_known(project, tmp_path):
     code += "print(len(t.known_tasks()), t.load_task('humor').name)"
     environment = {"PYTHONPATH": str(ROOT / "lib"), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], cwd="/", env=environment, capture_output=True, check=False)
-    assert done.stdout.split() == [b"10", b"humor"], done.stderr
+    assert done.stdout.split() == [b"11", b"humor"], done.stderr
 
 
 # ----------------------------------------------------------------------------------------------------- no disturbance
@@ -226,7 +235,9 @@ def test_what_its_comments_say_holds_without_them(project, command):
     path = project / "tasks" / "mine.yaml"
     shown = load_task("mine")
     text = re.sub(r"(?m)^( *)# ([a-z_]+: )", r"\1\2", path.read_text())
-    assert {*yaml.safe_load(text)} == {*Task.model_fields} - {"paper_order", "hub", "agreement", "annotated", "variant"}
+    assert {*yaml.safe_load(text)} == {*Task.model_fields} - {
+        *("paper_order", "hub", "source", "agreement", "annotated", "judged", "further_tests", "variant")
+    }
     assert {*yaml.safe_load(text)["prompts"]} == {*Prompts.model_fields}
     path.write_text(text)
     uncommented = read_task(path)

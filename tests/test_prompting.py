@@ -105,7 +105,7 @@ def test_examples_are_trained_on_alone_and_with_the_texts_of_the_same_draw(synth
     }
     for run in mixes:
         kind, _, corpus = run.corpus.rpartition(" ")
-        shown = {key for ids in texts["humor"].shown[corpus][run.recording].values() for key in ids}
+        shown = set(texts["humor"].shown[corpus].query("recording == @run.recording")["id"])
         own = set(run.train["id"])
         if kind == "examples of":
             assert own <= shown

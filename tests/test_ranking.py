@@ -30,7 +30,7 @@ from synthgap.subjectivity.ranking import (
     vote_table,
     with_halves,
 )
-from synthgap.tasks import known_tasks
+from synthgap.tasks import paper_tasks
 
 TASKS = ("ag_news", "sms_spam", "humor", "imdb")
 
@@ -85,7 +85,7 @@ def test_a_cycle_is_merged_into_one_level():
 
 @given(st.lists(st.integers(0, 5), min_size=15, max_size=15))
 def test_every_edge_between_groups_leads_to_a_higher_level(votes):
-    tasks = known_tasks()[:6]
+    tasks = paper_tasks()[:6]
     rows = []
     for number, (a, b) in enumerate(combinations(range(6), 2)):
         rows += [(f"j{j}", tasks[a], tasks[b], tasks[a] if j < votes[number] else tasks[b]) for j in range(5)]
@@ -144,7 +144,7 @@ def test_two_groups_that_nobody_compared_are_called_unconnected():
 
 
 def test_the_ranking_has_the_named_columns_and_intervals_around_its_scores():
-    table = rank_tasks([recorded_pairs(known_tasks())], resamples=300)
+    table = rank_tasks([recorded_pairs(paper_tasks())], resamples=300)
     assert table.columns.tolist() == ["task", "level", "bradley_terry", "low", "high", "source"]
     assert (table["low"] < table["bradley_terry"]).all()
     assert (table["bradley_terry"] < table["high"]).all()
@@ -215,11 +215,11 @@ def test_tau_is_scipys(values):
 
 
 def test_sources_are_compared_with_each_other_and_with_the_paper():
-    recorded = recorded_pairs(known_tasks())
+    recorded = recorded_pairs(paper_tasks())
     itself, first, second = with_halves([recorded])
     assert itself is recorded
     assert first.judges + second.judges == recorded.judges
-    places = {task: place for place, task in enumerate(known_tasks())}
+    places = {task: place for place, task in enumerate(paper_tasks())}
     table = compare_orders([first, second], places, 200, 0)
     assert table["first"].tolist() == [first.source, first.source, second.source]
     assert table["second"].str.contains("unverified").tolist() == [False, True, True]

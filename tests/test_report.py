@@ -1,5 +1,6 @@
 """The report: everything in it, nothing fetched, nothing hidden, no figure rewritten."""
 
+import html
 import re
 import shutil
 import struct
@@ -18,7 +19,7 @@ from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import DRAWINGS, draw, drawing_of, figure_names, write_figure
 from synthgap.pipeline.report import from_markdown, write_report
 from synthgap.pipeline.validity import STAGES
-from synthgap.tables import to_markdown
+from synthgap.tables import to_markdown, unescape_csv
 from synthgap.tasks import load_profile, load_task
 
 PROFILE = load_profile("smoke")
@@ -117,7 +118,22 @@ def test_every_figure_and_table_is_in_it(smoke, page):
     for path in (smoke / "tables").glob("*.md"):
         assert f"table-{path.stem}" in ids
     for path in (smoke / "tables").glob("*.csv"):
+        if path.stem.startswith("answers_"):
+            continue  # they are the first screen's
         assert any(str(one).startswith(f"table-{path.stem}") for one in ids), path.name
+
+
+def test_the_first_screen_answers_questions_and_leads_to_the_notebook_that_says_more(smoke, page, text):
+    first = html.unescape(text[text.index('<section id="found">') : text.index("</section>")])
+    tables = sorted((smoke / "tables").glob("answers_*.csv"))
+    assert tables
+    for path in tables:
+        for row in pd.read_csv(path).itertuples():
+            assert row.question in first
+            assert unescape_csv(row.answer) in first
+        stage = path.stem.removeprefix("answers_")
+        assert stage in {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
+        assert f'href="#{stage}"' in first
 
 
 def test_every_picture_says_what_it_shows(page):

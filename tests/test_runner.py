@@ -19,6 +19,7 @@ import pytest
 import yaml
 from conftest import ROOT, synthgap
 from made_project import edit_notebook, execute
+from workers import lines_in, write_lines_in
 
 from synthgap.__main__ import parser
 from synthgap.core.files import read_json
@@ -26,6 +27,7 @@ from synthgap.pipeline import commands
 from synthgap.pipeline.validity import STAGES, stage_name
 from synthgap.tasks import load_profile, load_task
 from synthgap.training.embeddings import cache_folder
+from synthgap.training.store import LINES
 
 ONE_TASK = ("--set", "tasks=[sms_spam]", "--name", "one")  # so its folder is smoke-one
 TLS = [part for name in ("ca", "cert", "key") for part in (f"--tls-{name}", f"nowhere/{name}.pem")]
@@ -43,7 +45,7 @@ def one_sentence(done: subprocess.CompletedProcess, *words: str, code: int = 2) 
 
 def runs_in(folder) -> dict[str, dict]:
     """{name: what a run says of itself, its time included}: of packed runs and of those that are not packed yet."""
-    lines = (folder / "runs.jsonl").read_text().splitlines() if (folder / "runs.jsonl").is_file() else []
+    lines = lines_in(folder).splitlines() if (folder / LINES).is_file() else []
     loose = [path.read_text() for path in (folder / "loose").glob("*.json")]
     return {run["run"]: run for run in map(json.loads, [*lines, *loose])}
 
@@ -323,13 +325,13 @@ def test_what_changed_is_run_again_and_only_what_follows_from_it(command, in_pro
 @pytest.mark.slow
 def test_what_follows_a_changed_stage_is_run_again(command, in_process, smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
-    lines = tmp_path / "smoke/runs/runs.jsonl"
-    lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
+    runs = tmp_path / "smoke/runs"
+    write_lines_in(runs, "".join(lines_in(runs).splitlines(keepends=True)[1:]))
     left = runs_in(tmp_path / "smoke/runs")
     done = command("run", "smoke", *FIRST, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
-    assert "02_training: running ('runs/runs.jsonl' is not as it was written)" in done.stdout
+    assert "02_training: running ('runs/runs.jsonl.gz' is not as it was written)" in done.stdout
     assert "03_evaluation: running (changed since it ran: earlier stages)" in done.stdout
     trained = runs_in(tmp_path / "smoke/runs")
     assert set(trained) == set(runs_in(smoke / "runs"))

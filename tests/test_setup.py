@@ -120,7 +120,6 @@ def tracked() -> list[str]:
 
 LARGER = {
     "outputs/recorded/report.html": 3 * 2**20,  # one page that holds every figure and table of the profile
-    "outputs/recorded/runs/runs.jsonl": 4 * 2**20,  # what each of 2,200 runs was trained on, and how
 }
 
 

@@ -120,6 +120,7 @@ FIGURES = [
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
     *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
     *("cleaning", "recitation", "remedies"),
+    *("llms_side_by_side_tfidf", "forecast"),
     "own_curve",
 ]
 
@@ -214,7 +215,7 @@ def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, 
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
-    assert done.stdout.count("done already") == 6
+    assert done.stdout.count("done already") == 7
 
 
 def test_the_manifest_says_what_was_run_where(smoke):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workers import forked, grid_and_pack, made_texts, small_grid
+from workers import forked, grid_and_pack, lines_in, made_texts, small_grid, write_lines_in
 
 from synthgap.core.errors import SynthgapError
 from synthgap.tasks import load_profile
@@ -21,7 +21,7 @@ from synthgap.training import runs, store
 from synthgap.training.grid import fan_out, run_grid
 from synthgap.training.predictions import Predictions, load_predictions, read_index
 from synthgap.training.runs import TaskTexts, plan_curves, plan_grid
-from synthgap.training.store import find, finished_runs, loose_files, pack, packed_lines, related, run_name, save
+from synthgap.training.store import LINES, find, finished_runs, loose_files, pack, packed_lines, related, run_name, save
 from synthgap.training.workers import RunResult, Workers
 
 
@@ -73,7 +73,7 @@ def test_packed_runs_are_the_loose_ones(planned, loose, packed):
     assert not list(packed.glob("loose/*"))
     tasks = ("humor", "sms_spam", "tweet_irony")
     files = {f"{task}{kind}.parquet" for task in tasks for kind in ("", ".probabilities")}
-    assert set(contents(packed)) == files | {"grid.csv", "curve.csv", "mixes.csv", "runs.jsonl"}
+    assert set(contents(packed)) == files | {"grid.csv", "curve.csv", "mixes.csv", LINES}
     for run in planned:
         one, other = find(loose, run.name), find(packed, run.name)
         assert one.about == other.about
@@ -93,13 +93,13 @@ def test_a_task_has_one_table_of_items_by_runs(planned, packed):
 
 
 def test_a_line_says_what_a_run_is_in_a_fixed_order(planned, packed, tmp_path):
-    lines = [json.loads(line) for line in (packed / "runs.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in lines_in(packed).splitlines()]
     assert len(lines) == 27
     for key in ("settings", "identity", "scores", "seed", "train_seconds", "peak_memory_mb", "versions", "n_train"):
         assert all(key in line for line in lines)
     assert lines == sorted(lines, key=lambda line: (line["task"], line["classifier"], line["corpus"], line["seed"]))
     store.write_lines(tmp_path, reversed(lines))
-    assert (tmp_path / "runs.jsonl").read_bytes() == (packed / "runs.jsonl").read_bytes()
+    assert (tmp_path / LINES).read_bytes() == (packed / LINES).read_bytes()
 
 
 def test_probabilities_are_kept_in_three_decimals_for_the_grid_alone(loose, tmp_path):
@@ -147,16 +147,16 @@ def swap_columns(folder, one, other) -> None:
 
 
 def swap_names(folder, one, other) -> None:
-    lines = (folder / "runs.jsonl").read_text()
-    (folder / "runs.jsonl").write_text(lines.replace(one, "?").replace(other, one).replace("?", other))
+    lines = lines_in(folder)
+    write_lines_in(folder, lines.replace(one, "?").replace(other, one).replace("?", other))
 
 
 def swap_what_they_say(folder, one, other) -> None:
-    lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in lines_in(folder).splitlines()]
     first, second = (next(line for line in lines if line["run"] == name) for name in (one, other))
     for key in ("identity", "predictions_sha256", "probabilities_sha256", "scores"):
         first[key], second[key] = second[key], first[key]
-    (folder / "runs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    write_lines_in(folder, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 def change_a_label(folder, one, other) -> None:
@@ -223,8 +223,8 @@ def test_a_run_that_says_something_of_another_shape_is_none(loose, planned, tmp_
     (folder / "loose").mkdir(parents=True)
     said = json.loads(about.read_text()) | shape if isinstance(shape, dict) and shape else shape
     shutil.copy(predictions, folder / "loose")
-    for path, text in ((folder / "loose" / about.name, json.dumps(said)), (folder / "runs.jsonl", json.dumps(said))):
-        path.write_text(text)
+    (folder / "loose" / about.name).write_text(json.dumps(said))
+    write_lines_in(folder, json.dumps(said))
     shutil.copy(predictions, folder / f"{run.task}.parquet")
     assert find(folder, run.name) is None
     assert packed_lines(folder) == {}
@@ -232,12 +232,23 @@ def test_a_run_that_says_something_of_another_shape_is_none(loose, planned, tmp_
     assert not list((folder / "loose").glob("*.json"))
 
 
+def test_of_a_torn_file_of_lines_the_whole_lines_are_read(packed, tmp_path):
+    """Random bytes make the file long enough that a part of it can be unpacked."""
+    said = [line | {"more": os.urandom(30_000).hex()} for line in map(json.loads, lines_in(packed).splitlines())]
+    store.write_lines(tmp_path, said)
+    whole = (tmp_path / LINES).read_bytes()
+    (tmp_path / LINES).write_bytes(whole[: len(whole) // 2])
+    assert 0 < len(packed_lines(tmp_path)) < len(said)
+    (tmp_path / LINES).write_bytes(b"no gzip")
+    assert packed_lines(tmp_path) == {}
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "\\x00"])
 def test_what_is_no_json_is_no_run(loose, planned, tmp_path, text):
     folder = tmp_path / "made" / "runs"
     (folder / "loose").mkdir(parents=True)
-    for path in (folder / "loose" / f"{planned[0].name}.json", folder / "runs.jsonl"):
-        path.write_text(text)
+    (folder / "loose" / f"{planned[0].name}.json").write_text(text)
+    write_lines_in(folder, text)
     assert find(folder, planned[0].name) is None
     assert packed_lines(folder) == {}
 

@@ -1,16 +1,21 @@
 """Figures of 04: drawn from saved tables alone, people apart from simulations, one colour for one thing."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from test_over_time import judged_by_many, judged_in
 
 from synthgap.core.errors import SynthgapError
 from synthgap.figures import Look
 from synthgap.subjectivity import figures
 from synthgap.subjectivity.accuracy_by_agreement import PredictedItems, agreement_models, curves_and_fits
 from synthgap.subjectivity.agreement_sources import ESTIMATED, Source, agreement_shares, item_table
+from synthgap.subjectivity.over_time import agreement_over_time
+from synthgap.subjectivity.panel_size import panel_sizes
 from synthgap.subjectivity.predicted_agreement import (
     agreement_bands,
     agreement_correlations,
@@ -58,6 +63,10 @@ def tables(tmp_path_factory):
         "predicted_agreement_bands": agreement_bands(pairs),
         "predicted_agreement_recovered": recovered_lift(pairs, matched, 20),
     }
+    posts = judged_in(*((f"2021-{month:02d}", "ab", 24, 20 - month) for month in (6, 8, 9, 12)))
+    emotions = replace(posts, by_label={f"emotion {n}": posts.by_label["joy"] for n in range(8)})
+    made["agreement_over_time"] = agreement_over_time([emotions])
+    made["panel_sizes"] = panel_sizes([judged_by_many(random.random(20), 30)])
     for name, table in made.items():
         write_csv(folder / f"{name}.csv", table)
     return lambda name: pd.read_csv(folder / f"{name}.csv")

@@ -3,7 +3,7 @@ import yaml
 from conftest import ROOT
 
 from synthgap.core.errors import SynthgapError
-from synthgap.tasks import Task, known_tasks, load_task, read_task
+from synthgap.tasks import Task, load_task, paper_tasks, read_task
 from synthgap.tasks.registry import task_file
 
 REFERENCE = yaml.safe_load((ROOT / "tests" / "reference_tasks.yaml").read_text())
@@ -40,12 +40,12 @@ def test_requests_are_those_of_the_reference(entry):
 
 
 def test_there_are_the_ten_tasks_of_the_paper():
-    assert sorted(entry["name"] for entry in REFERENCE["tasks"]) == list(known_tasks())
-    assert sorted(load_task(name).paper_order for name in known_tasks()) == list(range(1, 11))
+    assert sorted(entry["name"] for entry in REFERENCE["tasks"]) == list(paper_tasks())
+    assert sorted(load_task(name).paper_order for name in paper_tasks()) == list(range(1, 11))
 
 
 def test_every_task_has_what_the_later_stages_need():
-    for name in known_tasks():
+    for name in paper_tasks():
         task = load_task(name)
         assert task.question.endswith("?")
         assert task.hub is not None

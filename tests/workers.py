@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,19 @@ def grid_and_pack(folder: Path) -> None:
 
     grid(folder)
     pack(folder)
+
+
+def lines_in(folder: Path) -> str:
+    """What the packed runs of a folder say of themselves, as text."""
+    from synthgap.training.store import LINES
+
+    return gzip.decompress((folder / LINES).read_bytes()).decode()
+
+
+def write_lines_in(folder: Path, text: str) -> None:
+    from synthgap.training.store import LINES
+
+    (folder / LINES).write_bytes(gzip.compress(text.encode()))
 
 
 def small_grid():

@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import HTML
 from pandas.api.types import is_numeric_dtype
 
-from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
+from synthgap.core.config import GeneratedCorpus, LabelledCorpus, PooledCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.data.labelled import labels_about
@@ -22,6 +22,7 @@ from synthgap.tasks import load_task
 
 ReadTable = Callable[[str], pd.DataFrame]  # gives a saved table by its name
 OWN_FILES = "11_your_task"  # the stage that compares files which people bring along
+QUESTIONS = {"08_llms": "llms", "09_prompts": "prompts"}  # {stage: the question of its comparisons}
 EXAMPLE = (
     'All texts here, the "real" ones too, are a stand-in that an LLM wrote for this project: '
     "these numbers are evidence of nothing."
@@ -47,7 +48,7 @@ def footer(profile: Profile, stage: str = "") -> str:
         return f"Files compared: {', '.join(Path(path).name for path in profile.own_files.paths)}."
     if stage == OWN_FILES:
         return EXAMPLE
-    parts = [written_by(profile)] if profile.corpora else []
+    parts = [written_by(profile, QUESTIONS.get(stage))] if profile.corpora else []
     if profile.stand_in:
         parts.insert(
             0,
@@ -74,12 +75,18 @@ def label_caveats(profile: Profile, corpora: Collection[str] | None = None) -> l
     return [f"Labels of {name}: {caveat}" for name, caveat in found.items() if caveat]
 
 
-def written_by(profile: Profile) -> str:
-    """A sentence on who wrote the profile's synthetic texts, and who labelled real ones."""
-    what = "Texts" if any(isinstance(one, LabelledCorpus) for one in profile.corpora.values()) else "Synthetic texts"
+def written_by(profile: Profile, question: str | None = None) -> str:
+    """A sentence on who wrote the synthetic texts, and who labelled real ones, that the notebook on a question shows.
+
+    Args:
+        question: as a comparison names it; None: that of all other notebooks.
+    """
+    shown = {name: profile.corpora[name] for name in profile.corpora_on(question) or profile.corpora}
+    what = "Texts" if any(isinstance(one, LabelledCorpus) for one in shown.values()) else "Synthetic texts"
     corpora: dict[str, list[str]] = {}
-    for name in profile.corpora:
-        corpora.setdefault(writer_of(profile, name), []).append(name)
+    for name, settings in shown.items():
+        if not isinstance(settings, PooledCorpus):
+            corpora.setdefault(writer_of(profile, name), []).append(name)
     if len(corpora) == 1:
         return f"{what}: {next(iter(corpora))}."
     return f"{what}: " + "; ".join(f"{', '.join(names)}: {writer}" for writer, names in corpora.items()) + "."
@@ -93,6 +100,8 @@ def writer_of(profile: Profile, corpus: str) -> str:
     if isinstance(settings, LabelledCorpus):
         who = settings.labelled_by or labels_about(settings)["model"] or f"'{settings.labels}', which does not say who"
         return f"real texts, labelled by {who}"
+    if isinstance(settings, PooledCorpus):
+        return f"as many each of {', '.join(settings.pool)}"
     return settings.written_by or f"imported from '{Path(settings.file).name}', which does not say who wrote them"
 
 

@@ -160,11 +160,16 @@ class Draw:
 
 @dataclass(frozen=True)
 class TaskDraws:
-    """The draws of one task, of all corpora of the main comparison; nothing is read before it is asked for."""
+    """The draws of one task, of all corpora of a comparison; nothing is read before it is asked for.
+
+    Attributes:
+        comparison: None: the main one.
+    """
 
     profile: Profile
     folder: Path
     task: str
+    comparison: str | None = None
     _real: dict[int, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -177,12 +182,13 @@ class TaskDraws:
 
     @cached_property
     def texts(self) -> TaskTexts:
-        names = [name for name in self.profile.main.members if name != REAL]
+        compared = self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+        names = [name for name in compared.members if name != REAL]
         return TaskTexts(self.real, {name: load_corpus(self.folder, self.profile, name, self.task) for name in names})
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """{label: texts of every draw}: as for the runs of the main comparison."""
+        """{label: texts of every draw}: as for the runs of the comparison."""
         parts = {REAL: self.real.split("train")}
         for name in self.texts.corpora:
             parts |= {f"{name} {number}": frame for number, frame in self.texts.recordings(name).items()}
@@ -202,13 +208,14 @@ class TaskDraws:
         """Each draw of a corpus has a draw of real texts of its own, the same one for all corpora."""
         found = []
         for corpus in self.texts.corpora:
-            whole = {number: Sample.of(frame, self.labels) for number, frame in self.texts.recordings(corpus).items()}
-            seeds = self.profile.training.seeds[: DRAWS if len(whole) == 1 else DRAWS_OF_RECORDINGS]
-            for place, (recording, sample) in enumerate(whole.items()):
+            frames = self.texts.recordings(corpus)
+            several = len(frames) > 1
+            whole = {number: Sample.of(frame, self.labels) for number, frame in frames.items() if several}
+            seeds = self.profile.training.seeds[: DRAWS_OF_RECORDINGS if several else DRAWS]
+            for place, (recording, frame) in enumerate(frames.items()):
                 rest = [one for other, one in whole.items() if other != recording]
                 for number, seed in enumerate(seeds):
-                    ids = draw_equal(sample.texts, self.sizes, seed)["id"]
-                    made = sample.take(pd.Index(sample.texts["id"]).get_indexer(ids))
+                    made = Sample.of(draw_equal(frame, self.sizes, seed), self.labels)
                     real = self.real_draw(place * len(seeds) + number)
                     pair = (recording, number, self.labels, real, made, _joined(rest), self.test)
                     found.append(Draw(self.task, corpus, *pair))

@@ -103,6 +103,20 @@ def cell(row: pd.Series, digits: int = 1) -> str:
     return text.replace("-", "−")
 
 
+def answers(labels: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """What the report's first screen says of why there is a gap: columns question, answer.
+
+    Args:
+        labels: means over tasks of the section on labels.
+        names: {corpus: its title}.
+    """
+    parts = {"gap": "gap in points", "inputs": "left of it under a real teacher's labels", "labels": "the labels' part"}
+    said = sentence(labels, parts, names)
+    return pd.DataFrame(
+        [("Why?", f"{said} By probes; consistent with that, no proof.")], columns=["question", "answer"]
+    )
+
+
 def sentence(means: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str, str], digits: int = 1) -> str:
     """A summary over tasks in words: of each corpus the measures with their intervals.
 

@@ -229,8 +229,21 @@ class LabelledCorpus(Settings):
     published: Setting | None = None
 
 
+class PooledCorpus(Settings):
+    """Texts of several corpora of the profile: every draw takes as many of each as of the others, to within one.
+
+    Attributes:
+        pool: the corpora, which are no pools themselves.
+        title, published: as of a generated corpus.
+    """
+
+    pool: Names = Field(min_length=2)
+    title: str | None = Field(None, min_length=1)
+    published: Setting | None = None
+
+
 def _kind_of_corpus(value: Any) -> str:
-    for kind, key in (("labelled", "labels"), ("imported", "file")):
+    for kind, key in (("labelled", "labels"), ("imported", "file"), ("pooled", "pool")):
         if key in value if isinstance(value, dict) else hasattr(value, key):
             return kind
     return "generated"
@@ -239,7 +252,8 @@ def _kind_of_corpus(value: Any) -> str:
 CorpusSettings = Annotated[
     Annotated[GeneratedCorpus, Tag("generated")]
     | Annotated[ImportedCorpus, Tag("imported")]
-    | Annotated[LabelledCorpus, Tag("labelled")],
+    | Annotated[LabelledCorpus, Tag("labelled")]
+    | Annotated[PooledCorpus, Tag("pooled")],
     Discriminator(_kind_of_corpus),
 ]
 
@@ -250,6 +264,8 @@ class Comparison(Settings):
     Attributes:
         tasks: null: all tasks of the profile.
         classifiers: null: all classifiers of the profile.
+        seeds: of its runs, for each recording; null: as each classifier says.
+        further_tests: whether its runs predict the further test sets of their tasks, too.
         question: the notebook that discusses it: 08_llms or 09_prompts; null: 03_evaluation.
     """
 
@@ -257,6 +273,8 @@ class Comparison(Settings):
     reference: Name = REAL
     tasks: Names | None = Field(None, min_length=1)
     classifiers: Names | None = Field(None, min_length=1)
+    seeds: Seeds | None = None
+    further_tests: bool = False
     question: Literal["llms", "prompts"] | None = None
 
     @property
@@ -372,6 +390,21 @@ class AugmentationSettings(FurtherRuns):
     )
 
 
+class DecisionSettings(FurtherRuns):
+    """What to do with so many real labels: train on the texts, show them to an LLM that writes, or let it label.
+
+    Attributes:
+        corpora: generated ones. Of each as many turns are taken as had shown no more real texts of a label.
+        labels: a labelled corpus; null: none.
+    """
+
+    corpora: Names = Field(min_length=1)
+    labels: Name | None = None
+    real_texts_per_label: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="real labels spent, beside none"
+    )
+
+
 class TrainingSettings(Settings):
     seeds: Seeds = (0, 1, 2)
     texts_per_label: int | None = Field(None, ge=1, description="cap on the equal size; null: the smallest corpus's")
@@ -381,17 +414,21 @@ class TrainingSettings(Settings):
     classifiers: dict[Name, ClassifierSettings] = Field(min_length=1)
     curve: CurveSettings | None = Field(None, description="null: no learning curves")
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
+    decision: DecisionSettings | None = Field(None, description="null: no strategies at equal real labels spent")
 
     @model_validator(mode="after")
     def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
-        for key, further in (("curve", self.curve), ("augmentation", self.augmentation)):
+        for key in ("curve", "augmentation", "decision"):
+            further: FurtherRuns | None = getattr(self, key)
             for name in (*(further.classifiers or ()), *further.seeds) if further else ():
                 if name not in self.classifiers:
                     raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
         return self
 
-    def seeds_of(self, classifier: str, recordings: int = 1) -> tuple[int, ...]:
-        """The seeds of each recording of a corpus that has so many."""
+    def seeds_of(self, classifier: str, recordings: int = 1, comparison: Comparison | None = None) -> tuple[int, ...]:
+        """The seeds of each recording of a corpus that has so many, in a comparison."""
+        if comparison and comparison.seeds:
+            return comparison.seeds
         settings = self.classifiers[classifier]
         return (settings.seeds_per_recording if recordings > 1 else None) or settings.seeds or self.seeds
 
@@ -508,14 +545,28 @@ class Profile(Settings):
                 raise unknown(f"llm of corpus {name}", corpus.llm, self.llms)
             if isinstance(corpus, GeneratedCorpus) and corpus.protocol == "completion":
                 self._check_completes(name, corpus.llm)
+            if isinstance(corpus, PooledCorpus):
+                unpooled = [one for one, about in self.corpora.items() if not isinstance(about, PooledCorpus)]
+                for member in set(corpus.pool) - set(unpooled):
+                    raise unknown(f"corpus in pool {name}", member, unpooled)
         known = [REAL, *self.corpora]
         asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
         if self.training.augmentation:
             asked["corpus of training.augmentation"] = (self.training.augmentation.corpus,)
+        if decision := self.training.decision:
+            asked["corpus of training.decision"] = (*decision.corpora, *filter(None, [decision.labels]))
         for where, names in asked.items():
             for name in names:
                 if name not in known:
                     raise unknown(where, name, known)
+        for name in decision.corpora if decision else ():
+            if not isinstance(self.corpora.get(name), GeneratedCorpus):
+                raise self._refusal(
+                    f"'{name}' in training.decision.corpora is not generated, so nobody knows how many real labels it "
+                    "has spent"
+                )
+        if decision and decision.labels and not isinstance(self.corpora.get(decision.labels), LabelledCorpus):
+            raise self._refusal(f"'{decision.labels}' in training.decision.labels is no corpus of an LLM's labels")
         for name, comparison in self.comparisons.items():
             for classifier in comparison.classifiers or ():
                 if classifier not in self.training.classifiers:
@@ -555,6 +606,11 @@ class Profile(Settings):
         further = list(self.comparisons.items())[1:]
         return {name: one for name, one in further if one.question == question}
 
+    def corpora_on(self, question: str | None) -> tuple[str, ...]:
+        """The corpora of the main comparison and of those on a question; without `real`, in the profile's order."""
+        named = {name for one in (self.main, *self.comparisons_on(question).values()) for name in one.members}
+        return tuple(name for name in self.corpora if name in named)
+
     def tasks_of(self, comparison: Comparison) -> tuple[str, ...]:
         """The comparison's tasks that the profile has, in the profile's order."""
         return tuple(task for task in self.tasks if comparison.tasks is None or task in comparison.tasks)
@@ -562,6 +618,8 @@ class Profile(Settings):
     def tasks_of_corpus(self, corpus: str) -> tuple[str, ...]:
         """The tasks that a corpus is needed for, in the profile's order; all where nothing compares it."""
         needed = {task for one in self.comparisons.values() if corpus in one.members for task in self.tasks_of(one)}
+        pools = (name for name, one in self.corpora.items() if isinstance(one, PooledCorpus) and corpus in one.pool)
+        needed |= {task for pool in pools for task in self.tasks_of_corpus(pool)}
         augmentation = self.training.augmentation
         if not needed or (augmentation and augmentation.corpus == corpus):
             return self.tasks
@@ -704,6 +762,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
         **{"tfidf": TfidfSettings, "probe": ProbeSettings, "finetune": FinetuneSettings},
         **{"recorded": RecordedSettings, "openai": OpenAISettings, "transformers": LocalSettings},
         **{"generated": GeneratedCorpus, "imported": ImportedCorpus, "labelled": LabelledCorpus},
+        "pooled": PooledCorpus,
     }
     for part in loc:
         field = model.model_fields.get(str(part))

@@ -16,6 +16,7 @@ from synthgap.core.paths import data_folder
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import HALF_CHARACTER, SUFFIXES, RealData, read_file, refuse_faults, text_faults
 from synthgap.tasks import Task
+from synthgap.tasks.schema import AnnotatedTexts, JudgedTexts
 
 ANNOTATION_COLUMNS = ["item_id", "annotator", "label"]
 LEAK = 90.0  # similarity in percent from which an annotated text is one that classifiers were trained on
@@ -43,9 +44,18 @@ def annotated_file(task: Task, profile: Profile) -> Path | None:
 
     The bundled stand-in has no such texts, so there is no file beside it either.
     """
-    if task.annotated is None or profile.stand_in:
+    return _file_of(task.annotated, profile)
+
+
+def judged_file(task: Task, profile: Profile) -> Path | None:
+    """The file of the judgements for 04 that a task names; None as of `annotated_file`."""
+    return _file_of(task.judged, profile)
+
+
+def _file_of(section: AnnotatedTexts | JudgedTexts | None, profile: Profile) -> Path | None:
+    if section is None or profile.stand_in:
         return None
-    files = [data_folder() / "annotations" / f"{task.annotated.file}{suffix}" for suffix in SUFFIXES]
+    files = [data_folder() / "annotations" / f"{section.file}{suffix}" for suffix in SUFFIXES]
     return next((path for path in files if path.is_file()), None)
 
 
@@ -82,6 +92,67 @@ def load_annotated(task: Task, profile: Profile, data: RealData) -> AnnotatedIte
     return AnnotatedItems(section.about, texts, judgements, positive(left_out))
 
 
+@dataclass(frozen=True)
+class Judgements:
+    """What people said of texts that no classifier labels.
+
+    Attributes:
+        by_label: {label: item_id, annotator, label}, the latter "present" or "absent", where a person may give several;
+            else {"": item_id, annotator, label}.
+        dates: of items, index item_id; those whose date cannot be read are not there.
+        left_out: counts by reason.
+    """
+
+    task: str
+    source: str
+    by_label: Mapping[str, pd.DataFrame] = field(repr=False)
+    dates: pd.Series = field(repr=False)
+    left_out: Mapping[str, int]
+
+
+def load_judgements(task: Task, profile: Profile) -> Judgements | None:
+    """The judgements that a task names for 04; None where there is no file of them.
+
+    Raises:
+        SynthgapError: the file is there and not as the task says.
+    """
+    path, section = judged_file(task, profile), task.judged
+    if path is None or section is None:
+        return None
+    rows, where = read_file(path).reset_index(drop=True), f"judgements of task '{task.name}' ({path.name})"
+    if missing := sorted({*ANNOTATION_COLUMNS, *filter(None, [section.date])} - set(rows.columns)):
+        raise SynthgapError(f"{where}: no column {', '.join(missing)}")
+    try:
+        refuse_empty_cells(rows)
+    except SynthgapError as error:
+        raise SynthgapError(f"{where}: {error}") from error
+    left_out: dict[str, int] = {}
+    if section.several:
+        by_label = present_or_absent(rows)
+    else:
+        checked, left_out = check_annotations(rows, list(rows["label"].unique()))
+        by_label = {"": checked[ANNOTATION_COLUMNS]}
+    dates = pd.Series(dtype="datetime64[ns]")
+    if section.date:
+        read = pd.to_datetime(rows[section.date], errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
+        dates = read.groupby(rows["item_id"]).min().dropna()
+        left_out["items whose date cannot be read"] = rows["item_id"].nunique() - len(dates)
+    return Judgements(task.name, f"human: {section.name}", by_label, dates, positive(left_out))
+
+
+def present_or_absent(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """{label: item_id, annotator, label} of people who may each give an item several labels, the most frequent first.
+
+    The label is "present" where the person gave it and "absent" where the person gave the item others alone.
+    """
+    key = ["item_id", "annotator"]
+    asked = rows[key].drop_duplicates(ignore_index=True)
+    given = {label: pd.MultiIndex.from_frame(rows.loc[rows["label"] == label, key]) for label in rows["label"].unique()}
+    order = sorted(given, key=lambda label: (-len(given[label].unique()), label))
+    every = pd.MultiIndex.from_frame(asked)
+    return {label: asked.assign(label=np.where(every.isin(given[label]), "present", "absent")) for label in order}
+
+
 def seen_in_training(texts: Sequence[str], data: RealData, cutoff: float = LEAK) -> np.ndarray:
     """Which texts (nearly) stand in the train or validation split: similarity in percent of at least `cutoff`."""
     trained_on = [normalised(text) for split in ("train", "validation") for text in data.split(split)["text"]]
@@ -103,11 +174,7 @@ def check_annotations(annotations: pd.DataFrame, labels: Sequence[str]) -> tuple
         needed = ", ".join(ANNOTATION_COLUMNS)
         raise SynthgapError(f"annotations need the columns {needed}; missing: {', '.join(missing)}")
     rows = annotations.reset_index(drop=True)
-    cells = rows[ANNOTATION_COLUMNS]
-    empty = cells.map(lambda cell: pd.isna(cell) or not str(cell).strip())
-    if empty.any(axis=None):
-        first = int(empty.any(axis=1).idxmax())
-        raise SynthgapError(f"annotations: row {first + 1} has an empty {' or '.join(cells.columns[empty.loc[first]])}")
+    refuse_empty_cells(rows)
     unknown = rows[~rows["label"].isin(labels)]
     if len(unknown):
         names = ", ".join(sorted(set(map(repr, unknown["label"].astype(str))))[:3])
@@ -122,6 +189,15 @@ def check_annotations(annotations: pd.DataFrame, labels: Sequence[str]) -> tuple
         "contradicts the annotator's other answer": int(contradicted.sum()),
     }
     return once[~contradicted].reset_index(drop=True), positive(left_out)
+
+
+def refuse_empty_cells(rows: pd.DataFrame) -> None:
+    """Raise a SynthgapError that names the first row of annotations with an empty cell; rows are numbered from 0."""
+    cells = rows[ANNOTATION_COLUMNS]
+    empty = cells.map(lambda cell: pd.isna(cell) or not str(cell).strip())
+    if empty.any(axis=None):
+        first = int(empty.any(axis=1).idxmax())
+        raise SynthgapError(f"annotations: row {first + 1} has an empty {' or '.join(cells.columns[empty.loc[first]])}")
 
 
 def positive(counts: Mapping[str, int]) -> dict[str, int]:

@@ -23,8 +23,11 @@ def fingerprint(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame, n: int, seed: int, purpose: str) -> pd.DataFrame:
-    """Draw `n` rows by id; see `draw_places`."""
-    return frame.iloc[draw_places(frame["id"].tolist(), n, seed, purpose)]
+    """Draw `n` rows by id; see `draw_places`. Of a pool, whose column `member` names corpora, as many of each."""
+    if "member" not in frame:
+        return frame.iloc[draw_places(frame["id"].tolist(), n, seed, purpose)]
+    shuffled = frame.iloc[draw_places(frame["id"].tolist(), len(frame), seed, purpose)]
+    return shuffled.iloc[shuffled.groupby("member").cumcount().argsort(kind="stable")].head(n)
 
 
 def draw_places(ids: Sequence[str], n: int, seed: int, purpose: str) -> list[int]:

@@ -28,6 +28,15 @@ def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     }
 
 
+def one_row_an_id(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop rows that repeat an id, and all rows of an id that has two labels; {reason: rows}."""
+    labels = frame.groupby("id")["label"].transform("nunique")
+    once = frame[labels == 1].drop_duplicates("id")
+    contradicting = int((labels > 1).sum())
+    repeats = len(frame) - contradicting - len(once)
+    return once, {"has an id with two labels": contradicting, "repeats an id": repeats}
+
+
 def normalised(text: str) -> str:
     """Lower case, letters and digits only, single spaces; text in signs alone (emoji) stays as it is."""
     return " ".join(default_process(text).split()) or text.strip()

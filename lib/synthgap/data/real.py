@@ -24,8 +24,8 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, refuse
 from synthgap.core.paths import bundled, data_folder
 from synthgap.data.draws import at_most, draw, fingerprint
-from synthgap.data.duplicates import without_repeats
-from synthgap.tasks import SPLITS, Task, paper_tasks
+from synthgap.data.duplicates import one_row_an_id, without_repeats
+from synthgap.tasks import SPLITS, FileSource, Task, paper_tasks
 
 COLUMNS = ("id", "text", "label", "split")
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -113,14 +113,33 @@ def load_real(task: Task, profile: Profile) -> RealData:
         path = data_file(task, bundled("demo") if source == "bundled" else data_folder())
         frame, name = read_file(path), path.name
         dropped = dict(frame.attrs)
+        if task.source:
+            frame, left_out = resplit(frame, task.source)
+            dropped |= left_out
     return checked(task, frame, name, dropped, profile.data.test_texts_per_label)
+
+
+def resplit(frame: pd.DataFrame, source: FileSource) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows of a task's source in our splits, and {reason: rows left out}: one row an id, none of two labels."""
+    frame, dropped = one_row_an_id(frame.rename(columns={"item_id": "id"}))
+    lines = read_text(bundled(source.shown)).splitlines() if source.shown else []
+    shown = frame["id"].isin({key for line in lines for key in json.loads(line)["example_ids"]})
+    split = frame["split"].map(source.splits).mask(shown, "train")
+    free = frame[(split == "train") & ~shown]
+    left = draw(free, len(free), 0, "held out").index
+    for name, share in source.held_out.items():
+        taken, left = np.split(left, [int(share * len(free))])
+        split[taken] = name
+    dropped["is of a split that the task leaves out"] = int(split.isna().sum())
+    return frame.assign(split=split)[split.notna()].reset_index(drop=True), dropped
 
 
 def data_file(task: Task, folder: Path) -> Path:
     """The one file of a task in a folder, whichever of the known formats it has."""
     if not folder.is_dir():
         raise SynthgapError(f"the data folder '{folder}' does not exist; name another with --data (make: DATA=...)")
-    names = [f"{task.name}{suffix}" for suffix in SUFFIXES]
+    stem = task.source.file if task.source else task.name
+    names = [f"{stem}{suffix}" for suffix in SUFFIXES]
     if folder == bundled("demo") and task.name not in paper_tasks():
         raise SynthgapError(
             f"task '{task.name}': the package has a stand-in for the paper's tasks alone; take its texts from a folder "
@@ -128,7 +147,7 @@ def data_file(task: Task, folder: Path) -> Path:
         )
     there = [name for name in names if (folder / name).is_file()]
     if not there:
-        others = " and ".join(sorted(repr(path.name) for path in folder.glob(f"{task.name}.*")))
+        others = " and ".join(sorted(repr(path.name) for path in folder.glob(f"{stem}.*")))
         raise SynthgapError(
             f"task '{task.name}': no data file in '{folder}'; it needs one of {', '.join(names)}"
             + (f", and {others} is no such file" if others else "")

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import rankdata, zscore
 from tqdm import tqdm
 
+from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
 from synthgap.evaluation.inference import (
     NOTHING_KNOWN,
@@ -23,6 +24,7 @@ from synthgap.evaluation.inference import (
     p_value,
     recording_means,
     shared_part,
+    total,
     training_spreads,
 )
 from synthgap.evaluation.scores import (
@@ -106,12 +108,15 @@ def evaluate(
     permutations: int = 10000,
     seed: int = 0,
     pairs: Callable[[Sequence[str]], Sequence[tuple[str, str]]] = corpus_pairs,
+    lent: Mapping[tuple[str, str], list[Part]] | None = None,
     like: Mapping[str, str] | None = None,
 ) -> Evaluated:
     """Scores, differences paired on the test items, and means over tasks, with 95 % intervals and Holm-corrected tests.
 
     Args:
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
+        lent: {(task, classifier): what the macro-F1 of one recording varies with}, for corpora with one recording, of
+            which nothing else is known; see `one_recording`.
         like: {corpus with one recording: one with several, as whose recordings its own would vary}.
     """
     like = like or {}
@@ -122,6 +127,8 @@ def evaluate(
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
         add_spreads([scored[id(one)] for one in own], like)
+        for one in own:
+            scored[id(one)] = _with_lent(scored[id(one)], (lent or {}).get((one.task, classifier)))
         rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
         for one in tqdm(own, desc="tests", mininterval=2):
             for pair in pairs(list(one.predicted)):
@@ -165,15 +172,49 @@ def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[st
                 task[key] = replace(task[key], spreads=replace(task[key].spreads, new=lent or None))
 
 
+def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], list[Part]]:
+    """{(task, classifier): what the macro-F1 of one recording varies with beyond its draws and seeds}.
+
+    The mean variance of the corpora with several recordings; nothing of tasks and classifiers without any.
+    """
+    found: dict[tuple[str, str], list[list[Part]]] = {}
+    for classifier, corpus in dict.fromkeys((one.classifier, name) for one in predictions for name in one.predicted):
+        own = [one for one in predictions if one.classifier == classifier and corpus in one.predicted]
+        numbers = [one.recordings[corpus] for one in own]
+        spreads = training_spreads([score_runs(one, corpus)["macro_f1"] for one in own], numbers)
+        for one, of_task, spread in zip(own, numbers, spreads, strict=True):
+            if spread.new:
+                recordings = len(np.unique(of_task))
+                parts = [*(part.times(recordings) for part in spread.new)]
+                parts += [part.times(-recordings) for part in spread.these]
+                found.setdefault((one.task, classifier), []).append(parts if total(parts).variance else [])
+    return {key: [part.times(1 / len(many)) for parts in many for part in parts] for key, many in found.items()}
+
+
+def _with_lent(scored: dict[tuple[str, str], Scored], parts: list[Part] | None) -> dict[tuple[str, str], Scored]:
+    """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do, too.
+
+    `real` was not recorded.
+    """
+    lent = {
+        (corpus, metric): replace(one, spreads=Spreads(one.spreads.these, [*one.spreads.these, *parts]))
+        for (corpus, metric), one in scored.items()
+        if parts is not None and metric == "macro_f1" and corpus != REAL and one.spreads.new is None
+    }
+    return scored | lent
+
+
 def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
     """The parts of the variance of a score, or of the difference of two; None for new recordings that there are not."""
     if new and not any(one.spreads.new for one in scored):
         return None
     resampled = scored[0].resampled if len(scored) == 1 else scored[0].resampled - scored[1].resampled
     parts = [Part(float(np.var(resampled, ddof=1)))]
-    for one in scored:
-        parts += (one.spreads.new if new else None) or one.spreads.these
-    return parts
+    varying = [(one.spreads.new if new else None) or one.spreads.these for one in scored]
+    both = {id(part) for part in varying[0]} & {id(part) for part in varying[-1]} if len(varying) > 1 else set()
+    parts += [part for each in varying for part in each if id(part) not in both]
+    # lent to both: one estimate, which is known no better for standing twice
+    return [*parts, *(part.times(2) for part in varying[0] if id(part) in both)]
 
 
 def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from synthgap.core.config import (
     GenerationSettings,
     ImportedCorpus,
     LabelledCorpus,
+    PooledCorpus,
     Profile,
     ProtocolName,
     Setting,
@@ -189,27 +190,50 @@ def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_b
     return CorpusTexts(found.texts, none, [], about, found.test)
 
 
+def from_pool(corpus: str, task: Task, members: Mapping[str, CorpusTexts], written_by: str) -> CorpusTexts:
+    """A task's texts of a pool: all texts of its members.
+
+    Args:
+        members: {corpus: its texts}.
+    """
+    texts = pooled({name: one.texts for name, one in members.items()})
+    received = sum(len(one.texts) for one in members.values())
+    rejected = {"exact_duplicate": received - len(texts)}
+    about = {"pool": list(members), "received": received, "rejected": rejected}
+    none = pd.DataFrame(columns=LEDGER_COLUMNS)
+    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+
+
+def pooled(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The texts of several corpora as one table: columns id, text, label, member."""
+    parts = [frame[["id", "text", "label"]].assign(member=name) for name, frame in members.items()]
+    return pd.concat(parts, ignore_index=True).drop_duplicates("text", ignore_index=True)
+
+
 def _provenance(task: Task, corpus: str, written_by: str, texts: pd.DataFrame, turns: Sequence[Turn]) -> dict[str, Any]:
     """What is stored about every corpus.
 
     `example_ids` are those of the real texts shown for each label, `label_words` how many accepted texts name a label,
-    `recordings` holds examples and accepted texts of each recording of the conditions.
+    `recordings` holds examples and accepted texts of each recording of the conditions, and `first_shown` the turn in
+    which each of these examples was shown first.
     """
-    named, examples = label_words(task), {label: set[str]() for label in task.labels}
+    named, examples = label_words(task), {label: dict[str, int]() for label in task.labels}
     for turn in turns:
-        examples[turn.conversation.label] |= set(turn.examples)
+        own = examples[turn.conversation.label]
+        own |= {key: min(turn.conversation.place, own.get(key, turn.conversation.place)) for key in turn.examples}
     by_label = {
         "accepted_by_label": {label: int((texts["label"] == label).sum()) for label in task.labels},
         "example_ids": {label: sorted(ids) for label, ids in examples.items()},
     }
     number = turns[0].conversation.recording if turns else 1
+    first_shown = {label: [ids[key] for key in sorted(ids)] for label, ids in examples.items()}
     return {
         **{"task": task.name, "corpus": corpus, "written_by": written_by},
         **{"setting": None, "real_data": None, "examples": "none", "asked": None},
         "accepted": len(texts),
         "label_words": sum(bool(named.search(text)) for text in texts["text"]),
         **by_label,
-        "recordings": [{"recording": number, **by_label}],
+        "recordings": [{"recording": number, **by_label, "first_shown": first_shown}],
     }
 
 
@@ -267,7 +291,8 @@ def _without_real_texts(made: CorpusTexts, data: RealData) -> pd.DataFrame:
 def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.DataFrame:
     """The texts of a task in a corpus: columns id, text, label; of a generated one also recording, turn and position.
 
-    Imported texts are read from their file, and labelled ones from the real texts; both must be as when 01 read them.
+    Imported texts are read from their file, labelled ones from the real texts, and those of a pool, which has a column
+    `member`, from its corpora; all must be as when 01 read them.
 
     Raises:
         SynthgapError: the generation stage has not written them, or a file has changed since.
@@ -279,6 +304,8 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
         texts = read_labelled(settings, load_real(load_task(task), profile), corpus).texts
     elif isinstance(settings, ImportedCorpus):
         texts, _ = read_imported(settings, load_task(task), corpus)
+    elif isinstance(settings, PooledCorpus):
+        texts = pooled({member: load_corpus(folder, profile, member, task) for member in settings.pool})
     else:
         return kept.drop(columns="task")
     if texts["id"].tolist() != kept["id"].tolist() or _digests(texts) != kept["sha256"].tolist():

@@ -24,6 +24,7 @@ from synthgap.core.config import (
     GenerationSettings,
     ImportedCorpus,
     LabelledCorpus,
+    PooledCorpus,
     Profile,
     ProtocolName,
     Setting,
@@ -49,6 +50,7 @@ from synthgap.generation.corpora import (
     from_answers,
     from_file,
     from_labels,
+    from_pool,
     from_recording,
 )
 from synthgap.llm.backends import connect
@@ -120,6 +122,8 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
     with open_llms(profile, log_file) as llms:
         for task, corpus in tqdm(places, desc="corpora", mininterval=2):
             settings = profile.corpora[corpus]
+            if isinstance(settings, PooledCorpus):
+                continue  # once its corpora are there
             if isinstance(settings, ImportedCorpus):
                 made[task, corpus] = from_file(settings, corpus, real[task].task, writer_of(profile, corpus))
             elif isinstance(settings, LabelledCorpus):
@@ -136,7 +140,12 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
     for short in shortfalls:
         tqdm.write(f"short: {short}")
     refuse_failures(shortfalls, command("run", profile, "01"))
-    return {place: (made | written)[place] for place in places}
+    made |= written
+    for task, corpus in places:
+        if isinstance(settings := profile.corpora[corpus], PooledCorpus):
+            members = {name: made[task, name] for name in settings.pool}
+            made[task, corpus] = from_pool(corpus, real[task].task, members, writer_of(profile, corpus))
+    return {place: made[place] for place in places}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from itertools import product
 
-from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile
+from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, PooledCorpus, Profile
 from synthgap.core.errors import noting, refuse
 from synthgap.core.files import local_weights
 from synthgap.core.paths import base_folder, command
@@ -76,6 +76,8 @@ def read_texts(profile: Profile, faults: list[str]) -> dict[str, RealData]:
                 with noting(faults):
                     if task_name in real:
                         read_labelled(corpus, real[task_name], name)
+            elif isinstance(corpus, PooledCorpus):
+                continue  # its corpora are looked at by themselves
             elif corpus.setting == "few_shot" and task_name in real:
                 for label in real[task_name].task.labels:
                     with noting(faults):

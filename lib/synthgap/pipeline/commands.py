@@ -94,7 +94,7 @@ def _planned_runs(profile: Profile) -> int:
         for task, corpus in product(profile.tasks_of(comparison), comparison.members):
             recordings = profile.recordings(corpus)
             classifiers = training.classifiers_of(task, comparison)
-            runs += sum(len(training.seeds_of(name, recordings)) * recordings for name in classifiers)
+            runs += sum(len(training.seeds_of(name, recordings, comparison)) * recordings for name in classifiers)
     return runs
 
 

@@ -15,6 +15,7 @@ from synthgap.diversity.figures import DRAWINGS as DIVERSITY
 from synthgap.evaluation.figures import DRAWINGS as EVALUATION
 from synthgap.figures import Drawing, Look, as_bytes, style
 from synthgap.generation.figures import DRAWINGS as GENERATION
+from synthgap.llms.figures import DRAWINGS as LLMS
 from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.prompting.figures import DRAWINGS as PROMPTING
@@ -22,7 +23,7 @@ from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
 from synthgap.tables import footer
 from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
-DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *PROMPTING, *YOUR_TASK)
+DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *YOUR_TASK)
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:

@@ -29,7 +29,17 @@ from synthgap.pipeline.drawings import draw, drawing_of, figure_names
 from synthgap.pipeline.manifest import read_manifest
 from synthgap.pipeline.stages import setting_text
 from synthgap.pipeline.validity import finished_in, products_of, stage_state, stages_of
-from synthgap.tables import OWN_FILES, caveats, escape_markdown, footer, rounded, to_markdown
+from synthgap.tables import (
+    OWN_FILES,
+    caveats,
+    escape_markdown,
+    footer,
+    matching,
+    read_csv,
+    rounded,
+    to_markdown,
+    unescape_csv,
+)
 
 LONG = 24  # rows from which a table is folded
 MOST = 500  # rows from which it is only named
@@ -61,6 +71,11 @@ SECTIONS = {
         "What tells the texts apart, whether labels mean the same, and what is left of the gap after each remedy; by "
         "probes on sentence embeddings.",
     ),
+    "08_llms": (
+        "Which LLM, and on later texts",
+        "LLMs of one pipeline side by side, whether several authors together do better, whether the gap can be "
+        "foretold, and what another time and place change.",
+    ),
     "09_prompts": (
         "What a prompt changes",
         "Real examples by their number, a guideline in their place, other prompts for diversity; and how many "
@@ -71,6 +86,10 @@ SECTIONS = {
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",
     ),
 }
+QUESTIONS = (  # in their order on the first screen
+    *("Why?", "Which LLM?", "How many examples?", "Which prompt?", "What to do with 10 labels, with 50?"),
+    *("What does it cost?", "Does it last?", "Does agreement change over time?", "How many annotators?"),
+)
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
 
@@ -99,6 +118,8 @@ def write_report(profile: Profile) -> Path:
         caveats=caveats(profile),
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
         found=_found(profile),
+        headlines=_headlines(profile),
+        answers=_answers(profile),
         sections=[_section(profile, stage) for stage in SECTIONS if products_of(stage, profile)],
         runs=_what_was_run(manifest),
         long=LONG,
@@ -118,12 +139,37 @@ def _found(profile: Profile) -> ReportTable | None:
     return from_markdown(path.stem, path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def _headlines(profile: Profile) -> pd.DataFrame:
+    """The paper's questions with their answers, of the last classifier that all tasks have."""
+    path = finished_in("03_evaluation", profile) / "tables" / "claims.csv"
+    classifiers = [name for name, one in profile.training.classifiers.items() if one.tasks is None]
+    if not classifiers or not path.is_file():
+        return pd.DataFrame()
+    return _as_written(matching(read_csv(path.parent, path.stem), {"classifier": classifiers[-1]}))
+
+
+def _answers(profile: Profile) -> list[dict[str, str]]:
+    """What the notebooks answer to questions, each with the stage that says more: their tables `answers_<stage>`."""
+    rows = []
+    for stage in SECTIONS:
+        for name in products_of(stage, profile):
+            if name.startswith("tables/answers_") and name.endswith(".csv"):
+                table = _as_written(read_csv(finished_in(stage, profile) / "tables", Path(name).stem))
+                rows += [{**row, "stage": stage} for row in table[["question", "answer"]].to_dict("records")]
+    order = {question: place for place, question in enumerate(QUESTIONS)}
+    return sorted(rows, key=lambda row: order.get(row["question"], len(order)))
+
+
+def _as_written(table: pd.DataFrame) -> pd.DataFrame:
+    return table.map(lambda cell: unescape_csv(cell) if isinstance(cell, str) else cell)
+
+
 def _section(profile: Profile, stage: str) -> dict[str, Any]:
     title, lead = SECTIONS[stage]
     folder = finished_in(stage, profile)
     leading = _leading(profile)[1]
     paths = sorted(path for name in products_of(stage, profile) if (path := folder / name).is_file())
-    paths = [path for path in paths if path.stem != leading]
+    paths = [path for path in paths if path.stem != leading and not path.stem.startswith("answers_")]
     figures = [_figure(name, profile) for name in figure_names(profile, stage)]
     return {"stage": stage, "title": title, "lead": lead, "figures": figures, "tables": list(_tables(paths))}
 

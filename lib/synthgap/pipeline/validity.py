@@ -21,7 +21,8 @@ from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, read_json
 from synthgap.core.paths import base_folder, bundled, data_folder, outputs_folder, root
-from synthgap.data.annotated import annotated_file
+from synthgap.data.annotated import annotated_file, judged_file
+from synthgap.data.further import further_files
 from synthgap.data.imported import imported_file
 from synthgap.data.labelled import labels_files
 from synthgap.data.real import data_file
@@ -77,6 +78,7 @@ STAGES = {
         texts="measured",
         bundled=("recordings/labels/synthetic.csv",),
     ),
+    "08_llms": StageInputs((*COMPARED, "data", "evaluation", "training"), ("synthetic/", "runs/"), texts="measured"),
     "09_prompts": StageInputs(
         (*COMPARED, "data", "llms", "training", "diversity", "evaluation"), ("synthetic/", "runs/"), texts="measured"
     ),
@@ -234,7 +236,9 @@ def _data_files(profile: Profile) -> Iterator[Path]:
     if profile.data.source != "hub":
         folder = bundled("demo") if profile.stand_in else data_folder()
         yield from (data_file(task, folder) for task in tasks)
-    yield from (path for task in tasks if (path := annotated_file(task, profile)))
+    for task in tasks:
+        yield from filter(None, (annotated_file(task, profile), judged_file(task, profile)))
+    yield from (path for task in tasks for path in further_files(task, profile).values())
     for name, corpus in profile.corpora.items():
         if isinstance(corpus, ImportedCorpus):
             yield from (imported_file(corpus, task) for task in profile.tasks_of_corpus(name))

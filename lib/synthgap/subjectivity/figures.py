@@ -13,6 +13,7 @@ import networkx as nx
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.dates import DateFormatter, MonthLocator
 
 from synthgap.core.errors import unknown
 from synthgap.figures import (
@@ -30,6 +31,7 @@ from synthgap.figures import (
     task_order,
 )
 from synthgap.subjectivity.agreement_sources import BANDS, KINDS, kind_of, kinds_in
+from synthgap.subjectivity.over_time import FEWEST_ITEMS, MONTHS
 from synthgap.subjectivity.predicted_agreement import reach_note
 from synthgap.subjectivity.ranking import main_ranking, majority_graph, stars
 from synthgap.tables import ReadTable, format_p, matching, signed
@@ -257,6 +259,48 @@ def plot_lifts(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
+def draw_over_time(read: ReadTable, look: Look, _: str) -> Drawn:
+    """Alpha by month, a panel for each label of the first dated set."""
+    table = read("agreement_over_time")
+    months = matching(table, {"source": table["source"].iloc[0], "windows": MONTHS})
+    months = months[months["items"] >= FEWEST_ITEMS]
+    panels = months.groupby("label", sort=False)
+    figure, axes = look.panels(len(panels), 1.8, sharex=True, sharey=True)
+    for ax, (label, rows) in zip(axes, panels, strict=True):
+        middle = pd.to_datetime(rows["first"]) + (pd.to_datetime(rows["last"]) - pd.to_datetime(rows["first"])) / 2
+        ax.axhline(0, color=QUIET, linewidth=1)
+        ax.vlines(middle, rows["alpha_low"], rows["alpha_high"], color=INK, linewidth=1.5)
+        ax.plot(middle, rows["alpha"], "o", color=INK, markersize=4)
+        ax.set_title(str(label), fontsize="small")
+        ax.set_ylim(-0.5, 1)
+        ax.xaxis.set_major_locator(MonthLocator(interval=2))
+        ax.xaxis.set_major_formatter(DateFormatter("%b"))
+    axes[0].set_ylabel("alpha", fontsize="small")
+    note = "Alpha of present or absent by month, with 95 % intervals over items and people (cut at -0.5)."
+    return figure, f"{note} Who judged differs by month. Source: {months['source'].iloc[0]}."
+
+
+def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
+    """How far panels of some size are from all who judged: two panels, error and the majority's label."""
+    table = read("panel_sizes")
+    table = matching(table, {"source": table["source"].iloc[0]})
+    shown = {"error": "error of an item's agreement", "same_majority": "same majority label, percent"}
+    figure, axes = look.panels(len(shown), 2.4, columns=2)
+    for ax, (name, title) in zip(axes, shown.items(), strict=True):
+        size, low, high = table["annotators"], table[f"{name}_low"], table[f"{name}_high"]
+        ax.vlines(size, low, high, color=INK, linewidth=1.5)
+        ax.plot(size, table[name], "o-", color=INK, markersize=4, linewidth=0.8)
+        ax.set_title(title, fontsize="small")
+        ax.set_xlabel("annotators of an item", fontsize="small")
+        log_axis(ax, size.tolist())
+    first = table.iloc[0]
+    who = f"{first['items']} items, each judged by {first['fewest']} to {first['most']} of {first['people']} people"
+    return (
+        figure,
+        f"Panels of a few against all: {who}; 95 % intervals over items and people. Source: {first['source']}.",
+    )
+
+
 DRAWINGS = (
     Drawing(
         "task_levels",
@@ -284,5 +328,12 @@ DRAWINGS = (
         "Human agreement against the agreement that an LLM estimated, and the lift in accuracy from either.",
         draw_predicted_agreement,
     ),
+    Drawing("agreement_over_time", "Krippendorff's alpha of each label by month, with 95 % intervals.", draw_over_time),
+    Drawing(
+        "panel_sizes",
+        "How far an item's agreement by a few annotators is from that by many, and how often they have one majority.",
+        draw_panel_sizes,
+    ),
 )
-TASK_LEVELS, TASK_SCORES, AGREEMENT_BY_SOURCE, ACCURACY_BY_AGREEMENT, AGREEMENT_EFFECTS, PREDICTED_AGREEMENT = DRAWINGS
+TASK_LEVELS, TASK_SCORES, AGREEMENT_BY_SOURCE, ACCURACY_BY_AGREEMENT, AGREEMENT_EFFECTS, *_ = DRAWINGS
+PREDICTED_AGREEMENT, OVER_TIME, PANEL_SIZES = DRAWINGS[5:]

@@ -12,18 +12,30 @@ from synthgap.tasks.registry import (
     load_profile,
     load_prompt,
     load_task,
+    package_tasks,
     paper_order,
     paper_tasks,
     read_profile,
     read_task,
     tasks_in_paper_order,
 )
-from synthgap.tasks.schema import SPLITS, AgreementColumn, AnnotatedTexts, HubSource, Prompts, Task
+from synthgap.tasks.schema import (
+    SPLITS,
+    AgreementColumn,
+    AnnotatedTexts,
+    FileSource,
+    FurtherTest,
+    HubSource,
+    Prompts,
+    Task,
+)
 
 __all__ = [
     "SPLITS",
     "AgreementColumn",
     "AnnotatedTexts",
+    "FileSource",
+    "FurtherTest",
     "HubSource",
     "Prompts",
     "Task",
@@ -31,6 +43,7 @@ __all__ = [
     "load_profile",
     "load_prompt",
     "load_task",
+    "package_tasks",
     "paper_order",
     "paper_tasks",
     "read_profile",

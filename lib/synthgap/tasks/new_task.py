@@ -11,7 +11,7 @@ from synthgap.core.config import load_yaml
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.core.paths import tasks_folder
-from synthgap.tasks.registry import NAME, build_task, paper_tasks
+from synthgap.tasks.registry import NAME, build_task, package_tasks
 
 TEMPLATE = """\
 # {title}: what the LLM is asked for, and what people are asked. Only `name` and `labels` have to be here: a line that
@@ -76,8 +76,8 @@ def _check(name: str, labels: list[str]) -> None:
             f"'{name}' cannot be a task's name, which is made of at most 60 small letters, digits and _, and "
             "begins with no _; for example: support_tickets"
         )
-    if name in paper_tasks():
-        raise SynthgapError(f"task '{name}' is one of the paper's ten; give yours a name of its own")
+    if name in package_tasks():
+        raise SynthgapError(f"task '{name}' is one of the package's; give yours a name of its own")
     if "" in labels:
         raise SynthgapError("one of the labels is empty; set labels apart by single commas: --labels good,bad")
     if twice := [label for label, times in Counter(labels).items() if times > 1]:

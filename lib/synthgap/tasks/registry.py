@@ -25,7 +25,8 @@ RENAME = "give the file, and `name` in it, one name of its own"
 
 def task_file(name: str) -> Path:
     """The file of a task of the package."""
-    return Path(__file__).parent / f"{name}.yaml"
+    folder = Path(__file__).parent
+    return folder / f"{name}.yaml" if name in paper_tasks() else folder / "further" / f"{name}.yaml"
 
 
 @functools.cache
@@ -34,10 +35,16 @@ def paper_tasks() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
 
+@functools.cache
+def package_tasks() -> tuple[str, ...]:
+    """The names of all tasks that the package brings along: the paper's, and those in `further/`."""
+    return (*paper_tasks(), *sorted(path.stem for path in Path(__file__).parent.glob("further/*.yaml")))
+
+
 def known_tasks() -> tuple[str, ...]:
-    """The names of all tasks, the paper's and one's own, in the alphabet's order; none of their files is read."""
+    """The names of all tasks, the package's and one's own, in the alphabet's order; none of their files is read."""
     own = (path.stem for path in own_files("*.yaml") if NAME.fullmatch(path.stem))
-    return tuple(sorted({*paper_tasks(), *own}))
+    return tuple(sorted({*package_tasks(), *own}))
 
 
 def own_files(pattern: str) -> list[Path]:
@@ -62,9 +69,10 @@ def load_task(name: str) -> Task:
         SynthgapError: no such task, or two, or its file has a key or value that is not allowed.
     """
     own = next(iter(own_files(f"{name}.yaml")), None) if NAME.fullmatch(name) else None
-    if name in paper_tasks():
+    if name in package_tasks():
         if own:
-            raise SynthgapError(f"task '{name}' is one of the paper's ten, and '{own}' has its name; {RENAME}")
+            kind = "the paper's ten" if name in paper_tasks() else "the package's"
+            raise SynthgapError(f"task '{name}' is one of {kind}, and '{own}' has its name; {RENAME}")
         return _read_once(task_file(name), 0, 0)
     if not own:
         meant = sorted(repr(path.name) for path in own_files("*") if path.stem.lower() == name.lower())

@@ -116,6 +116,21 @@ class AgreementColumn(_Frozen):
     shares: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
 
 
+class JudgedTexts(_Frozen):
+    """A table of people's judgements for 04 alone, whose texts no classifier labels: `annotations/<file>` as well.
+
+    Attributes:
+        date: the column that says when; None where nobody noted it.
+        several: whether a person may give a text several labels, a row each; then each label is present or absent.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: Text
+    about: Text
+    date: Text | None = None
+    several: bool = False
+
+
 class AnnotatedTexts(_Frozen):
     """Texts other than the task's own that several people labelled one by one: `annotations/<file>` of the data folder.
 
@@ -133,6 +148,39 @@ class AnnotatedTexts(_Frozen):
     left_out: tuple[str, ...] = ()
     only: dict[str, tuple[str, ...]] = {}
     annotators: Literal["persons", "positions"] = "persons"
+
+
+class FileSource(_Frozen):
+    """Real texts in a file of the data folder with other splits than ours; columns id (or item_id), text, label, split.
+
+    Attributes:
+        file: below the data folder, without its ending.
+        splits: {a split of theirs: one of ours}; rows of others are left out and counted.
+        held_out: {split: share of the train rows that go there}, chosen by their ids.
+        shown: a file of the package with a recording's answers: the examples that its LLM saw go into train.
+    """
+
+    file: Text
+    splits: dict[str, Split]
+    held_out: dict[Literal["validation", "test"], Annotated[float, Field(gt=0, lt=0.5)]] = {}
+    shown: Text | None = None
+
+
+class FurtherTest(_Frozen):
+    """A test set of another time or place, which the runs of some comparisons predict, too.
+
+    Attributes:
+        file: below the data folder, without its ending; columns id (or item_id), text, label.
+        about: where it comes from, and what changes with it.
+        only: {column: values}; other rows are not of this set.
+        year: only rows whose `date` is in it.
+    """
+
+    file: Text
+    title: Text
+    about: Text
+    only: dict[str, tuple[str, ...]] = {}
+    year: int | None = None
 
 
 class Task(_Frozen):
@@ -160,8 +208,11 @@ class Task(_Frozen):
     completion: Completion = Completion()
     few_shot: FewShot = FewShot()
     hub: HubSource | None = None
+    source: FileSource | None = None
     agreement: AgreementColumn | None = None
     annotated: AnnotatedTexts | None = None
+    judged: JudgedTexts | None = None
+    further_tests: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")], FurtherTest] = {}
     remove: Text | None = None
     caveat: Text | None = None
     variant: PromptVariant | None = Field(None, exclude=True)
@@ -172,6 +223,13 @@ class Task(_Frozen):
         if variant:
             raise ValueError("a corpus names its prompt (`prompt: NAME`), and no task does")
         return variant
+
+    @field_validator("further_tests")
+    @classmethod
+    def _they_are_other_texts(cls, tests: dict[str, FurtherTest]) -> dict[str, FurtherTest]:
+        if taken := {"test", "annotated"} & set(tests):
+            raise ValueError(f"{' and '.join(sorted(taken))} are other texts; call it differently")
+        return tests
 
     @field_validator("remove")
     @classmethod

@@ -32,7 +32,7 @@ from transformers.utils import logging
 from synthgap.core.config import FinetuneSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import cache_folder
-from synthgap.training import accelerations
+from synthgap.training import accelerations, graphed
 from synthgap.training.accelerations import Row, in_batches, only_used_tokens, padded, tokenised
 from synthgap.training.base import NO_TEXTS, Fitted, Texts
 from synthgap.training.embeddings import encoder_revision, encoder_source
@@ -89,7 +89,7 @@ def finetune_once(
         )
         best = KeepBest(settings.patience, score, watch)
         trainer = new_trainer(model, training_arguments(settings, seed), items, pad, best)
-        trainer.train()
+        graphed.train(trainer, pad)
         best.restore(model)
     trained = time.perf_counter()
     probabilities = softmax(predict(model, test_rows, pad).astype(np.float64), axis=1).astype(np.float32)

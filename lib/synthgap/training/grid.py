@@ -39,7 +39,7 @@ def run_grid(
     Args:
         folder: `runs`.
         workers: where to train; None: as the environment says.
-        index: "grid", "curve" or "mixes".
+        index: "grid", "curve", "mixes" or "decision".
 
     Returns:
         The index, columns as in `store.INDEX_COLUMNS`, and trained_now.

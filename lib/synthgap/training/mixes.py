@@ -18,6 +18,7 @@ from synthgap.data.draws import draw_equal
 from synthgap.training.runs import TEXTS, PlannedRun, RunPlanner, TaskTexts, comparison_sizes
 
 EXAMPLES, AS_MANY = "examples", "real, as many"
+NOTHING_SHOWN = pd.DataFrame(columns=["recording", "label", "id", "turn"])
 
 
 def plan_mixes(profile: Profile, texts: Mapping[str, TaskTexts]) -> list[PlannedRun]:
@@ -55,15 +56,15 @@ def _with_examples(
     sizes = comparison_sizes(training, comparison, texts)
     for classifier in training.classifiers_of(texts.real.task.name, comparison):
         planner = RunPlanner(training, name, classifier, texts, comparison.members)
-        for corpus, shown in ((corpus, texts.shown.get(corpus, {})) for corpus in comparison.corpora):
+        for corpus in comparison.corpora:
             recordings = texts.recordings(corpus)
             for recording, frame in recordings.items():
-                ids = [key for of_label in shown.get(recording, {}).values() for key in of_label]
-                examples = train[train["id"].isin(ids)]
-                if len(frame) < _texts_of(texts, corpus, recording) or not (fewest := _fewest(examples, labels)):
+                shown = texts.shown.get(corpus, NOTHING_SHOWN)
+                examples = train[train["id"].isin(shown.loc[shown["recording"] == recording, "id"])]
+                if len(frame) < _texts_of(texts, corpus, recording) or not (size := fewest(examples, labels)):
                     continue
                 for seed in training.seeds_of(classifier, len(recordings)):
-                    given = draw_equal(examples, dict.fromkeys(labels, fewest), seed)[TEXTS]
+                    given = draw_equal(examples, dict.fromkeys(labels, size), seed)[TEXTS]
                     written = draw_equal(frame, sizes, seed)[TEXTS]
                     together = pd.concat([given, written], ignore_index=True)
                     yield planner.run(alone(corpus), seed, given, recording)
@@ -91,7 +92,7 @@ def mixes_of(texts: TaskTexts, corpus: str, real_texts: Iterable[int], seed: int
     shown = {key for ids in texts.examples.get(corpus, {}).values() for key in ids}
     train, labels = data.split("train"), list(data.task.labels)
     examples = train[train["id"].isin(shown)]
-    n_examples, n_synthetic, n_real = (_fewest(frame, labels) for frame in (examples, synthetic, train))
+    n_examples, n_synthetic, n_real = (fewest(frame, labels) for frame in (examples, synthetic, train))
     if not n_synthetic or (len(examples) and not n_examples):
         raise SynthgapError(
             f"task '{data.task.name}': a label has no example or no text of the corpus '{corpus}', so nothing can be "
@@ -126,6 +127,7 @@ def both(corpus: str) -> str:
     return f"{EXAMPLES} + {corpus}"
 
 
-def _fewest(frame: pd.DataFrame, labels: Sequence[str]) -> int:
+def fewest(frame: pd.DataFrame, labels: Sequence[str]) -> int:
+    """Texts of the label that has the fewest."""
     counts = frame["label"].value_counts()
     return min(int(counts.get(label, 0)) for label in labels)

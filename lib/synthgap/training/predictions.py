@@ -51,9 +51,9 @@ def load_predictions(
 
     Args:
         folder: `runs`.
-        index: "grid", "curve" or "mixes".
+        index: "grid", "curve", "mixes" or "decision".
         comparison: None: the first of the index.
-        items: "test" or "annotated"; tasks without such items are left out.
+        items: "test", "annotated" or a further test set; tasks without such items are left out.
 
     Raises:
         SynthgapError: the runs have not been trained, one is torn, or runs of a task predicted different items; those
@@ -113,7 +113,7 @@ def _predictions(
 
 @lru_cache(maxsize=128)
 def _of_kind(items: Items, kind: str) -> pd.DataFrame:
-    """The keys of "test" or of "annotated" texts; the index says where among the items they are."""
+    """The keys of texts of a kind, such as "test" or "annotated"; the index says where among the items they are."""
     return items.keys[items.keys["items"] == kind]
 
 

@@ -53,7 +53,7 @@ class ProbeHead(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None
     ) -> SequenceClassifierOutput:
-        logits = self.layer(self.dropout(self.embed(input_ids, attention_mask)))
+        logits = self.layer(self.dropout(self.embed(input_ids, attention_mask)).to(self.layer.weight.dtype))
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

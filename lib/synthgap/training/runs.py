@@ -21,6 +21,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.versions import versions
 from synthgap.data.annotated import AnnotatedItems
 from synthgap.data.draws import at_most, draw, draw_equal, draw_in_proportion, equal_sizes, fingerprint
+from synthgap.data.further import COLUMNS as FURTHER
 from synthgap.data.real import RealData
 from synthgap.training import store
 from synthgap.training.base import numbered, peak_memory_mb, reset_peak_memory
@@ -42,6 +43,7 @@ class PlannedRun:
         train, validation, test: columns id, text, label.
         annotated: columns id, text; texts that people annotated, to be predicted beside the test split (or no rows).
         watched: test texts that fine-tuning scores after every epoch; they decide nothing.
+        further: columns items, id, text, label; texts of further test sets.
         data: where the task's real texts come from, as the run shall say it.
     """
 
@@ -57,6 +59,7 @@ class PlannedRun:
     test: pd.DataFrame = field(repr=False, compare=False)
     annotated: pd.DataFrame = field(repr=False, compare=False)
     watched: pd.DataFrame = field(repr=False, compare=False)
+    further: pd.DataFrame = field(repr=False, compare=False)
     settings: ClassifierSettings = field(repr=False, compare=False)
     data: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -85,7 +88,9 @@ class TaskTexts:
         annotated: texts of another source that people annotated; every classifier of the task labels them, too.
         examples: {corpus: {label: ids of the real texts that its LLM was shown}}, where it was shown some in the
             corpus's first recording.
-        shown: {corpus: {recording: the same of each recording}}.
+        further: texts of further test sets, columns items, id, text, label; the runs of some comparisons label them.
+        shown: {corpus: the real texts that its LLM was shown, and from which turn on; columns recording, label, id,
+            turn}.
         asked: {labelled corpus: ids of the test items that its LLM labelled}, which runs of its comparisons predict.
     """
 
@@ -93,8 +98,9 @@ class TaskTexts:
     corpora: Mapping[str, pd.DataFrame]
     annotated: AnnotatedItems | None = None
     examples: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
-    shown: Mapping[str, Mapping[int, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    further: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=FURTHER))
+    shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def corpus(self, name: str) -> pd.DataFrame:
         return self.real.split("train") if name == REAL else self.corpora[name]
@@ -165,9 +171,9 @@ def plan_task(training: TrainingSettings, name: str, comparison: Comparison, tex
     corpora = {corpus: texts.recordings(corpus) for corpus in comparison.members}
     sizes, planned = comparison_sizes(training, comparison, texts), []
     for classifier in training.classifiers_of(texts.real.task.name, comparison):
-        planner = RunPlanner(training, name, classifier, texts, comparison.members)
+        planner = RunPlanner(training, name, classifier, texts, comparison.members, comparison.further_tests)
         for corpus, recordings in corpora.items():
-            seeds = training.seeds_of(classifier, len(recordings))
+            seeds = training.seeds_of(classifier, len(recordings), comparison)
             for recording, frame in recordings.items():
                 planned += [planner.run(corpus, seed, draw_equal(frame, sizes, seed), recording) for seed in seeds]
     return planned
@@ -212,6 +218,7 @@ class RunPlanner:
         classifier: str,
         texts: TaskTexts,
         members: Sequence[str] = (),
+        further: bool = False,
     ) -> None:
         data, settings = texts.real, training.classifiers[classifier]
         validation = data.split("validation")
@@ -227,6 +234,7 @@ class RunPlanner:
             "test": test,
             "annotated": annotated[["id", "text"]],
             "watched": draw_in_proportion(test, WATCHED),
+            "further": texts.further if further else texts.further.iloc[:0],
         }
         self.settings, self.names = settings, (comparison, data.task.name, classifier)
         self.data = {"data_source": data.source, "data_fingerprint": data.fingerprint}
@@ -240,6 +248,8 @@ class RunPlanner:
         }
         if len(self.frames["annotated"]):
             self.identity["annotated"] = fingerprint(self.frames["annotated"])
+        if len(asked_further := self.frames["further"]):
+            self.identity["further"] = fingerprint(asked_further.rename(columns={"items": "split"}))
 
     def run(self, corpus: str, seed: int, train: pd.DataFrame, recording: int = 1) -> PlannedRun:
         """A run on these training texts, which the comparison calls so."""
@@ -286,7 +296,7 @@ def train(planned: PlannedRun) -> store.FinishedRun:
     train_texts, validation, watched = (
         numbered(frame, labels) for frame in (planned.train, planned.validation, planned.watched)
     )
-    texts = [*test["text"], *planned.annotated["text"]]
+    texts = [*test["text"], *planned.annotated["text"], *planned.further["text"]]
     fitted = fit_predict(planned.settings, train_texts, validation, texts, len(labels), planned.seed, watched)
     predicted = fitted.probabilities.argmax(axis=1)
     about = {
@@ -312,7 +322,8 @@ def train(planned: PlannedRun) -> store.FinishedRun:
         "details": fitted.details,
         "versions": versions(),
     }
-    keys = pd.concat([test.assign(items="test"), planned.annotated.assign(items="annotated", label="")])
+    beside = planned.annotated.assign(items="annotated", label="")
+    keys = pd.concat([test.assign(items="test"), beside, planned.further])
     items = store.Items(keys[store.KEY].reset_index(drop=True))
     return store.FinishedRun(about, items, predicted, fitted.probabilities)
 

@@ -3,8 +3,9 @@
     runs/loose/<run>.parquet, .json      what a run predicted and, written after it, what it says of itself
     runs/<task>.parquet                  packed: a row per text, a column per run with the labels that it predicted
     runs/<task>.probabilities.parquet    in three decimals, of the grid's runs alone
-    runs/runs.jsonl                      a line per packed run with what it says of itself; written last
+    runs/runs.jsonl.gz                   a line per packed run with what it says of itself; written last
     runs/grid.csv, curve.csv, mixes.csv  which runs make up the grid, the learning curves and the mixes
+    runs/decision.csv                    and the strategies of 10
 
 A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
 """
@@ -12,9 +13,11 @@ A run is believed only under the name that its identity gives, and with the dige
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -28,13 +31,18 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthgap.core.config import Name
-from synthgap.core.files import digest, read_json, write_json, write_parquet, write_text
+from synthgap.core.files import atomic, digest, read_json, write_json, write_parquet
 
-KEY = ["items", "id", "label"]  # of a predicted text: "test" or "annotated", its id, its label ("" where it has none)
-INDEXES = ("grid", "curve", "mixes")
+# of a predicted text: "test", "annotated" or a further test set, its id, its label ("" where it has none)
+KEY = ["items", "id", "label"]
+INDEXES = ("grid", "curve", "mixes", "decision")
 MISSING = -1000
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
-UNREADABLE = (OSError, pa.ArrowException, pd.errors.InvalidIndexError, KeyError, TypeError, ValueError, RecursionError)
+LINES = "runs.jsonl.gz"
+UNREADABLE = (
+    *(OSError, EOFError, zlib.error, pa.ArrowException, pd.errors.InvalidIndexError),
+    *(KeyError, TypeError, ValueError, RecursionError),
+)
 
 
 class RunIdentity(BaseModel):
@@ -261,16 +269,18 @@ def _packed_run(folder: Path, name: str, probabilities: bool = False) -> Finishe
 
 def packed_lines(folder: Path) -> dict[str, dict[str, Any]]:
     """{name: what the run says of itself} of a folder's packed runs."""
-    path = folder / "runs.jsonl"
+    path = folder / LINES
     return _unless_changed(_read_lines, path) if path.is_file() else {}
 
 
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
+    """Those of all whole lines, also of a torn file."""
     lines = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        with contextlib.suppress(*UNREADABLE):
-            if is_run_record(about := json.loads(line)):
-                lines[about["run"]] = about
+    with contextlib.suppress(*UNREADABLE), gzip.open(path) as file:
+        for line in file:
+            with contextlib.suppress(*UNREADABLE):
+                if is_run_record(about := json.loads(line)):
+                    lines[about["run"]] = about
     return lines
 
 
@@ -300,11 +310,11 @@ def pack(folder: Path) -> list[Path]:
     """Pack all loose runs, and those of related folders that an index names; gives the files that the folder then has.
 
     Probabilities are kept of the main comparison's grid. Packed runs that no index names any more are kept.
-    `runs.jsonl` is written after the tables, and loose files are removed after that: wherever a kill comes, each run is
-    there, loose or packed. Processes pack one after another.
+    The file of lines is written after the tables, and loose files are removed after that: wherever a kill comes, each
+    run is there, loose or packed. Processes pack one after another.
     """
     with lock(folder, "pack"):
-        for path in (*folder.glob(".*.parquet.tmp"), *folder.glob(".*.jsonl.tmp")):
+        for path in (*folder.glob(".*.parquet.tmp"), *folder.glob(".*.gz.tmp")):
             path.unlink()  # of a process that was killed while it packed
         named = {index: index_rows(folder, index)["run"].tolist() for index in INDEXES}
         grid = index_rows(folder, "grid")
@@ -370,7 +380,8 @@ def write_packed(
 def write_lines(folder: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write what all packed runs say of themselves."""
     texts = (json.dumps(about, ensure_ascii=False, separators=(",", ":")) for about in sorted(lines, key=_order))
-    write_text(folder / "runs.jsonl", "".join(f"{text}\n" for text in texts))
+    with atomic(folder / LINES) as temporary:
+        temporary.write_bytes(gzip.compress("".join(f"{text}\n" for text in texts).encode(), mtime=0))
 
 
 def _order(about: Mapping[str, Any]) -> tuple[Any, ...]:

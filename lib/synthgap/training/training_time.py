@@ -15,6 +15,7 @@ from synthgap.tables import format_hours
 from synthgap.training.mixes import plan_mixes
 from synthgap.training.runs import PlannedRun, plan_curves, plan_grid
 from synthgap.training.store import find
+from synthgap.training.strategies import plan_decision
 from synthgap.training.texts import load_texts
 
 PILOT = 128  # texts that are timed
@@ -38,7 +39,8 @@ def plan_training(profile: Profile, synthetic: Path, runs: Path) -> str:
         SynthgapError: an encoder cannot be had.
     """
     texts = load_texts(profile, synthetic, stand_ins=True)
-    planned = {run.name: run for plan in (plan_grid, plan_curves, plan_mixes) for run in plan(profile, texts)}
+    plans = (plan_grid, plan_curves, plan_mixes, plan_decision)
+    planned = {run.name: run for plan in plans for run in plan(profile, texts)}
     missing = [run for name, run in planned.items() if find(runs, name) is None]
     fine_tunings, seconds = 0, 0.0
     for name, settings in profile.training.classifiers.items():
@@ -60,7 +62,7 @@ def expected_seconds(settings: FinetuneSettings, runs: Sequence[PlannedRun]) -> 
     """What runs of a fine-tuned classifier take, one after another, if none stops before its last epoch."""
     from synthgap.training.finetuning import load_tokenizer, tokenised  # which load torch
 
-    frames = [frame for run in runs for frame in (run.train, run.validation, run.test, run.annotated)]
+    frames = [frame for run in runs for frame in (run.train, run.validation, run.test, run.annotated, run.further)]
     texts = list(dict.fromkeys(text for frame in frames for text in frame["text"]))
     rows = tokenised(load_tokenizer(settings.encoder), settings.encoder, texts, settings.max_tokens)
     length = dict(zip(texts, map(len, rows), strict=True))
@@ -68,13 +70,13 @@ def expected_seconds(settings: FinetuneSettings, runs: Sequence[PlannedRun]) -> 
     pace = measure_pace(settings, trained[:: max(1, len(trained) // PILOT)][:PILOT])
     seconds = 0.0
     for run in runs:
-        train, validation, test, annotated = (
+        train, validation, *predicted = (
             sum(length[text] for text in frame["text"])
-            for frame in (run.train, run.validation, run.test, run.annotated)
+            for frame in (run.train, run.validation, run.test, run.annotated, run.further)
         )
         embedded = train if settings.head == "probe" else 0  # once, for the head to start from
         epoch = train * pace.train + validation * pace.predict
-        seconds += pace.load + settings.epochs * epoch + (test + annotated + embedded) * pace.predict
+        seconds += pace.load + settings.epochs * epoch + (sum(predicted) + embedded) * pace.predict
     return settings.members * seconds
 
 
