@@ -190,6 +190,17 @@ def test_all_corpora_with_examples_together_are_recordings_of_one():
     assert len(set(pooled.recordings[effects.ANY])) == 3
 
 
+def test_runs_and_mixes_are_joined_item_by_item():
+    one = recorded({"real": [0.9], "few_shot": [0.8]}, "humor")
+    shuffled = np.random.default_rng(0).permutation(len(one.ids))
+    mixed = {"examples of few_shot": one.predicted["few_shot"][:, shuffled]}
+    numbers = {"examples of few_shot": np.array([1])}
+    other = Predictions("humor", "probe", LABELS, one.ids[shuffled], one.truth[shuffled], mixed, {}, numbers)
+    (joined,) = effects.joined([one], [other])
+    assert (joined.predicted["examples of few_shot"] == one.predicted["few_shot"]).all()
+    assert effects.joined([one], []) == []
+
+
 def test_texts_that_recite_are_counted_by_recording(monkeypatch, synthetic):
     task = load_texts(PROFILE, synthetic)["humor"]
     copied = task.real.frame["text"][task.real.frame["text"].str.split().str.len() >= 7].iloc[0]
