@@ -20,7 +20,9 @@ def _pipeline_series(table: pd.DataFrame) -> dict[str, Series]:
     """How each pipeline looks, in the table's order."""
     names = table["comparison"].unique()
     return {
-        name: Series(f"pipeline {name}", COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        name: Series(
+            f"pipeline {name}", COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+        )
         for place, name in enumerate(names)
     }
 
@@ -39,6 +41,7 @@ def plot_by_pipeline(table: pd.DataFrame, look: Look, series: Mapping[str, Serie
             ax.axhline(own.index[0] - 0.5, color=QUIET, linewidth=0.6)
     ax.set_yticks(rows.index, [look.title(corpus) for corpus in rows["corpus"]], fontsize="small")
     ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.grid(visible=False, axis="y")
     for name, one in series.items():
         if name in set(rows["comparison"]):
             ax.scatter([], [], color=one.colour, marker=one.marker, label=one.title)

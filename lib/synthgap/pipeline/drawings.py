@@ -11,6 +11,7 @@ from synthgap.causes.figures import DRAWINGS as CAUSES
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import atomic
+from synthgap.decision.figures import DRAWINGS as DECISION
 from synthgap.diversity.figures import DRAWINGS as DIVERSITY
 from synthgap.evaluation.figures import DRAWINGS as EVALUATION
 from synthgap.figures import Drawing, Look, as_bytes, style
@@ -23,7 +24,7 @@ from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
 from synthgap.tables import footer
 from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
-DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *YOUR_TASK)
+DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *DECISION, *YOUR_TASK)
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:

@@ -81,6 +81,11 @@ SECTIONS = {
         "Real examples by their number, a guideline in their place, other prompts for diversity; and how many "
         "recordings it takes to tell.",
     ),
+    "10_decision": (
+        "What to do with a budget",
+        "Which strategy is best at so many real labels spent, how a rule chooses without a test set, and what it "
+        "costs. Prices are examples.",
+    ),
     OWN_FILES: (
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",

@@ -82,6 +82,11 @@ STAGES = {
     "09_prompts": StageInputs(
         (*COMPARED, "data", "llms", "training", "diversity", "evaluation"), ("synthetic/", "runs/"), texts="measured"
     ),
+    "10_decision": StageInputs(
+        (*COMPARED, "data", "llms", "training", "evaluation"),
+        ("synthetic/", "runs/", "tables/worth", "tables/llm_as_classifier"),
+        texts="measured",
+    ),
     OWN_FILES: StageInputs(("own_files",), bundled=("your_task/real.csv", "your_task/synthetic.csv")),
 }
 
