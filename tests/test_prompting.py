@@ -153,7 +153,7 @@ def test_gaps_of_a_lent_spread_are_wider_and_speak_of_new_recordings():
     predictions = [recorded(scores, task, seed=number) for number, task in enumerate(tasks)]
     pairs = [("examples_3", "few_shot")]
     plain, lent = (
-        effects.effects(evaluate(predictions, 200, 100, 0, lambda _: pairs, like))
+        effects.effects(evaluate(predictions, 200, 100, 0, lambda _: pairs, like=like))
         for like in (None, {"examples_3": "few_shot"})
     )
     assert plain["change"].tolist() == lent["change"].tolist()
