@@ -20,9 +20,9 @@ from synthgap.training.predictions import Predictions
 from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files, overrides_of
 from synthgap.your_task.checks import own_faults
-from synthgap.your_task.comparison import Measured, needed_test_texts
+from synthgap.your_task.comparison import ADVICE_COLUMNS, Measured, advise, needed_test_texts
 from synthgap.your_task.files import corpus_names, label_key, own_profile, read_own
-from synthgap.your_task.verdict import ANOTHER_GENERATION, in_words, verdict, warnings
+from synthgap.your_task.verdict import ANOTHER_GENERATION, advised, in_words, verdict, warnings
 
 WORDS = re.findall(r"\w+", "amber birch cedar delta ember fjord grove heath inlet jetty knoll ledge marsh north ocean")
 
@@ -344,6 +344,44 @@ def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
     assert said.startswith("Training on made")
     assert all(part in said for part in has), said
     assert not any(part in said for part in lacks), said
+
+
+@pytest.mark.parametrize(
+    ("row", "has"),
+    [
+        (
+            (25, 70.0, 60.0, 80.0),
+            ["train on real texts and made together", "80 for that", "lost 1 points on average"],
+        ),
+        (
+            (12, 70.0, 75.0, 72.0),
+            ["Advice for 12 real texts", "train on made alone", "lost 1.2 points", "3.5 at most"],
+        ),
+        ((2, 70.0, 70.0, 70.0), ["nobody knows how good"]),
+    ],
+)
+def test_the_advice_takes_the_best_of_three_and_says_how_sure_it_is(tmp_path, row, has):
+    texts = read_own(own(tmp_path))
+    advice = pd.DataFrame([(next(iter(texts.corpora)), *row)], columns=ADVICE_COLUMNS)
+    said = advised(texts, advice)["verdict"].item()
+    assert all(part in said for part in has), said
+
+
+def test_texts_whose_labels_are_turned_round_are_not_advised(tmp_path):
+    """Of words alone a label follows: which of two sets of words a text has."""
+    random = np.random.default_rng(0)
+
+    def texts(turned):
+        kinds = [WORDS[:6], WORDS[6:]]
+        made = [(" ".join(random.choice(kinds[at % 2], 8)), ("good", "bad")[at % 2 ^ turned]) for at in range(80)]
+        return pd.DataFrame(made, columns=["text", "label"]).drop_duplicates("text").to_csv(index=False).encode()
+
+    asked = own(tmp_path, texts(0), texts(1))
+    (row,) = advise(read_own(asked)).itertuples()
+    assert 15 < row.real_labels <= 25
+    assert row.alone < 10
+    assert row.real > row.both
+    assert advise(read_own(asked.model_copy(update={"real": None, "test": None}))).empty
 
 
 def test_another_generation_differs_as_recordings_do():

@@ -21,7 +21,7 @@ from synthgap.decision.winners import METRIC
 from synthgap.tables import matching
 from synthgap.training.base import logistic_regression
 from synthgap.training.runs import TaskTexts, scores
-from synthgap.training.strategies import ALONE, FEW_SHOT, JOIN, LABELS, strategies
+from synthgap.training.strategies import ALONE, FEW_SHOT, JOIN, LABELS, ZERO_SHOT, strategies
 
 MOST = 25  # real labels of each class that the rule may see
 DRAWS = 3  # sets of real labels at most, of each number
@@ -157,6 +157,22 @@ def regret_table(seen: pd.DataFrame, by_task: pd.DataFrame) -> pd.DataFrame:
             best, usual = wide.loc[task].idxmax(), pd.Series(chosen).mode()[0]
             rows.append((classifier, n, task, best, usual, *np.mean(lost, axis=0)))
     return pd.DataFrame(rows, columns=REGRET)
+
+
+def advice_lost(seen: pd.DataFrame, by_task: pd.DataFrame) -> pd.DataFrame:
+    """What a choice by cross-validation loses where there are three ways: real texts, an LLM's texts, or both.
+
+    Columns classifier, texts (which of the LLM's), real_labels, tasks, mean and most, in points; arguments as of
+    `regret_table`. `synthgap compare` gives such advice.
+    """
+    parts = []
+    for part in (ZERO_SHOT, FEW_SHOT):
+        ways = [ALONE, part, f"{ALONE}{JOIN}{part}"]
+        lost = regret_table(*(table[table["strategy"].isin(ways)] for table in (seen, by_task)))
+        found = lost.groupby(["classifier", "real_labels"])["cross_validation"].agg(["size", "mean", "max"])
+        parts.append(found.reset_index().rename(columns={"size": "tasks", "max": "most"}).assign(texts=part))
+    columns = ["classifier", "texts", "real_labels", "tasks", "mean", "most"]
+    return pd.concat(parts, ignore_index=True).reindex(columns=columns)
 
 
 def _best(draw: pd.DataFrame, column: str) -> str:

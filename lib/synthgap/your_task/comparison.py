@@ -13,8 +13,10 @@ import pandas as pd
 from scipy import special
 from threadpoolctl import threadpool_limits
 
+from synthgap.causes.draws import Sample
 from synthgap.core.config import REAL, Profile
 from synthgap.data.draws import draw_equal, equal_sizes
+from synthgap.decision.rule import DRAWS, MOST, cross_validated
 from synthgap.evaluation.gaps import add_spreads, evaluate, gaps_to_reference, parts_of, scores_of
 from synthgap.evaluation.inference import LEVEL, total
 from synthgap.evaluation.learning_curves import METRIC, curve_tables
@@ -22,7 +24,7 @@ from synthgap.evaluation.mixes import mix_tables
 from synthgap.training.base import NO_TEXTS, numbered
 from synthgap.training.classifiers import fit_predict
 from synthgap.training.grid import run_grid
-from synthgap.training.mixes import plan_mixes
+from synthgap.training.mixes import fewest, plan_mixes
 from synthgap.training.predictions import Predictions, load_predictions
 from synthgap.training.runs import PlannedRun, RunPlanner, TaskTexts, plan_grid
 from synthgap.training.store import pack
@@ -30,6 +32,7 @@ from synthgap.your_task.files import TASK, OwnTexts
 
 SIZES = tuple(5 * 2**power for power in range(10))  # real texts per label on the learning curve, up to all
 AMOUNTS = (10, 50)  # real texts per label that synthetic ones are added to, and all
+ADVICE_COLUMNS = ["corpus", "real_labels", "real", "alone", "both"]
 NEEDED_COLUMNS = ["classifier", "corpus", "n_test", "apart", "more"]
 
 
@@ -126,6 +129,27 @@ def needed_test_texts(predictions: Sequence[Predictions], margin: float, resampl
             more = max(0.0, n_test * (items.variance / room - 1)) if room > 0 else math.inf
             rows.append((one.classifier, corpus, n_test, apart, more))
     return pd.DataFrame(rows, columns=NEEDED_COLUMNS)
+
+
+def advise(texts: OwnTexts) -> pd.DataFrame:
+    """What a few real texts say by cross-validation, no test text among them: ADVICE_COLUMNS, means over draws.
+
+    Of each corpus the probe's macro-F1, trained on MOST real texts of each label (or all there are), on the corpus
+    alone, and on both; no row where a label has one real text.
+    """
+    rows: list[tuple[str | float, ...]] = []
+    train, labels = texts.of_task[TASK].corpus(REAL) if texts.real else pd.DataFrame(), list(texts.task.labels)
+    n = min(MOST, fewest(train, labels)) if len(train) else 0
+    with threadpool_limits(1):  # these fits are small: threads would only wait
+        for corpus, frame in texts.corpora.items() if n > 1 else ():
+            made = Sample.of(draw_equal(frame, dict.fromkeys(labels, fewest(frame, labels)), 0), labels)
+            found = []
+            for seed in range(DRAWS):
+                real = Sample.of(draw_equal(train, dict.fromkeys(labels, n), seed), labels)
+                both = [cross_validated(real, made, labels, with_real) for with_real in (False, True)]
+                found.append((cross_validated(real, None, labels), *both))
+            rows.append((corpus, n, *np.mean(found, axis=0)))
+    return pd.DataFrame(rows, columns=ADVICE_COLUMNS)
 
 
 # --------------------------------------------------------------------------------------------------- without real texts

@@ -16,6 +16,9 @@ from synthgap.your_task.files import OwnTexts
 # ten tasks, three recordings each ("as measured" in benchmarks/coverage.py; docs/statistics.md)
 RECORDINGS_DIFFER = (1.6, 1.6)
 ANOTHER_GENERATION = math.sqrt(2 * sum(one**2 for one in RECORDINGS_DIFFER))  # of the difference between two
+# Points of macro-F1 by which a choice by cross-validation is worse than the best of three (real texts, synthetic ones,
+# both), by real texts of each label: mean and most on ten tasks, of zero-shot and few-shot texts (10's advice_lost)
+ADVICE_LOST = {3: (3.0, 13.0), 10: (1.2, 3.5), 25: (1.0, 3.1)}
 FEW_TEST, FEW_TRAIN = 100, 20  # test texts in all, train texts of a label
 TOP = 50  # the verdict tells what is added on top of at most so many real texts per label
 COLUMNS = ["verdict", "texts", "classifier"]
@@ -108,6 +111,33 @@ def _needed(row: pd.Series) -> str:
         return "no number of test texts alone would settle it: scores differ too much between draws of training texts"
     more = math.ceil(row.more / (step := 10 ** max(0, int(math.log10(max(row.more, 1))) - 1))) * step
     return f"about {more:,} more labelled test texts would tell {row.apart:.1f} points apart"
+
+
+def advised(texts: OwnTexts, advice: pd.DataFrame) -> pd.DataFrame:
+    """What to train on, in a sentence for each corpus, and how sure that is; COLUMNS.
+
+    Args:
+        advice: as `comparison.advise` gives it.
+    """
+    rows = []
+    for row in advice.itertuples():
+        title = texts.titles[row.corpus]
+        ways = {"alone": f"{title} alone", "both": f"real texts and {title} together", "real": "real texts alone"}
+        best = max(ways, key=lambda way: getattr(row, way))
+        others = ", ".join(f"{getattr(row, way):.0f} for {name}" for way, name in ways.items() if way != best)
+        known = [lost for n, lost in ADVICE_LOST.items() if n <= row.real_labels]
+        mean, most = known[-1] if known else (math.nan, math.nan)
+        sure = f"on ten other tasks such advice lost {mean:g} points on average, and {most:g} at most, against the best"
+        rows.append(
+            (
+                f"Advice for {row.real_labels} real texts a label: train on {ways[best]}; cross-validation on them, "
+                f"without a test text, gives {getattr(row, best):.0f} for that, {others}; "
+                f"{sure if known else 'nobody knows how good advice from so few is'}.",
+                title,
+                "probe",
+            )
+        )
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 # ------------------------------------------------------------------------------------------------------------- warnings
