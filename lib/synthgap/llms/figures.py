@@ -56,7 +56,7 @@ def draw_llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     chosen = table[table["task"].isin(several)]
     tasks, series = list(chosen["task"].unique()), _pipeline_series(chosen)
     most = chosen.groupby("task").size().max()
-    figure, axes = look.panels(len(tasks), 0.27 * most + 0.7, columns=2, sharex=True)
+    figure, axes = look.panels(len(tasks), 0.22 * most + 0.6, columns=2, sharex=True)
     for ax, task in zip(axes, tasks, strict=True):
         plot_by_pipeline(matching(chosen, {"task": task}), look, series, ax)
         ax.set_title(short_title(task), fontsize="small")
