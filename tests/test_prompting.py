@@ -41,6 +41,7 @@ CHANGED = {
     "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}, "prompts": PROMPTS},
     "training.classifiers": {"tfidf": {"kind": "tfidf", "seeds": [0, 1]}},
     "training.augmentation": {"corpus": "few_shot", "real_texts_per_label": [5]},
+    "training.decision": None,
     "training.texts_per_label": 12,
 }
 PROFILE = load_profile("demo", CHANGED)
