@@ -93,7 +93,8 @@ def test_the_best_of_a_pipeline_is_named_whichever_way_the_gap_stands():
     gaps = gaps.assign(new_low=np.nan, new_high=np.nan)
     turned = gaps.assign(gap=-gaps["gap"], low=-gaps["high"], high=-gaps["low"])
     corpora = {name: {"file": "x.csv", "rows": {"llm": name}} for name in "ab"}
-    compared = {"comparisons": {"news": {"corpora": ["a", "b"], "tasks": ["humor"]}}, "training.augmentation": None}
+    compared = {"comparisons": {"news": {"corpora": ["a", "b"], "tasks": ["humor"]}}}
+    compared |= {"training.augmentation": None, "training.decision": None}
     profile = load_profile("smoke", {"corpora": corpora} | compared)
     (said,) = pipelines.best_and_worst(gaps, profile)
     assert "B trains best and A worst, +10.0 points [+9.0, +13.0]" in said

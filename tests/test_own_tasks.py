@@ -255,7 +255,7 @@ def test_what_its_comments_say_holds_without_them(project, command):
         (["a" * 61, "--labels", "a,b"], ["at most 60"]),
         (["mine\n", "--labels", "a,b"], ["small letters"]),
         (["", "--labels", "a,b"], ["empty"]),
-        (["humor", "--labels", "a,b"], ["'humor'", "paper's ten"]),
+        (["humor", "--labels", "a,b"], ["'humor'", "package's"]),
         (["mine", "--labels", "a"], ["two labels at least"]),
         (["mine", "--labels", "a,"], ["one of the labels is empty"]),
         (["mine", "--labels", " "], ["empty"]),
