@@ -273,8 +273,9 @@ def over_tasks_rows(
     several = [each for each in means if each is not None and each.shape[1] > 1]
     alone = [corpus for corpus, each in zip(pair, means, strict=True) if each is not None and each.shape[1] == 1]
     found = [means_of(tasks, like[corpus], metric) for corpus in alone if like and corpus in like]
-    lent = [part.times(each.shape[1]) for each in found if each is not None for part in shared_part(each)]
-    new = [*over_tasks(differences, several), *lent] if several or lent else None
+    lenders = [each for each in found if each is not None and each.shape[1] > 1]
+    lent = [part.times(each.shape[1]) for each in lenders for part in shared_part(each)]
+    new = [*over_tasks(differences, several), *lent] if several or lenders else None
     recordings = max((each.shape[1] for each in means if each is not None), default=1)
     mean = float(differences.mean())
     intervals = [*inferred(mean, over_tasks(differences)), *inferred(mean, new)]
