@@ -21,6 +21,7 @@ LONG = (
     "setfit_scores",
     "finetune_peak",
     "gpu_sharing",
+    "gpu_steps",
     "planted_faults",
 )  # an hour, and real data: run when they are named
 

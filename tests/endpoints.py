@@ -69,6 +69,7 @@ def profile_of(llms: dict[str, OpenAISettings], corpora=None, generation=WANTED,
     if corpora:
         values |= {"corpora": corpora, "comparisons": {}}
         del values["training"]["augmentation"]
+        values["training"].pop("decision", None)
     return build_profile(values, {})
 
 

@@ -6,14 +6,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from test_causes import LABELS, draw, sample
 
 from synthgap.causes.draws import Sample
-from synthgap.core.config import REAL
+from synthgap.core.config import REAL, ImportedCorpus
+from synthgap.core.errors import SynthgapError
+from synthgap.core.paths import bundled
+from synthgap.data.imported import read_imported
 from synthgap.evaluation.gaps import evaluate, one_recording
 from synthgap.figures import Look
 from synthgap.llms import figures, forecast, pipelines, transfer
-from synthgap.tasks import load_profile
+from synthgap.tasks import load_profile, load_task
 from synthgap.training.predictions import Predictions
 
 PROFILE = load_profile("smoke")
@@ -83,21 +87,43 @@ def test_a_pool_gains_over_the_mean_of_its_corpora(monkeypatch):
 
 
 def test_the_best_of_a_pipeline_is_named_whichever_way_the_gap_stands():
-    rows = [
-        ("news", "humor", "probe", "zero_shot", REAL, -12.0),
-        ("news", "humor", "probe", "few_shot", REAL, -2.0),
-        ("news", "humor", "probe", "few_shot", "zero_shot", 10.0),
-    ]
-    gaps = pd.DataFrame(rows, columns=["comparison", "task", "classifier", "corpus", "baseline", "gap"])
-    gaps = gaps.assign(metric="macro_f1", low=gaps["gap"] - 1, high=gaps["gap"] + 3, new_low=np.nan, new_high=np.nan)
-    profile = load_profile(
-        "smoke", {"comparisons": {"news": {"corpora": ["zero_shot", "few_shot"], "tasks": ["humor"]}}}
-    )
-    (said,) = pipelines.best_and_worst(gaps, profile)
-    assert "Few-shot trains best and Zero-shot worst, +10.0 points [+9.0, +13.0]" in said
+    rows = [("a", REAL, -12.0), ("b", REAL, -2.0), ("b", "a", 10.0)]
+    gaps = pd.DataFrame(rows, columns=["corpus", "baseline", "gap"]).assign(comparison="news", task="humor")
+    gaps = gaps.assign(classifier="probe", metric="macro_f1", low=gaps["gap"] - 1, high=gaps["gap"] + 3)
+    gaps = gaps.assign(new_low=np.nan, new_high=np.nan)
     turned = gaps.assign(gap=-gaps["gap"], low=-gaps["high"], high=-gaps["low"])
+    corpora = {name: {"file": "x.csv", "rows": {"llm": name}} for name in "ab"}
+    compared = {"comparisons": {"news": {"corpora": ["a", "b"], "tasks": ["humor"]}}, "training.augmentation": None}
+    profile = load_profile("smoke", {"corpora": corpora} | compared)
+    (said,) = pipelines.best_and_worst(gaps, profile)
+    assert "B trains best and A worst, +10.0 points [+9.0, +13.0]" in said
     (said,) = pipelines.best_and_worst(turned, profile)
-    assert "Zero-shot trains best and Few-shot worst, +10.0 points [+9.0, +13.0]" in said
+    assert "A trains best and B worst, +10.0 points [+9.0, +13.0]" in said
+    one_llm = load_profile("smoke", {"corpora": corpora | {"b": corpora["a"]}} | compared)
+    assert list(pipelines.best_and_worst(gaps, one_llm)) == [], "one LLM in two settings"
+
+
+@pytest.mark.fault(
+    "LLMs side by side",
+    "corpora with fewer texts than are asked for",
+    "the most that all have, which is said",
+)
+def test_a_pipeline_whose_corpora_are_too_small_says_on_how_many_texts_it_stands():
+    rows = [("large", "humor", 30), ("small", "humor", 14), ("small", "ag_news", 20)]
+    said = pipelines.sizes_in_words(pd.DataFrame(rows, columns=["comparison", "task", "n_train"]), PROFILE)
+    assert PROFILE.training.texts_per_label == 15
+    assert "small: 5 to 7 texts" in said
+    assert "large" not in said
+
+
+@pytest.mark.fault("LLMs side by side", "an LLM that wrote texts of one label only", "refused: which label is missing")
+def test_an_llm_with_one_label_only_is_refused(tmp_path):
+    path = tmp_path / "humor.csv"
+    path.write_text("text,label,llm\na joke,humorous,one\na fact,not_humorous,two\nmore jokes,humorous,two\n")
+    with pytest.raises(SynthgapError, match="has no text of the label 'not_humorous'"):
+        read_imported(ImportedCorpus(file=str(path), rows={"llm": "one"}), load_task("humor"), "one")
+    texts, _ = read_imported(ImportedCorpus(file=str(path), rows={"llm": "two"}), load_task("humor"), "two")
+    assert len(texts) == 2
 
 
 def test_a_gap_that_punctuation_makes_is_gone_without_it(monkeypatch):
@@ -194,6 +220,17 @@ def test_features_of_a_handful_of_texts_are_missing_rather_than_wrong():
     assert np.isfinite(found["length"])
 
 
+def test_the_package_knows_what_recorded_found():
+    found = forecast.forecast(dict.fromkeys(forecast.FEATURES, 0.5))
+    assert found[1] < found[0] < found[2]
+    assert np.isnan(forecast.forecast(dict.fromkeys(forecast.FEATURES, np.nan))).all()
+    known = pd.read_csv(bundled(forecast.BUNDLED))
+    assert known.columns.tolist() == ["task", "corpus", *forecast.FEATURES, "gap"]
+    recorded = ROOT / "outputs" / "recorded" / "tables" / "forecast_examples.csv"
+    if recorded.is_file():
+        assert known.equals(pd.read_csv(recorded)), f"copy {recorded.name} to {forecast.BUNDLED}"
+
+
 def test_examples_have_all_features_and_one_gap():
     of_draws = forecast.properties(draw(sample(20, 1), sample(20, 2)))
     rows = [("humor", "zero_shot", name, value) for name, value in of_draws.items()]
@@ -221,6 +258,17 @@ def test_the_change_of_a_gap_is_that_of_corpus_and_reference():
     assert same["gap"] == 0
     assert same["low"] < 0 < same["high"]
     assert transfer.changes([before], [predictions({"real": [0.9]}, task="imdb")], 100, 0).empty
+
+
+def test_a_sentence_says_how_gaps_change_and_leaves_pools_out():
+    rows = [("zero_shot", 6.0, 2.0), ("few_shot", -1.0, -3.0), ("both", 40.0, 30.0), (REAL, np.nan, np.nan)]
+    moved = pd.DataFrame(rows, columns=["corpus", "gap", "low"]).assign(high=lambda rows: rows["gap"] + 4)
+    moved = moved.assign(task="ag_news", items="bbc_2022", classifier="probe", kind="change")
+    pool = {"corpora.both": {"pool": ["zero_shot", "few_shot"]}, "training.augmentation": None}
+    (said,) = transfer.in_words(moved, load_profile("smoke", pool))
+    assert "changes by +2.5 points on average over 2 corpora, from Few-shot −1.0 [−3.0, +3.0]; Zero-shot +6.0" in said
+    assert "1 of these changes can be told from 0" in said
+    assert transfer.in_words(moved.iloc[:0], PROFILE) == []
 
 
 # -------------------------------------------------------------------------------------------------------------- figures

@@ -41,6 +41,7 @@ CHANGED = {
     "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}, "prompts": PROMPTS},
     "training.classifiers": {"tfidf": {"kind": "tfidf", "seeds": [0, 1]}},
     "training.augmentation": {"corpus": "few_shot", "real_texts_per_label": [5]},
+    "training.decision": None,
     "training.texts_per_label": 12,
 }
 PROFILE = load_profile("demo", CHANGED)
@@ -153,7 +154,7 @@ def test_gaps_of_a_lent_spread_are_wider_and_speak_of_new_recordings():
     predictions = [recorded(scores, task, seed=number) for number, task in enumerate(tasks)]
     pairs = [("examples_3", "few_shot")]
     plain, lent = (
-        effects.effects(evaluate(predictions, 200, 100, 0, lambda _: pairs, like))
+        effects.effects(evaluate(predictions, 200, 100, 0, lambda _: pairs, like=like))
         for like in (None, {"examples_3": "few_shot"})
     )
     assert plain["change"].tolist() == lent["change"].tolist()
@@ -188,6 +189,17 @@ def test_all_corpora_with_examples_together_are_recordings_of_one():
     (pooled,) = effects.with_pooled([one], ["examples_3", "few_shot"])
     assert pooled.predicted[effects.ANY].shape[0] == 3
     assert len(set(pooled.recordings[effects.ANY])) == 3
+
+
+def test_runs_and_mixes_are_joined_item_by_item():
+    one = recorded({"real": [0.9], "few_shot": [0.8]}, "humor")
+    shuffled = np.random.default_rng(0).permutation(len(one.ids))
+    mixed = {"examples of few_shot": one.predicted["few_shot"][:, shuffled]}
+    numbers = {"examples of few_shot": np.array([1])}
+    other = Predictions("humor", "probe", LABELS, one.ids[shuffled], one.truth[shuffled], mixed, {}, numbers)
+    (joined,) = effects.joined([one], [other])
+    assert (joined.predicted["examples of few_shot"] == one.predicted["few_shot"]).all()
+    assert effects.joined([one], []) == []
 
 
 def test_texts_that_recite_are_counted_by_recording(monkeypatch, synthetic):

@@ -289,7 +289,7 @@ def test_a_faulty_number_of_workers_is_refused_on_the_command_line_before_anythi
 def test_runs_share_a_gpu_as_far_as_its_memory_and_the_cores_allow(monkeypatch):
     monkeypatch.setattr(pool, "cores", lambda: 16)
     monkeypatch.setattr(pool, "free_memory", lambda: 100 * 2**30)
-    known = ((11, 1, 1), (11, 3, 3), (79, 1, 6), (79, 2, 12), (140, 1, 11), (140, 8, 16), (140, 20, 20))
+    known = ((11, 1, 1), (11, 3, 3), (79, 1, 5), (79, 2, 10), (140, 1, 10), (140, 8, 16), (140, 20, 20))
     for gib, gpus, expected in known:
         assert processes_here(Workers(), gpus, gib * 2**30) == expected
     assert processes_here(Workers(7), 1, 140 * 2**30) == 7

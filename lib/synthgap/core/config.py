@@ -616,12 +616,16 @@ class Profile(Settings):
         return tuple(task for task in self.tasks if comparison.tasks is None or task in comparison.tasks)
 
     def tasks_of_corpus(self, corpus: str) -> tuple[str, ...]:
-        """The tasks that a corpus is needed for, in the profile's order; all where nothing compares it."""
-        needed = {task for one in self.comparisons.values() if corpus in one.members for task in self.tasks_of(one)}
-        pools = (name for name, one in self.corpora.items() if isinstance(one, PooledCorpus) and corpus in one.pool)
+        """The tasks that a corpus is needed for, in the profile's order.
+
+        All where nothing compares it; but a prompt variant that nothing compares is needed for none.
+        """
+        comparisons = [one for one in self.comparisons.values() if corpus in one.members]
+        needed = {task for one in comparisons for task in self.tasks_of(one)}
+        pools = [name for name, one in self.corpora.items() if isinstance(one, PooledCorpus) and corpus in one.pool]
         needed |= {task for pool in pools for task in self.tasks_of_corpus(pool)}
-        augmentation = self.training.augmentation
-        if not needed or (augmentation and augmentation.corpus == corpus):
+        augmentation, variant = self.training.augmentation, getattr(self.corpora.get(corpus), "prompt", None)
+        if not (comparisons or pools or variant) or (augmentation and augmentation.corpus == corpus):
             return self.tasks
         return tuple(task for task in self.tasks if task in needed)
 

@@ -20,7 +20,9 @@ def _pipeline_series(table: pd.DataFrame) -> dict[str, Series]:
     """How each pipeline looks, in the table's order."""
     names = table["comparison"].unique()
     return {
-        name: Series(f"pipeline {name}", COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        name: Series(
+            f"pipeline {name}", COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+        )
         for place, name in enumerate(names)
     }
 
@@ -39,6 +41,7 @@ def plot_by_pipeline(table: pd.DataFrame, look: Look, series: Mapping[str, Serie
             ax.axhline(own.index[0] - 0.5, color=QUIET, linewidth=0.6)
     ax.set_yticks(rows.index, [look.title(corpus) for corpus in rows["corpus"]], fontsize="small")
     ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.grid(visible=False, axis="y")
     for name, one in series.items():
         if name in set(rows["comparison"]):
             ax.scatter([], [], color=one.colour, marker=one.marker, label=one.title)
@@ -53,7 +56,7 @@ def draw_llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     chosen = table[table["task"].isin(several)]
     tasks, series = list(chosen["task"].unique()), _pipeline_series(chosen)
     most = chosen.groupby("task").size().max()
-    figure, axes = look.panels(len(tasks), 0.27 * most + 0.7, columns=2, sharex=True)
+    figure, axes = look.panels(len(tasks), 0.22 * most + 0.6, columns=2, sharex=True)
     for ax, task in zip(axes, tasks, strict=True):
         plot_by_pipeline(matching(chosen, {"task": task}), look, series, ax)
         ax.set_title(short_title(task), fontsize="small")

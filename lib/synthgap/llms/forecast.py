@@ -110,8 +110,11 @@ class Forecast:
     half: float
 
     def __call__(self, found: Mapping[str, float]) -> tuple[float, float, float]:
-        """The gap in points that these features foretell, and the ends of its 90 % band."""
-        gap = float(self.model.predict(np.array([[found[name] for name in FEATURES]], dtype=float))[0])
+        """The gap in points that these features foretell, and the ends of its 90 % band; NaN where a feature is."""
+        values = np.array([[found[name] for name in FEATURES]], dtype=float)
+        if not np.isfinite(values).all():
+            return np.nan, np.nan, np.nan
+        gap = float(self.model.predict(values)[0])
         return gap, gap - self.half, gap + self.half
 
 

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from synthgap.causes.draws import Draw, Sample, TaskDraws
-from synthgap.core.config import REAL, Comparison, ImportedCorpus, PooledCorpus, Profile
+from synthgap.core.config import REAL, Comparison, GeneratedCorpus, ImportedCorpus, PooledCorpus, Profile
 from synthgap.data.duplicates import normalised
 from synthgap.evaluation.gaps import Evaluated, Scored, evaluate, inferred, one_recording, scores_of
 from synthgap.evaluation.inference import Part, Spreads, training_spreads
 from synthgap.figures import Look
 from synthgap.generation.corpora import provenance
 from synthgap.tables import matching, rounded, signed, signed_interval
+from synthgap.tasks import load_task
 from synthgap.training.embeddings import embed
 from synthgap.training.predictions import Predictions, load_predictions
 
@@ -111,6 +112,22 @@ def shown(table: pd.DataFrame, look: Look) -> pd.DataFrame:
     return cells.assign(**{"% usable": rounded(table[["usable"]], 1)["usable"]})
 
 
+def sizes_in_words(table: pd.DataFrame, profile: Profile) -> str:
+    """On how many texts of each label the corpora of a pipeline were trained, where some had fewer than are asked for.
+
+    Args:
+        table: as `side_by_side` gives it.
+    """
+    sizes = table["n_train"] / table["task"].map(lambda task: len(load_task(task).labels))
+    asked = profile.training.texts_per_label or np.inf
+    smaller = [
+        f"{name}: {own.min():.0f} to {own.max():.0f} texts of each label, the most that all its corpora have."
+        for name, own in sizes.groupby(table["comparison"], sort=False)
+        if own.min() < asked
+    ]
+    return " ".join(smaller) or f"All pipelines train on {asked} texts of each label."
+
+
 # ------------------------------------------------------------------------------------------------- variety of authors
 
 
@@ -175,7 +192,8 @@ def best_and_worst(gaps: pd.DataFrame, profile: Profile) -> Iterator[str]:
     within = gaps[(gaps["metric"] == METRIC) & ~gaps["corpus"].isin(pools) & ~gaps["baseline"].isin(pools)]
     for (name, task, classifier), rows in within.groupby(["comparison", "task", "classifier"], sort=False):
         to_real = matching(rows, {"baseline": REAL}).set_index("corpus")["gap"].sort_values()
-        if len(to_real) < 2 or len(profile.tasks_of(profile.comparisons[name])) > 1:
+        writers = {_llm(profile, corpus) for corpus in to_real.index}
+        if len(writers) < 2 or len(profile.tasks_of(profile.comparisons[name])) > 1:
             continue
         worst, best = to_real.index[0], to_real.index[-1]
         pair = rows[rows["corpus"].isin([best, worst]) & rows["baseline"].isin([best, worst])].iloc[0]
@@ -184,6 +202,14 @@ def best_and_worst(gaps: pd.DataFrame, profile: Profile) -> Iterator[str]:
             f"{name} ({task}, {classifier}, one recording each of {len(to_real)}): {look.title(best)} trains best and "
             f"{look.title(worst)} worst, {said(turned)}."
         )
+
+
+def _llm(profile: Profile, corpus: str) -> str:
+    """What tells the LLM of a corpus from others: its name in the profile, or in the file that the texts are from."""
+    settings = profile.corpora[corpus]
+    if isinstance(settings, GeneratedCorpus):
+        return settings.llm
+    return str(settings.rows.get("llm", settings.file)) if isinstance(settings, ImportedCorpus) else corpus
 
 
 def turned_round(pair: pd.Series) -> pd.Series:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthgap.core.config import REAL, Profile
+from synthgap.core.config import PooledCorpus, Profile
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.figures import Look
 from synthgap.llms.pipelines import METRIC, pipelines
@@ -77,9 +77,10 @@ def further_sets(tasks: Iterable[str]) -> dict[str, FurtherTest]:
 
 
 def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
-    """The change of each corpus's gap, a sentence for each further set, task and classifier."""
+    """The change of each corpus's gap, a sentence for each further set, task and classifier; pools are left out."""
     look, sets, sentences = Look.of(profile), further_sets(profile.tasks), []
-    rows = found[(found["kind"] == "change") & (found["corpus"] != REAL)].drop_duplicates(
+    single = [name for name, one in profile.corpora.items() if not isinstance(one, PooledCorpus)]
+    rows = found[(found["kind"] == "change") & found["corpus"].isin(single)].drop_duplicates(
         ["task", "items", "classifier", "corpus"]
     )
     for (task, items, classifier), own in rows.groupby(["task", "items", "classifier"], sort=False):

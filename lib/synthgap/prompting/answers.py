@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from synthgap.prompting.effects import ALL, ANY, in_words
 from synthgap.tables import matching, signed
+from synthgap.training.mixes import alone, both
 
 
 def _of_all(effects: pd.DataFrame, corpus: str, control: str) -> pd.Series | None:
@@ -53,6 +54,23 @@ def of_examples(none: pd.DataFrame, most: pd.DataFrame, counts: Mapping[str, str
         )
         said.append(_told_apart(most, titles))
     return f"{'; '.join(said)} ({_stands_on(none)})."
+
+
+def of_examples_alone(mixes: pd.DataFrame, corpora: Sequence[str], counts: Mapping[str, str]) -> str:
+    """What training on the examples alone, and with the texts, changes against the LLM's texts.
+
+    Args:
+        mixes: as of `effects.of_mixes`.
+        corpora: whose LLM saw examples.
+    """
+    said = []
+    for corpus in corpora:
+        for mix, what in ((alone(corpus), "alone"), (both(corpus), "with the texts")):
+            if (row := _of_all(mixes, mix, corpus)) is not None:
+                said.append(f"{counts.get(corpus, corpus)} {what} {in_words(row)}")
+    if not said:
+        return "Too few tasks to say what training on the examples gives."
+    return f"Real examples of a label, against the LLM's texts: {'; '.join(said)} ({_stands_on(mixes)})."
 
 
 def of_guideline(

@@ -64,12 +64,17 @@ def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str], name
 
 
 def joined(grid: Sequence[Predictions], mixes: Sequence[Predictions]) -> list[Predictions]:
-    """The predictions of a comparison's runs with those of its mixes, of tasks and classifiers that have both."""
+    """The predictions of a comparison's runs with those of its mixes, of tasks and classifiers that have both.
+
+    Both predicted the same items, in whatever order.
+    """
     others = {(one.task, one.classifier): one for one in mixes}
     found = []
     for one in grid:
         if other := others.get((one.task, one.classifier)):
-            predicted, recordings = {**one.predicted, **other.predicted}, {**one.recordings, **other.recordings}
+            order = pd.Index(other.ids).get_indexer(one.ids)
+            mixed = {name: runs[:, order] for name, runs in other.predicted.items()}
+            predicted, recordings = {**one.predicted, **mixed}, {**one.recordings, **other.recordings}
             n_train = {**one.n_train, **other.n_train}
             found.append(replace(one, predicted=predicted, recordings=recordings, n_train=n_train))
     return found

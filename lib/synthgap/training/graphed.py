@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from transformers import Trainer
 
 from synthgap.training import accelerations
 
@@ -26,8 +25,8 @@ FEW_LENGTHS = (*range(8, 64, 8), *range(64, 128, 16), *range(128, 513, 32))  # t
 NO_LABEL = -100  # of a text that only fills up a batch: cross entropy leaves it out
 
 
-def train(trainer: Trainer, pad: int) -> None:
-    """Train as `trainer.train()` does, which is called where recording is not worthwhile."""
+def train(trainer: Any, pad: int) -> None:
+    """Train as transformers' `trainer.train()` does, which is called where recording is not worthwhile."""
     if not worthwhile(trainer):
         trainer.train()
         return
@@ -43,7 +42,7 @@ def train(trainer: Trainer, pad: int) -> None:
                 break
 
 
-def worthwhile(trainer: Trainer) -> bool:
+def worthwhile(trainer: Any) -> bool:
     """Whether there is a GPU, and no batch so large that it is taken in parts."""
     longest = max(len(item["input_ids"]) for item in trainer.train_dataset)
     return accelerations.on_gpu() and longest * trainer.args.train_batch_size <= accelerations.tokens_at_once()
@@ -62,8 +61,8 @@ class RecordedSteps:
         records: whether steps are still recorded.
     """
 
-    def __init__(self, trainer: Trainer, pad: int) -> None:
-        items: Any = trainer.train_dataset
+    def __init__(self, trainer: Any, pad: int) -> None:
+        items = trainer.train_dataset
         self.copy = copy_to_compute_with(trainer.model.to(trainer.args.device))
         pairs = zip(trainer.model.parameters(), self.copy.parameters(), strict=True)
         self.weights = [(weight, copied) for weight, copied in pairs if weight.requires_grad]
@@ -89,7 +88,7 @@ class RecordedSteps:
         self.positions = torch.arange(longest, device=trainer.args.device)
         self.rate, self.loss, self.step = on_device(0.0), on_device(0.0), on_device([0])
 
-        self.optimizer: Any = trainer.optimizer
+        self.optimizer = trainer.optimizer
         for group in self.optimizer.param_groups:
             group |= {"lr": self.rate, "capturable": self.rate.is_cuda}
 
@@ -133,7 +132,7 @@ class RecordedSteps:
             torch._foreach_copy_([copied for _, copied in self.weights], [weight for weight, _ in self.weights])
         logits = self.copy(input_ids=tokens, attention_mask=mask.long()).logits
         loss = cross_entropy(logits.float(), self.labels.index_select(0, places))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         with torch.no_grad():
             self.rate.copy_(self.rates.index_select(0, self.step).squeeze(0))
             self._update()
@@ -159,9 +158,9 @@ def copy_to_compute_with(model: Any) -> Any:
     return copied
 
 
-def order_of_batches(trainer: Trainer) -> list[list[list[int]]]:
+def order_of_batches(trainer: Any) -> list[list[list[int]]]:
     """For each epoch, the places of the texts in each of its batches, as the Trainer draws them."""
-    drawing: Any = copy.copy(trainer)
+    drawing = copy.copy(trainer)
     drawing.train_dataset = [item | {"labels": place} for place, item in enumerate(drawing.train_dataset)]
     drawing.data_collator = lambda batch: {"labels": torch.tensor([item["labels"] for item in batch])}
     loader = drawing.get_train_dataloader()

@@ -63,7 +63,7 @@ def _with_examples(
                 examples = train[train["id"].isin(shown.loc[shown["recording"] == recording, "id"])]
                 if len(frame) < _texts_of(texts, corpus, recording) or not (size := fewest(examples, labels)):
                     continue
-                for seed in training.seeds_of(classifier, len(recordings)):
+                for seed in training.seeds_of(classifier, len(recordings), comparison):
                     given = draw_equal(examples, dict.fromkeys(labels, size), seed)[TEXTS]
                     written = draw_equal(frame, sizes, seed)[TEXTS]
                     together = pd.concat([given, written], ignore_index=True)

@@ -18,7 +18,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 from rapidfuzz import fuzz, process
-from scipy.stats import chisquare
+from scipy.special import expit
+from scipy.stats import chi2, chisquare
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
@@ -240,19 +241,19 @@ def flipped(files: Sides) -> Iterator[Fault]:
     """Labels that a classifier contradicts where it is sure, more often than texts of this difficulty explain.
 
     Where texts are hard, a classifier errs where it is unsure: on the surer half of sound texts in at most about twice
-    the square of its share of errors. Where labels were changed, it errs there, too. In hard tasks (errors above 30 %)
-    that cannot be seen; there, more errors than on the real texts are the only sign.
+    the square of its share of errors, and ever less the surer it is. Where labels were changed, it errs however sure it
+    is. More errors than on the real texts are a sign of their own.
     """
     texts, real, _ = files
     counts = texts["label"].value_counts()
     if len(counts) < 2 or counts.min() < 10:
         return
     beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
-    wrong, usual = doubts(texts, beside)
-    sure, usual_sure = wrong[: len(wrong) // 2], usual[: len(usual) // 2]
+    margins, usual_margins = doubts(texts, beside)
+    wrong, usual, sure, usual_sure = margins < 0, usual_margins < 0, _surer(margins) < 0, _surer(usual_margins) < 0
     apart = _surely(sure.sum(), len(sure)) - 1.8 * wrong.mean() ** 2
-    more = len(usual) >= 20 and (_more(sure, usual_sure, 2.33) or _more(wrong, usual, 2.33))
-    if more or (wrong.mean() < 0.3 and apart > (0.02 if beside.empty else 0.015)):
+    more = len(usual) >= 20 and (_more(sure, usual_sure, 2.6) or _more(wrong, usual, 2.6))
+    if more or (wrong.mean() < 0.3 and apart > 0.02) or wrong_however_sure(margins) > 0.035:
         sentence = (
             f"about {sure.mean():.0%} of the labels seem wrong: a classifier that did not see a text contradicts "
             f"{wrong.sum()} of {len(wrong)} labels, and {sure.sum()} of the {len(sure)} where it is surest; read such "
@@ -261,17 +262,37 @@ def flipped(files: Sides) -> Iterator[Fault]:
         yield Fault("flipped labels", "", int(sure.sum()), 100 * float(sure.mean()), sentence)
 
 
+def _surer(margins: np.ndarray) -> np.ndarray:
+    """The half with the larger margins, of either sign."""
+    return margins[np.argsort(-np.abs(margins), kind="stable")[: len(margins) // 2]]
+
+
 def _more(found: np.ndarray, usual: np.ndarray, errors: float) -> bool:
     """Whether a share is so many standard errors above the usual one."""
     spread = sum(one.mean() * (1 - one.mean()) / len(one) for one in (found, usual))
     return bool(found.mean() - usual.mean() > errors * spread**0.5)
 
 
-def doubts(texts: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a classifier that learned from all other texts of both sides contradicts a label, the surest first.
+def wrong_however_sure(margins: np.ndarray) -> float:
+    """The share of labels that are contradicted however sure the classifier is: the lower end of its 90 % interval.
 
-    The classifier is ridge regression of the labels on sentence embeddings and words, whose prediction for a text that
-    was left out has a closed form.
+    The chance of a contradiction falls with the size a of a margin as (1 - share) s(-slope a) + share s(slope a), with
+    the logistic function s; share and slope are fitted by maximum likelihood, the interval is that of the profile.
+    """
+    shares, slopes = np.r_[0, np.geomspace(0.003, 0.45, 40)], np.geomspace(0.5, 60, 60)
+    unsure = expit(-slopes[:, None] * np.abs(margins))
+    likelihood = []
+    for share in shares:
+        chance = ((1 - share) * unsure + share * (1 - unsure)).clip(1e-6, 1 - 1e-6)
+        likelihood.append(np.log(np.where(margins < 0, chance, 1 - chance)).sum(axis=1).max())
+    return float(shares[np.array(likelihood) >= max(likelihood) - chi2.ppf(0.9, 1) / 2][0])
+
+
+def doubts(texts: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """By how much a classifier that learned from all other texts of both sides prefers each label to any other.
+
+    Below 0 it contradicts the label. The classifier is ridge regression of the labels on sentence embeddings and words,
+    whose prediction for a text that was left out has a closed form.
     """
     both = pd.concat([texts, real], ignore_index=True)
     places = both["label"].astype("category").cat.codes.to_numpy(int)
@@ -283,10 +304,9 @@ def doubts(texts: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndar
     labels = np.eye(places.max() + 1)[places] - np.bincount(places) / len(places)
     own = np.diag(hat)[:, None]
     scores = (hat @ labels - own * labels) / (1 - own)
-    best, wrong = np.sort(scores, axis=1), scores.argmax(axis=1) != places
-    sides = np.split(np.arange(len(both)), [len(texts)])
-    first, second = (wrong[side[np.argsort((best[:, -2] - best[:, -1])[side], kind="stable")]] for side in sides)
-    return first, second
+    given = np.eye(places.max() + 1, dtype=bool)[places]
+    margins = scores[given] - np.where(given, -np.inf, scores).max(axis=1)
+    return margins[: len(texts)], margins[len(texts) :]
 
 
 # -------------------------------------------------------------------------------------------------- copies, shares
