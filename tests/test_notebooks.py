@@ -15,6 +15,8 @@ from synthgap.pipeline.validity import STAGES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERS = {"profile": "demo", "overrides": {}, "show_real_texts": None}
+PRICES = {"human_label": 0.05, "prompt_tokens": 0.4, "answer_tokens": 1.6, "machine_hour": 0.1, "currency": "USD"}
+FURTHER = {"10_decision": PRICES}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -50,7 +52,7 @@ def test_no_outputs_are_committed(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_parameters_are_literals_with_type_and_comment(path):
-    assert notebook_parameters(path) == PARAMETERS
+    assert notebook_parameters(path) == PARAMETERS | FURTHER.get(path.stem, {})
     tagged = [cell for cell in nbformat.read(path, as_version=4).cells if "parameters" in cell.metadata.get("tags", [])]
     for line in tagged[0].source.splitlines():
         assert "  # " in line

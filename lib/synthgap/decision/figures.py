@@ -43,7 +43,7 @@ def strategies_look(look: Look) -> Look:
 def draw_strategies(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A panel for each task: score against real labels spent, a line for each strategy."""
     table = matching(read("strategies"), {"classifier": classifier}).rename(columns={"strategy": "corpus"})
-    figure = task_panels(table, strategies_look(look), plot_strategies, 1.9)
+    figure = task_panels(table, strategies_look(look), plot_strategies, 1.8)
     return figure, "Across: real labels of each class. Strategies that need none go on unchanged."
 
 
@@ -117,7 +117,7 @@ def plot_costs(rows: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     ax.set_xscale("symlog", linthresh=float(positive.min()) if len(positive) else 1.0)
     for own, series in look.by_corpus(rows.sort_values("real_labels")):
         shown = own.drop_duplicates("spent")
-        size = plt.rcParams["lines.markersize"] * 0.7
+        size = plt.rcParams["lines.markersize"]
         ax.plot(
             shown["spent"], shown[METRIC], series.marker, ls="-", lw=1, color=series.colour, label=series.title, ms=size
         )
