@@ -83,7 +83,7 @@ def draw_forecast(read: ReadTable, look: Look, _: str) -> Drawn:
     figure, (ax,) = look.panels(1, 4)
     ends = [min(table["gap"].min(), table["forecast"].min()) - 2, max(table["gap"].max(), table["forecast"].max()) + 2]
     ax.plot(ends, ends, color=INK, linewidth=plt.rcParams["axes.linewidth"])
-    inside = table["gap"].between(table["low"], table["high"])
+    inside = table["gap"].between(table["low"].fillna(-np.inf), table["high"].fillna(np.inf))
     half = (table["high"] - table["low"]) / 2
     if np.isfinite(half).all():
         ax.fill_between(ends, np.array(ends) - half.median(), np.array(ends) + half.median(), color=QUIET, alpha=0.15)
