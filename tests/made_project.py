@@ -62,6 +62,10 @@ stage.save_table("mixes", pd.DataFrame({"task": ["humor"], "n": [stage.profile.e
 stage.save_table("causes_over_tasks", pd.DataFrame({"task": ["humor"]}))""",
     "08_llms": """import pandas as pd
 stage.save_table("forecast", pd.DataFrame({"task": ["humor"]}))""",
+    "09_prompts": """import pandas as pd
+stage.save_table("guideline", pd.DataFrame({"task": ["humor"]}))""",
+    "10_decision": """import pandas as pd
+stage.save_table("strategies", pd.DataFrame({"task": ["humor"]}))""",
     "11_your_task": """import pandas as pd
 stage.save_table("verdict", pd.DataFrame({"texts": ["made"]}))""",
 }

@@ -219,7 +219,11 @@ def test_a_profile_is_shown_without_the_rest_of_an_address():
     assert load_profile("demo").shown() == load_profile("demo").model_dump(mode="json")
 
 
-POOL = {"corpora.both": {"pool": ["zero_shot", "few_shot"], "title": "Both"}, "training.augmentation": None}
+POOL = {
+    "corpora.both": {"pool": ["zero_shot", "few_shot"], "title": "Both"},
+    "training.augmentation": None,
+    "training.decision": None,
+}
 
 
 def test_the_corpora_of_a_pool_are_needed_for_its_tasks():

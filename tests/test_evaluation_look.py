@@ -133,7 +133,11 @@ def test_notes_say_what_the_numbers_are(result):
 
 def test_corpora_that_the_paper_does_not_have_stand_beside_no_published_figures():
     corpora = {"gpt4": {"file": "gpt4.csv", "title": "GPT-4"}, "claude": {"llm": "claude", "setting": "few_shot"}}
-    compared = {"comparisons": {"llms": {"corpora": ["claude"], "reference": "gpt4"}}, "training.augmentation": None}
+    compared = {
+        "comparisons": {"llms": {"corpora": ["claude"], "reference": "gpt4"}},
+        "training.augmentation": None,
+        "training.decision": None,
+    }
     profile = PROFILE.changed({"corpora": corpora, **compared})
     result = evaluate([simulated({"gpt4": [0.9], "claude": [0.5]}, 200, 0, name) for name in NAMES], 200, 300)
     shown = table_1(result.table, result.gaps, profile, "probe")

@@ -82,12 +82,12 @@ CASES = {
         {"gap_by_task", "gap_by_subjectivity", "learning_curves_tfidf", "mixes_tfidf", "augmentation_tfidf"},
     ),
     "no curve, no mixes": (
-        {"training.curve": None, "training.augmentation": None},
+        {"training.curve": None, "training.augmentation": None, "training.decision": None},
         ["No learning curves", "No worth can be told", "No mixes", "No mix with examples", "No growing amounts"],
         {"gap_by_task", "gap_by_subjectivity"},
     ),
     "only real": (
-        {"corpora": {}, "comparisons": {}, "training.augmentation": None},
+        {"corpora": {}, "comparisons": {}, "training.augmentation": None, "training.decision": None},
         ["No gap", "No figure: no task has both", "Too few tasks", "No worth can be told", "No mixes"],
         {"learning_curves_tfidf"},
     ),
@@ -97,12 +97,18 @@ CASES = {
         {"gap_by_task", "gap_by_subjectivity", "augmentation_tfidf"},
     ),
     "fine-tuned": (
-        {"training.augmentation": None},
+        {"training.augmentation": None, "training.decision": None},
         ["No further comparison", "No mixes"],
         {"gap_by_task", "gap_by_subjectivity", "learning_curves_tfidf", "worth_tfidf", "training_curves_tfidf"},
     ),
     "two comparisons": (
-        {"corpora.gpt4": GPT4, "comparisons": LLMS, "training.curve": None, "training.augmentation": None},
+        {
+            "corpora.gpt4": GPT4,
+            "comparisons": LLMS,
+            "training.curve": None,
+            "training.augmentation": None,
+            "training.decision": None,
+        },
         ["No learning curves", "No mixes"],
         {"gap_by_task", "gap_by_subjectivity", "gap_by_task_llms"},
     ),

@@ -70,7 +70,7 @@ def test_a_further_test_set_that_is_none_is_refused(rows, asked, message):
 
 def test_texts_that_were_trained_on_are_left_out(tmp_path, monkeypatch):
     compared = {"main": {"corpora": ["zero_shot"]}, "later": {"corpora": ["zero_shot"], "further_tests": True}}
-    changes = {"comparisons": compared, "training.augmentation": None}
+    changes = {"comparisons": compared, "training.augmentation": None, "training.decision": None}
     assert further_files(SMS, load_profile("smoke", changes)) == {}, "the stand-in has none"
     profile = load_profile("smoke", changes | {"data.source": "folder"})
     real = load_real(SMS, load_profile("smoke"))

@@ -463,7 +463,9 @@ def test_a_file_is_found_by_task_and_its_rows_are_chosen(tmp_path, monkeypatch):
     columns = {"text_column": "message", "label_column": "class"}
     settings = {"file": "{task}/all.parquet", **columns, "rows": {"llm": ["a", "c"], "run": 1}}
     corpora = {"theirs": settings}
-    texts = imported(DEMO.changed({"corpora": corpora, "comparisons": {}, "training.augmentation": None})).texts
+    texts = imported(
+        DEMO.changed({"corpora": corpora, "comparisons": {}, "training.augmentation": None, "training.decision": None})
+    ).texts
     assert texts["text"].tolist() == [f"{row['text']}a" for row in WRITTEN[:6]]
 
 

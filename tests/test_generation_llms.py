@@ -150,7 +150,9 @@ def test_boxes_from_the_saved_table_are_the_boxes_of_the_texts(texts, tmp_path):
 def test_every_figure_is_drawn_from_saved_tables_for_any_corpora(texts):
     data = checked(load_task("sms_spam"), texts, "made")
     corpora = {name: {"file": "x.csv"} for name in ("mine", "theirs", "file")}
-    profile = load_profile("smoke").changed({"corpora": corpora, "comparisons": {}, "training.augmentation": None})
+    profile = load_profile("smoke").changed(
+        {"corpora": corpora, "comparisons": {}, "training.augmentation": None, "training.decision": None}
+    )
     made = {**BOTH, ("sms_spam", "file"): imported()}
     tables = {"text_lengths": text_lengths({"sms_spam": data}, made), "llms": compare_llms(made, COSTS)}
     for drawing in DRAWINGS:

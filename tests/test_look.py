@@ -115,7 +115,10 @@ def test_nothing_says_that_an_llm_wrote_what_another_did():
         "theirs": {"file": "x.csv", "written_by": "GPT-4"},
         "unknown": {"file": "some/where/y.csv"},
     }
-    profile = load_profile("demo", {"llms": llms, "corpora": corpora, "comparisons": {}, "training.augmentation": None})
+    profile = load_profile(
+        "demo",
+        {"llms": llms, "corpora": corpora, "comparisons": {}, "training.augmentation": None, "training.decision": None},
+    )
     footer = tables.footer(profile)
     assert "plain: mine-7b at http://localhost:1;" in footer
     assert "theirs: GPT-4" in footer
@@ -128,7 +131,11 @@ def test_nothing_says_that_an_llm_wrote_what_another_did():
 
 def look_of(*names):
     corpora = {name: {"llm": "claude", "setting": "zero_shot"} for name in names}
-    return Look.of(load_profile("demo", {"corpora": corpora, "comparisons": {}, "training.augmentation": None}))
+    return Look.of(
+        load_profile(
+            "demo", {"corpora": corpora, "comparisons": {}, "training.augmentation": None, "training.decision": None}
+        )
+    )
 
 
 def test_each_corpus_has_a_look_of_its_own_that_others_do_not_change():

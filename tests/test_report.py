@@ -116,7 +116,7 @@ def test_every_figure_and_table_is_in_it(smoke, page):
     assert len(figures) >= 14
     assert figures <= ids
     for path in (smoke / "tables").glob("*.md"):
-        assert f"table-{path.stem}" in ids
+        assert f"table-{path.stem}" in ids or path.stem.startswith("answers_")
     for path in (smoke / "tables").glob("*.csv"):
         if path.stem.startswith("answers_"):
             continue  # they are the first screen's
@@ -131,7 +131,7 @@ def test_the_first_screen_answers_questions_and_leads_to_the_notebook_that_says_
         for row in pd.read_csv(path).itertuples():
             assert row.question in first
             assert unescape_csv(row.answer) in first
-        stage = path.stem.removeprefix("answers_")
+        stage = next(stage for stage in STAGES if stage[:2] == path.stem.removeprefix("answers_")[:2])
         assert stage in {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
         assert f'href="#{stage}"' in first
 

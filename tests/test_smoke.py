@@ -62,7 +62,7 @@ def test_the_stand_in_is_called_that_in_every_notebook_table_and_figure(smoke, e
 def test_synthetic_texts_are_there_with_turn_position_and_provenance(smoke, task, corpus):
     texts = load_corpus(smoke / "synthetic", PROFILE, corpus, task)
     assert texts.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
-    assert all(16 <= texts <= 20 for texts in texts["label"].value_counts()), "known jokes were taken out"
+    assert all(12 <= texts <= 20 for texts in texts["label"].value_counts()), "known jokes were taken out"
     assert (smoke / "synthetic" / f"{corpus}.rejected.parquet").is_file()
     about = provenance(smoke / "synthetic", corpus, task)
     assert about["accepted"] == len(texts)
@@ -84,9 +84,9 @@ def test_table_1_is_whole(smoke):
 
 
 def grid_runs(smoke):
-    """The runs of the grid, each with the corpus that it is for; learning curves and mixes have further ones."""
+    """The main comparison's runs, each with the corpus that it is for; learning curves and mixes have further ones."""
     grid, runs = pd.read_csv(smoke / "runs" / "grid.csv", dtype={"run": str}), packed_lines(smoke / "runs")
-    return [{**runs[row.run], "corpus": row.corpus} for row in grid.itertuples()]
+    return [{**runs[row.run], "corpus": row.corpus} for row in grid.query("comparison == 'paper'").itertuples()]
 
 
 def test_table_1_is_the_mean_of_the_runs(smoke):
@@ -120,7 +120,8 @@ FIGURES = [
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
     *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
     *("cleaning", "recitation", "remedies"),
-    *("llms_side_by_side_tfidf", "forecast"),
+    *("llms_side_by_side_tfidf", "forecast", "examples_against_none", "guideline", "diversity_prompts"),
+    *("strategies_tfidf", "strategy_gains", "decision_regret", "costs"),
     "own_curve",
 ]
 
@@ -215,7 +216,7 @@ def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, 
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
-    assert done.stdout.count("done already") == 7
+    assert done.stdout.count("done already") == len(STAGES) - 2
 
 
 def test_the_manifest_says_what_was_run_where(smoke):
@@ -245,6 +246,6 @@ def test_status_says_that_all_is_done(command, smoke):
     done = command("status", "smoke", "--output", str(smoke.parent))
     assert done.returncode == 0
     on_disk = len(packed_lines(smoke / "runs"))
-    assert f"runs: 24 in the grid, {on_disk} on disk" in done.stdout
+    assert f"runs: 48 in the grid, {on_disk} on disk" in done.stdout
     assert on_disk > 24  # learning curves and mixes have runs of their own
     assert re.findall(r"\d\d_\w+ +done", done.stdout) == [f"{stage:<16} done" for stage in STAGES]
