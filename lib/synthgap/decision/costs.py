@@ -153,7 +153,8 @@ def costs_table(
     """Score and cost of each strategy, means over the tasks that have all of them with so many labels: COSTS.
 
     `people`, `llm` and `machine` make up `cost`, until the classifier is there; `million` is what a million predictions
-    then cost. Texts of unlike length cost unlike amounts; the mean over tasks stands for a task like these.
+    then cost, on the slowest device that a classifier ran on. Texts of unlike length cost unlike amounts; the mean over
+    tasks stands for a task like these.
 
     Args:
         by_task: as `winners.strategy_tables` gives it.
@@ -164,7 +165,7 @@ def costs_table(
     texts = index.groupby(["task", "classifier", "corpus"])["n_train"].mean()
     each = tokens.assign(price=prices.of_llm(tokens)).groupby(["task", "part"])["price"].first()
     classes = tokens.groupby("task")["classes"].first()
-    pace = fast.drop_duplicates("classifier").set_index("classifier")
+    pace = fast.sort_values("predict_texts_per_second").drop_duplicates("classifier").set_index("classifier")
     rows = []
     costly = by_task["strategy"].str.contains(f"{ALONE}|{FEW_SHOT}") == (by_task["real_labels"] > 0)
     by_task = by_task[costly]  # what needs no label stands at 0 alone

@@ -92,8 +92,9 @@ SECTIONS = {
     ),
 }
 QUESTIONS = (  # in their order on the first screen
-    *("Why?", "Which LLM?", "How many examples?", "Which prompt?", "What to do with 10 labels, with 50?"),
-    *("What does it cost?", "Does it last?", "Does agreement change over time?", "How many annotators?"),
+    *("Why?", "Which LLM?", "Do several authors help?", "How many examples?", "Train on the examples?"),
+    *("Nuance or the source?", "Which prompt?", "What to do with 10 labels, with 50?", "What does it cost?"),
+    *("Does it last?", "Can the gap be foretold?", "Does disagreement change over time?"),
 )
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
 CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
@@ -162,7 +163,7 @@ def _answers(profile: Profile) -> list[dict[str, str]]:
                 table = _as_written(read_csv(finished_in(stage, profile) / "tables", Path(name).stem))
                 rows += [{**row, "stage": stage} for row in table[["question", "answer"]].to_dict("records")]
     order = {question: place for place, question in enumerate(QUESTIONS)}
-    return sorted(rows, key=lambda row: order.get(row["question"], len(order)))
+    return sorted(rows, key=lambda row: order.get(row["question"].partition(" (")[0], len(order)))
 
 
 def _as_written(table: pd.DataFrame) -> pd.DataFrame:
