@@ -200,7 +200,9 @@ def test_a_recording_that_lacks_a_task_names_the_way_to_do_without():
 
 
 def test_without_synthetic_texts_there_is_nothing_to_publish(tmp_path):
-    profile = load_profile("smoke", {"corpora": {}, "comparisons": {}, "training.augmentation": None})
+    profile = load_profile(
+        "smoke", {"corpora": {}, "comparisons": {}, "training.augmentation": None, "training.decision": None}
+    )
     with pytest.raises(SynthgapError, match="has nothing to publish"):
         publish(profile, tmp_path, "unknown")
 

@@ -24,7 +24,7 @@ def published(command, smoke, tmp_path_factory):
 @pytest.mark.parametrize("corpus", PROFILE.corpora)
 def test_datasets_opens_every_task_and_corpus(published, smoke, corpus, tmp_path):
     texts = pd.read_parquet(smoke / "synthetic" / f"{corpus}.parquet")
-    for task in PROFILE.tasks:
+    for task in PROFILE.tasks_of_corpus(corpus):
         rows = load_dataset(str(published), task, split=corpus, cache_dir=str(tmp_path)).to_pandas()
         expected = texts[texts["task"] == task].drop(columns="task").reset_index(drop=True)
         assert rows.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
@@ -56,7 +56,10 @@ def test_it_is_the_same_twice(published, smoke, tmp_path, monkeypatch):
 
 def test_texts_that_are_missing_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
-    with pytest.raises(SynthgapError, match=r"no texts of zero_shot, few_shot yet; run: synthgap run smoke 01"):
+    with pytest.raises(
+        SynthgapError,
+        match=r"no texts of zero_shot, few_shot, guideline, examples_3, personas yet; run: synthgap run smoke 01",
+    ):
         publish(PROFILE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

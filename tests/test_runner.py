@@ -318,7 +318,7 @@ def test_what_changed_is_run_again_and_only_what_follows_from_it(command, in_pro
     state = command("status", "smoke", "--output", str(tmp_path)).stdout
     assert "03_evaluation    to run: 'tables/table_1.csv' is not as it was written" in state
     state = command("status", "smoke", "--output", str(tmp_path), "--set", "evaluation.seed=1").stdout
-    assert state.count("changed since it ran: profile") == 4
+    assert state.count("changed since it ran: profile") == 7
     assert len(re.findall("0[12]_.*done", state)) == 2
 
 

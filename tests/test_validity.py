@@ -151,9 +151,9 @@ def test_a_notebook_that_is_no_python_is_outdated_and_no_traceback(finished):
 
 def test_sections_that_a_stage_does_not_read_do_not_matter(finished):
     edit_profile(finished, title="another title", diversity={"neighbours": 7})
-    assert states() == changed("05", what="profile")
+    assert states() == changed("05", "09", what="profile")
     edit_profile(finished, training={"seeds": [0], "classifiers": {"tfidf": {"kind": "tfidf"}}}, diversity={})
-    assert states() == changed("02", "07", "08", what="profile")
+    assert states() == changed("02", "07", "08", "09", "10", what="profile")
 
 
 def test_a_key_that_says_its_default_does_not_matter_and_the_order_of_corpora_does(finished):
@@ -189,7 +189,7 @@ def test_recordings_that_the_profile_names_matter_and_others_do_not(made, packag
     assert states() == DONE
     with (mine / "few_shot" / "humor.jsonl").open("a") as answers:
         answers.write("\n")
-    assert states() == changed("01", "07", what="recordings")
+    assert states() == changed("01", "07", "09", "10", what="recordings")
 
 
 def test_two_recordings_with_files_of_one_name_are_two(made, package):
@@ -240,7 +240,7 @@ def test_other_real_texts_matter_to_the_stages_that_read_them(made, package, tex
         execute(stage)
     assert states() == DONE
     edit(made / "data" / "humor.csv", "test text 0", "another text")
-    assert states() == changed("01", "02", "04", "05", "07", "08", what="data")
+    assert states() == changed("01", "02", "04", "05", "07", "08", "09", "10", what="data")
 
 
 def test_collected_answers_matter_to_04_alone(finished):
@@ -279,14 +279,14 @@ def test_what_follows_from_other_products_is_outdated(finished):
     edit_notebook("02_training", ", seeds", ", the seeds")
     assert states() == changed("02", what="notebook")
     execute("02_training")
-    assert states() == changed("03", "04", "05", "06", "07", "08", what="earlier stages")
+    assert states() == changed("03", "04", "05", "06", "07", "08", "09", "10", what="earlier stages")
     execute("03_evaluation")
-    assert states() == changed("04", "05", "06", "07", "08", what="earlier stages")
+    assert states() == changed("04", "05", "06", "07", "08", "09", "10", what="earlier stages")
 
 
 def test_a_variant_of_evaluation_rests_on_its_bases_texts_and_runs(finished):
     found = states(FEWER)
-    assert found == changed("03", "04", "05", "06", "08", what="profile")
+    assert found == changed("03", "04", "05", "06", "08", "09", "10", what="profile")
     before = {path: path.stat().st_mtime_ns for path in (finished / "outputs" / "made").rglob("*")}
     execute("03_evaluation", FEWER)
     profile = load_profile("made", FEWER)
@@ -317,7 +317,9 @@ def test_a_variant_that_asks_for_other_texts_has_texts_and_runs_of_its_own(finis
     more = {"generation.texts_per_label": 40}
     assert states(more) == changed("01", what="profile")
     execute("01_generation", more)
-    assert states(more) == changed("02", "05", "07", "08", what="earlier stages") | {"01_generation": "done"}
+    assert states(more) == changed("02", "05", "07", "08", "09", "10", what="earlier stages") | {
+        "01_generation": "done"
+    }
     execute("02_training", more)
     profile = load_profile("made", more)
     assert "40 texts" in (finished / "outputs" / profile.folder_name / "runs" / "made.txt").read_text()
@@ -335,7 +337,7 @@ def test_without_texts_what_needs_them_is_kept_and_the_rest_can_run(finished, pa
     assert [stage for stage in STAGES if cannot_run(stage, profile)] == ["01_generation", "02_training"]
     with (package / "core" / "files.py").open("a") as module:
         module.write("\nNEW = 1\n")
-    assert states() == changed("03", "04", "05", "06", "07", "08", "11", what="code")
+    assert states() == changed("03", "04", "05", "06", "07", "08", "09", "10", "11", what="code")
     edit_notebook("04_subjectivity", "[3, 5]", "1 / 0")
     for stage in list(STAGES)[2:]:
         execute(stage)

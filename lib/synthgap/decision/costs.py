@@ -211,6 +211,7 @@ def break_even(worth: pd.DataFrame, tokens: pd.DataFrame, prices: Prices) -> pd.
     several) through. A worth of 0 makes it infinite: no price of a label is too high.
     """
     found = at_one_size(worth).merge(tokens[["task", "corpus"]].assign(text_price=prices.of_llm(tokens)))
+    found = found.astype(dict.fromkeys(["worth", "least", "most"], float))  # no rows: no types
     low = found["new_low"].where(found["new_low"].notna(), found["low"])
     high = found["new_high"].where(found["new_high"].notna(), found["high"])
     worths = {
