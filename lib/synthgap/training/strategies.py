@@ -14,7 +14,7 @@ import pandas as pd
 
 from synthgap.core.config import DecisionSettings, Profile
 from synthgap.data.draws import draw_equal
-from synthgap.training.mixes import fewest
+from synthgap.training.mixes import NOTHING_SHOWN, fewest
 from synthgap.training.runs import TEXTS, PlannedRun, RunPlanner, TaskTexts
 
 ALONE, ZERO_SHOT, FEW_SHOT, LABELS = "real", "zero_shot", "few_shot", "labels"  # the parts of strategies
@@ -108,7 +108,7 @@ def written(texts: TaskTexts, corpora: Sequence[str], n: int, most: int | None, 
     for corpus in [name for name in corpora if name in texts.corpora]:
         recordings = texts.recordings(corpus)
         number = sorted(recordings)[seed % len(recordings)]
-        shown, frame = texts.shown[corpus], recordings[number]
+        shown, frame = texts.shown.get(corpus, NOTHING_SHOWN), recordings[number]
         if len(recordings) > 1:
             shown = shown[shown["recording"] == number]
         if (n == 0) != shown.empty:
