@@ -138,7 +138,9 @@ def test_the_packages_labels_are_ids_and_labels_of_all_tasks():
 
 def profile_with(labels: str, **changes) -> Profile:
     values = {"corpora": {"llm_labels": {"labels": labels, "labelled_by": "somebody"}}, "comparisons": {}}
-    return load_profile("demo", {"tasks": ["sms_spam"], **values, "training.augmentation": None, **changes})
+    return load_profile(
+        "demo", {"tasks": ["sms_spam"], **values, "training.augmentation": None, "training.decision": None, **changes}
+    )
 
 
 def test_no_text_of_a_labelled_corpus_is_kept_and_what_is_kept_reads_the_same_texts(tmp_path):

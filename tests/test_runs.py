@@ -49,9 +49,12 @@ def finished(folder) -> list[str]:
     return sorted(path.stem for path in folder.glob("loose/*.json"))
 
 
+MAIN_ALONE = {"comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}, "training.decision": None}
+
+
 def changed(**changes):
     """The profile smoke and its texts."""
-    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], **changes})
+    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], **MAIN_ALONE, **changes})
     return profile, made_texts(profile)
 
 
@@ -94,7 +97,12 @@ def test_a_name_says_nothing_of_how_its_corpus_is_called():
     renamed = {"corpora": {"mine": {"llm": "claude", "setting": "zero_shot"}}}
     profile, texts = changed(comparisons={"one": {"corpora": ["zero_shot"]}})
     other = load_profile(
-        "smoke", {"tasks": ["sms_spam", "humor"], "comparisons": {}, "training.augmentation": None} | renamed
+        "smoke",
+        {
+            **{"tasks": ["sms_spam", "humor"], "comparisons": {}},
+            **{"training.augmentation": None, "training.decision": None},
+            **renamed,
+        },
     )
     same = {name: dataclasses.replace(one, corpora={"mine": one.corpora["zero_shot"]}) for name, one in texts.items()}
     names, again = ([run.name for run in plan_grid(*given)] for given in ((profile, texts), (other, same)))

@@ -27,7 +27,13 @@ def profile_of(encoder: str, **changes):
         "words": {"kind": "tfidf", "seeds": [0]},
     }
     sets = {"tasks": ["humor", "sms_spam"], "training.classifiers": classifiers, "training.texts_per_label": 4}
-    return load_profile("smoke", sets | {"training.curve": None, "training.augmentation": None} | changes)
+    sets |= {
+        "training.curve": None,
+        "training.augmentation": None,
+        "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}},
+        "training.decision": None,
+    }
+    return load_profile("smoke", sets | changes)
 
 
 @pytest.fixture
@@ -177,4 +183,4 @@ def test_the_command_plans_generation_and_training(command, tmp_path):
     done = command("plan", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "nothing will be asked" in done.stdout
-    assert "training: no fine-tuning is missing; 88 runs of other classifiers are missing" in done.stdout
+    assert "training: no fine-tuning is missing; 128 runs of other classifiers are missing" in done.stdout

@@ -247,7 +247,8 @@ def test_a_broken_run_in_another_process_fails_with_its_reason(troubled):
 def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(command, tmp_path, number):
     classifiers = "{tfidf: {kind: tfidf}, bad: {kind: finetune, encoder: no/such-encoder}}"
     sets = ("--set", f"training.classifiers={classifiers}", "--set", "tasks=[humor]", "--set", "training.curve=null")
-    sets += ("--set", "training.augmentation=null", "--set", "variant=bad", "--output", str(tmp_path))
+    sets += ("--set", "training.augmentation=null", "--set", "training.decision=null", "--set", "variant=bad")
+    sets += ("--set", "comparisons={paper: {corpora: [zero_shot, few_shot]}}", "--output", str(tmp_path))
     done = command("run", "smoke", "01", "02", "--workers", number, *sets)
     assert done.returncode == 1
     assert "6 of 12 runs failed" in done.stderr

@@ -55,12 +55,13 @@ def small_grid():
     from synthgap.training.runs import plan_grid
 
     classifiers = {"training.seeds": [0, 1, 2], "training.classifiers": {"c": {"kind": "tfidf"}}}
-    profile = load_profile("smoke", classifiers | {"tasks": ["sms_spam", "tweet_irony", "humor"]})
+    main_alone = {"comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}, "training.decision": None}
+    profile = load_profile("smoke", classifiers | main_alone | {"tasks": ["sms_spam", "tweet_irony", "humor"]})
     return plan_grid(profile, made_texts(profile))
 
 
 def made_texts(profile):
-    """The texts of a profile's tasks; those of its corpora are real ones under other ids, half of them for each."""
+    """The texts of a profile's tasks; those of its corpora are real ones under other ids, a part for each."""
     from synthgap.data.real import load_real
     from synthgap.tasks import load_task
     from synthgap.training.runs import TaskTexts
@@ -69,9 +70,10 @@ def made_texts(profile):
     for name in profile.tasks:
         data = load_real(load_task(name), profile)
         train = data.split("train")
+        names = [corpus for corpus in profile.corpora if profile.tasks_of_corpus(corpus)]
         corpora = {
-            corpus: train[number :: len(profile.corpora)].assign(id=lambda rows, name=corpus: rows["id"] + "-" + name)
-            for number, corpus in enumerate(profile.corpora)
+            corpus: train[number :: len(names)].assign(id=lambda rows, name=corpus: rows["id"] + "-" + name)
+            for number, corpus in enumerate(names)
         }
         shown = {label: data.pool_ids(label)[:6] for label in data.task.labels}
         texts[name] = TaskTexts(data, corpora, None, {"few_shot": shown})
