@@ -146,8 +146,10 @@ def test_the_grid_is_whole():
     assert set(curve.loc[curve["n_train"].isin(index["n_train"]), "run"]) & set(index["run"])
     mixes = pd.read_csv(RECORDED / "runs" / "mixes.csv", keep_default_na=False)
     assert set(mixes["task"]) == set(PROFILE.tasks)
-    runs = {*grid["run"], *curve["run"], *mixes["run"]}
-    assert set(packed_lines(RECORDED / "runs")) == runs
+    decision = pd.read_csv(RECORDED / "runs" / "decision.csv", keep_default_na=False)
+    assert set(decision["task"]) == set(PROFILE.tasks)
+    runs = {*grid["run"], *curve["run"], *mixes["run"], *decision["run"]}
+    assert runs <= set(packed_lines(RECORDED / "runs"))
     for task in PROFILE.tasks:
         rows = pd.read_parquet(RECORDED / "runs" / f"{task}.parquet")
         annotated = rows[rows["items"] == "annotated"]
@@ -161,15 +163,14 @@ def test_the_grid_is_whole():
             assert (rows[run].notna() == predicted).all()
     names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
     packed = {f"{task}.{end}" for task in PROFILE.tasks for end in ("parquet", "probabilities.parquet")}
-    assert names == packed | {"runs.jsonl.gz", "grid.csv", "curve.csv", "mixes.csv"}
+    assert names == packed | {"runs.jsonl.gz", "grid.csv", "curve.csv", "mixes.csv", "decision.csv"}
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():
     manifest = json.loads((RECORDED / "manifest.json").read_text())
     assert manifest["profile"] == PROFILE.model_dump(mode="json")
-    assert (
-        len(manifest["data_sha256"]) == 23
-    )  # ten sets, annotated texts for two of them, labels of ten and of one without tags
+    # ten sets, annotated texts for two, judgements for two, a further test set, labels of ten and of one without tags
+    assert len(manifest["data_sha256"]) == 26
     assert list(manifest["notebooks"]) == stages_of(PROFILE)
     for entry in manifest["notebooks"].values():
         assert entry["success"]
