@@ -204,7 +204,9 @@ def test_corpora_of_one_llm_and_setting_share_their_answers(endpoint, tmp_path, 
 
 
 def test_a_recording_leaves_no_log_and_no_costs(tmp_path, real):
-    profile = load_profile("smoke", {"tasks": ["humor"]})
+    profile = load_profile(
+        "smoke", {"tasks": ["humor"], "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}}
+    )
     made = generate_all(profile, {"humor": real["humor"]}, tmp_path / "responses.sqlite")
     assert list(made) == [("humor", "zero_shot"), ("humor", "few_shot")]
     assert costs(profile, made, tmp_path / "responses.sqlite").empty
@@ -217,7 +219,8 @@ def test_a_recording_leaves_no_log_and_no_costs(tmp_path, real):
 def live(endpoint, **changes) -> tuple[str, ...]:
     """Options of the command line for one task and a live LLM in place of the profile's."""
     llm = {"backend": "openai", "model": "a model", "base_url": endpoint.url, "key_variable": "CANARY_KEY", **changes}
-    return ("--set", f"llms.claude={json.dumps(llm)}", "--set", "tasks=[humor]", "--set", "variant=live")
+    main_alone = ("--set", "comparisons={paper: {corpora: [zero_shot, few_shot]}}")
+    return ("--set", f"llms.claude={json.dumps(llm)}", "--set", "tasks=[humor]", "--set", "variant=live", *main_alone)
 
 
 @pytest.mark.parametrize("endpoint", ["good"], indirect=True)

@@ -437,7 +437,8 @@ def test_some_items_can_be_left_out(packed):
 
 
 def test_annotated_texts_are_predicted_and_have_no_truth(tmp_path):
-    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"]})
+    compared = {"paper": {"corpora": ["zero_shot", "few_shot"]}}
+    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], "comparisons": compared})
     texts = made_texts(profile)
     others = pd.DataFrame({"id": ["x-2", "x-1"], "text": ["win a free prize", "see you at noon"]})
     spam = texts["sms_spam"]
