@@ -355,7 +355,7 @@ def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
         ),
         (
             (12, 70.0, 75.0, 72.0),
-            ["Advice for 12 real texts", "train on made alone", "lost 1.2 points", "3.5 at most"],
+            ["Advice for 12 real texts", "train on made alone", "lost 1.1 points", "3.5 at most"],
         ),
         ((2, 70.0, 70.0, 70.0), ["nobody knows how good"]),
     ],

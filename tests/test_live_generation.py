@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, synthgap
 from endpoints import LABELS, TASKS, WANTED, as_table, profile_of, real_texts, run, settings
+from workers import MAIN_ALONE
 
 from synthgap.core.config import GenerationSettings, parse_overrides
 from synthgap.core.errors import SynthgapError
@@ -204,9 +205,7 @@ def test_corpora_of_one_llm_and_setting_share_their_answers(endpoint, tmp_path, 
 
 
 def test_a_recording_leaves_no_log_and_no_costs(tmp_path, real):
-    profile = load_profile(
-        "smoke", {"tasks": ["humor"], "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}}
-    )
+    profile = load_profile("smoke", {"tasks": ["humor"], **MAIN_ALONE})
     made = generate_all(profile, {"humor": real["humor"]}, tmp_path / "responses.sqlite")
     assert list(made) == [("humor", "zero_shot"), ("humor", "few_shot")]
     assert costs(profile, made, tmp_path / "responses.sqlite").empty

@@ -15,6 +15,7 @@ from synthgap.core.paths import bundled
 from synthgap.pipeline.validity import stages_of
 from synthgap.tasks import load_profile
 from synthgap.training.store import MISSING, packed_lines
+from synthgap.your_task.verdict import ADVICE_LOST
 
 RECORDED = ROOT / "outputs" / "recorded"
 PROFILE = load_profile("recorded")
@@ -164,6 +165,12 @@ def test_the_grid_is_whole():
     names = {path.name for path in (RECORDED / "runs").iterdir() if path.is_file()}
     packed = {f"{task}.{end}" for task in PROFILE.tasks for end in ("parquet", "probabilities.parquet")}
     assert names == packed | {"runs.jsonl.gz", "grid.csv", "curve.csv", "mixes.csv", "decision.csv"}
+
+
+def test_what_compare_says_of_its_advice_is_what_was_found():
+    table = pd.read_csv(RECORDED / "tables" / "advice_lost.csv").query("classifier == 'probe'")
+    found = {n: (round(own["mean"].mean(), 1), round(own["most"].max(), 1)) for n, own in table.groupby("real_labels")}
+    assert found == ADVICE_LOST
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():

@@ -14,7 +14,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
-from workers import forked, grid, made_texts, small_grid
+from workers import MAIN_ALONE, forked, grid, made_texts, small_grid
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest
@@ -47,9 +47,6 @@ def same_results(one, two, some) -> None:
 
 def finished(folder) -> list[str]:
     return sorted(path.stem for path in folder.glob("loose/*.json"))
-
-
-MAIN_ALONE = {"comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}, "training.decision": None}
 
 
 def changed(**changes):

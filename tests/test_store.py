@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from workers import forked, grid_and_pack, lines_in, made_texts, small_grid, write_lines_in
+from workers import MAIN_ALONE, forked, grid_and_pack, lines_in, made_texts, small_grid, write_lines_in
 
 from synthgap.core.errors import SynthgapError
 from synthgap.tasks import load_profile
@@ -437,8 +437,7 @@ def test_some_items_can_be_left_out(packed):
 
 
 def test_annotated_texts_are_predicted_and_have_no_truth(tmp_path):
-    compared = {"paper": {"corpora": ["zero_shot", "few_shot"]}}
-    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], "comparisons": compared})
+    profile = load_profile("smoke", {"tasks": ["sms_spam", "humor"], **MAIN_ALONE})
     texts = made_texts(profile)
     others = pd.DataFrame({"id": ["x-2", "x-1"], "text": ["win a free prize", "see you at noon"]})
     spam = texts["sms_spam"]

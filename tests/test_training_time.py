@@ -2,6 +2,7 @@
 
 import pytest
 from small_encoder import GOOD, TEST
+from workers import MAIN_ALONE
 
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
@@ -27,13 +28,8 @@ def profile_of(encoder: str, **changes):
         "words": {"kind": "tfidf", "seeds": [0]},
     }
     sets = {"tasks": ["humor", "sms_spam"], "training.classifiers": classifiers, "training.texts_per_label": 4}
-    sets |= {
-        "training.curve": None,
-        "training.augmentation": None,
-        "comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}},
-        "training.decision": None,
-    }
-    return load_profile("smoke", sets | changes)
+    alone = {"training.curve": None, "training.augmentation": None, **MAIN_ALONE}
+    return load_profile("smoke", sets | alone | changes)
 
 
 @pytest.fixture

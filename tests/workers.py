@@ -13,6 +13,9 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+# keys of the profile smoke: its main comparison, and nothing of 09 and 10
+MAIN_ALONE = {"comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}, "training.decision": None}
+
 
 def forked(work: Callable[..., None], *given: object) -> BaseProcess:
     """A process that has imported all that this one has, and does some work."""
@@ -55,8 +58,7 @@ def small_grid():
     from synthgap.training.runs import plan_grid
 
     classifiers = {"training.seeds": [0, 1, 2], "training.classifiers": {"c": {"kind": "tfidf"}}}
-    main_alone = {"comparisons": {"paper": {"corpora": ["zero_shot", "few_shot"]}}, "training.decision": None}
-    profile = load_profile("smoke", classifiers | main_alone | {"tasks": ["sms_spam", "tweet_irony", "humor"]})
+    profile = load_profile("smoke", classifiers | MAIN_ALONE | {"tasks": ["sms_spam", "tweet_irony", "humor"]})
     return plan_grid(profile, made_texts(profile))
 
 
