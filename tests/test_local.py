@@ -401,16 +401,23 @@ def test_a_run_from_the_command_line(model, tmp_path):
     assert "the LLM 'nowhere' cannot be loaded" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m"])
-def test_the_packages_recording_of_a_small_llm_has_texts_of_all_tasks_and_labels(name):
+SHORT_TASKS = ["tweet_irony", "tweet_emotion", "sarcasm_news", "sms_spam", "humor"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "tasks"),
+    [("smollm2-135m", "SmolLM2", paper_tasks()), ("gemma3-270m", "Gemma Terms of Use", SHORT_TASKS)],
+    ids=["SmolLM2", "Gemma"],
+)
+def test_the_packages_recording_of_a_small_llm_has_texts_of_all_its_tasks_and_labels(name, model, tasks):
     folder = bundled("recordings", name)
     about = read_yaml(folder / "recording.yaml")
     assert about["protocol"] == "completion"
-    assert "SmolLM2" in about["model"]
+    assert model in about["model"]
     made = about["made_with"]
     assert {"seed", "temperature", "top_p", "max_tokens"} <= made["settings"].keys()
     assert sum(path.stat().st_size for path in folder.rglob("*.*")) < 3e6
-    for task in (load_task(known) for known in paper_tasks()):
+    for task in map(load_task, tasks):
         for setting in ("zero_shot", "few_shot"):
             lines = (folder / setting / f"{task.name}.jsonl").read_text(encoding="utf-8").splitlines()
             counts = collections.Counter(json.loads(line)["label"] for line in lines)
