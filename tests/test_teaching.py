@@ -10,7 +10,7 @@ from conftest import ROOT
 TEACHING = ("01_generation", "02_training", "03_evaluation", "04_subjectivity", "05_diversity", "06_augmentation")
 NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in TEACHING}
 NOTICE = "**What to notice.**"
-SOLUTION = {"solution", "hide-input"}
+FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "tags": ["solution", "hide-cell"]}
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 
 
@@ -87,8 +87,7 @@ def test_each_exercise_has_a_folded_solution_that_ends_in_something_to_see(cells
     assert [place + 1 for place in asked] == [place for place, cell in enumerate(cells) if is_solution(cell)]
     for place in asked:
         solution = cells[place + 1]
-        assert set(solution.metadata["tags"]) == SOLUTION
-        assert solution.metadata["jupyter"] == {"source_hidden": True}
+        assert solution.metadata == FOLDED
         assert isinstance(ast.parse(solution.source).body[-1], ast.Assert | ast.Expr)
 
 
