@@ -1,16 +1,13 @@
-"""The figures of 01: the whole design, lengths and numbers of texts, and LLMs side by side."""
+"""The figures of 01: lengths and numbers of texts, and LLMs side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from synthgap.figures import (
-    INK,
-    QUIET,
     Drawing,
     Drawn,
     Look,
@@ -22,52 +19,13 @@ from synthgap.figures import (
     short_title,
     task_order,
 )
+from synthgap.generation.design import DESIGN
 from synthgap.generation.llms import BOX
 from synthgap.tables import ReadTable
 
 TICKS = [digit * 10**power for power in range(7) for digit in (1, 3)]
 MEASURES = {"yield": ("Usable share", "of those received"), "words": ("Length", "words per text")}
 SHARE_OF_ROW = 0.8  # that the boxes or bars of a task take
-STEPS = {  # {box of the design: its place along and across the way, and what it says}
-    "task": (0, 0, "Task\nlabels, prompts"),
-    "llm": (1, 0, "01 LLM\nconversations"),
-    "synthetic": (2, 0, "01 Synthetic\ncorpora"),
-    "real": (0, 1, "Real texts\ntrain split"),
-    "draws": (2, 1, "02 Draws of\nequal size"),
-    "runs": (3, 1, "02 Runs\nof classifiers"),
-    "texts": (3, 0, "05 Diversity\nof the draws"),
-    "test": (0, 2, "Real texts\ntest split"),
-    "comparison": (3, 2, "03 Comparison\nTable 1"),
-    "more": (4, 1, "04 subjectivity\n06 augmentation\n07 causes"),
-    "questions": (4, 2, "08 LLMs\n09 prompts\n10 decision"),
-}
-FILLED = {"synthetic": "#fbdcc8", "real": "#e0e0e0", "test": "#e0e0e0"}  # boxes that hold texts
-ARROWS = {  # {(from, to): what goes along}
-    **dict.fromkeys([("task", "llm"), ("llm", "synthetic"), ("synthetic", "draws"), ("real", "draws")], ""),
-    **dict.fromkeys([("draws", "texts"), ("draws", "runs"), ("runs", "comparison"), ("test", "comparison")], ""),
-    **dict.fromkeys([("runs", "more"), ("comparison", "questions")], ""),
-    ("real", "llm"): "few-shot\nexamples",
-}
-
-
-def draw_design(read: ReadTable, look: Look, part: str) -> Drawn:
-    """Boxes and arrows: from left to right and, in a narrow figure, from top to bottom."""
-    figure, (ax,) = look.panels(1, 3.8 if look.narrow else 2.6)
-    size = "small" if look.width is None else None
-    places = {name: (across, -along) if look.narrow else (along, -across) for name, (along, across, _) in STEPS.items()}
-    boxes = {}
-    for name, (*_, text) in STEPS.items():
-        frame = {"boxstyle": "round", "facecolor": FILLED.get(name, "white"), "edgecolor": QUIET}
-        boxes[name] = ax.text(*places[name], text, ha="center", va="center", fontsize=size, bbox=frame).get_bbox_patch()
-    for (start, end), text in ARROWS.items():
-        arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1, "patchA": boxes[start], "patchB": boxes[end]}
-        ax.annotate("", places[end], places[start], arrowprops=arrow)
-        x, y = np.mean([places[start], places[end]], axis=0)
-        ax.text(x, y, text, ha="center", va="center", fontsize=size, color=QUIET, backgroundcolor="white")
-    along, across = (-0.5, 4.5), (-0.5, 2.5)
-    ax.set(xlim=across if look.narrow else along, ylim=[-end for end in (along if look.narrow else across)[::-1]])
-    ax.set_axis_off()
-    return figure, "A number says which notebook it is; 11 goes the same way with files of your own."
 
 
 def draw_text_lengths(read: ReadTable, look: Look, part: str) -> Drawn:
@@ -143,12 +101,6 @@ def _beside(table: pd.DataFrame, look: Look, ax: Axes) -> Iterator[tuple[pd.Data
         yield rows.set_index("task").reindex(tasks), series, places, height
 
 
-DESIGN = Drawing(
-    "design",
-    "The whole design: a task's prompts, an LLM and its corpora; real texts; draws of equal size, runs, and what "
-    "notebooks make of them.",
-    draw_design,
-)
 TEXT_LENGTHS = Drawing(
     "text_lengths", "Words per text by task and corpus, as boxes from quartile to quartile.", draw_text_lengths
 )
