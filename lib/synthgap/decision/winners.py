@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import Part, Spreads, over_tasks, total
 from synthgap.tables import signed, signed_interval
@@ -49,7 +49,7 @@ def strategy_tables(
     by_task, means, random = list[tuple[object, ...]](), list[tuple[object, ...]](), np.random.default_rng(seed)
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
-        scored = [scored_of(one, resamples, seed) for one in tqdm(own, desc=f"strategies {classifier}", mininterval=2)]
+        scored = [scored_of(one, resamples, seed) for one in Progress(own, desc=f"strategies {classifier}")]
         add_all_spreads(scored)
         for n in sorted({int(key.rpartition(" ")[2]) for keys in scored for key in keys}):
             options = {one.task: options_at(keys, n) for one, keys in zip(own, scored, strict=True)}
