@@ -56,7 +56,7 @@ def strategy_tables(
             options = {task: found for task, found in options.items() if found}
             drawn = {task: _drawn_anew(found, random) for task, found in options.items()}
             for task, found in options.items():
-                chances = _shares_of_best(np.stack(list(drawn[task].values())))
+                chances = shares_of_best(np.stack(list(drawn[task].values())))
                 for (strategy, one), chance in zip(found.items(), chances, strict=True):
                     by_task.append((classifier, task, n, strategy, one.mean, *_gain(one, found.get(ALONE)), chance))
             means += [(classifier, n, *row) for row in _over_tasks(options, drawn, random)]
@@ -117,7 +117,7 @@ def _drawn_anew(options: Options, random: np.random.Generator) -> dict[str, np.n
     return found
 
 
-def _shares_of_best(drawn: np.ndarray) -> np.ndarray:
+def shares_of_best(drawn: np.ndarray) -> np.ndarray:
     """How often each row is the largest; drawn: shape (strategies, resamples)."""
     return np.bincount(drawn.argmax(axis=0), minlength=len(drawn)) / drawn.shape[1]
 
@@ -134,7 +134,7 @@ def _over_tasks(
     anew = np.array([[drawn[task][strategy] for strategy in every] for task in tasks])
     resamples = anew.shape[2]
     chosen = random.integers(len(tasks), size=(len(tasks), resamples))
-    chances = _shares_of_best(anew[chosen, :, np.arange(resamples)].mean(axis=0).T)
+    chances = shares_of_best(anew[chosen, :, np.arange(resamples)].mean(axis=0).T)
     wins = np.bincount(scores.argmax(axis=1), minlength=len(every))
     rows = list[tuple[object, ...]]()
     for place, strategy in enumerate(every):

@@ -15,6 +15,14 @@ WHAT_NOW = (
     "What follows speaks of results that are not there. Put this right, then choose 'Restart Kernel and Run All Cells' "
     "in the menu 'Run'."
 )
+# JupyterLab runs no cell after one that failed, and shows a notebook's end: so the texts below are marked, until the
+# failed cell's output is gone
+MARKED = """<style>
+.jp-Cell:has(.synthgap-failed) ~ .jp-MarkdownCell {{ border-left: 4px solid {colour}; }}
+.jp-Cell:has(.synthgap-failed) ~ .jp-MarkdownCell::before {{
+  content: "Cell [{number}] failed above: what this text speaks of is not there."; color: {colour}; font-weight: bold;
+  margin-left: 5em; }}
+</style><span class="synthgap-failed"></span>"""
 _failed: dict[str, HTML] = {}  # {cell that failed in this kernel: its banner}
 
 
@@ -32,12 +40,13 @@ def _repeat(info: Any) -> None:
 
 
 def _note(result: Any) -> None:
-    cell, error = _cell(result.info), result.error_before_exec or result.error_in_exec
+    cell, number = _cell(result.info), result.execution_count
+    error = result.error_before_exec or result.error_in_exec
     _failed.pop(cell, None)
     if error is not None:
         reason = str(error) if isinstance(error, SynthgapError) else f"{type(error).__name__}: {error}"
-        _failed[cell] = notice(f"Cell [{result.execution_count}] failed: {reason}. {WHAT_NOW}", RED)
-        display(_failed[cell])
+        _failed[cell] = notice(f"Cell [{number}] failed: {reason}. {WHAT_NOW}", RED)
+        display(_failed[cell], HTML(MARKED.format(colour=RED, number=number)))
 
 
 def _cell(info: Any) -> str:
