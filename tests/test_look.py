@@ -57,7 +57,7 @@ def test_csv_texts_are_no_formulas(tmp_path, text):
 
 
 def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
-    stage = open_stage("03", "made")
+    stage = open_stage("01", "made")
     gaps = pd.DataFrame({"task": ["humor"], "gap": [-1.25], "p_holm": [0.0001]})
     shown = stage.save_table("gaps", gaps, "Gaps", notes=["A note."]).data
     folder = stage.folder / "tables"
@@ -67,23 +67,34 @@ def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
         assert "A note." in text
         assert "evidence of nothing" in text
         assert "Claude (Anthropic)" in text
-    assert shown == (folder / "gaps.md").read_text()
+    in_a_box = shown.replace(f"<div style='{tables.SCROLLS}'>\n\n", "").replace("\n\n</div>", "")
+    assert in_a_box.replace("\u00a0", " ") == (folder / "gaps.md").read_text()
     assert "−1.250" in shown
     assert "&lt;0.001" in shown
 
 
 def test_a_table_without_a_caption_is_for_programs_alone(made):
-    stage = open_stage("03", "made")
+    stage = open_stage("01", "made")
     assert stage.save_table("points", pd.DataFrame({"x": [1, 2]})).data == "`tables/points.csv`: 2 rows"
     assert [path.name for path in (stage.folder / "tables").iterdir()] == ["points.csv"]
 
 
 def test_a_table_without_rows_says_so(made):
-    stage = open_stage("03", "made")
+    stage = open_stage("01", "made")
     shown = stage.save_shown("none", pd.DataFrame(columns=["task"]), "Nothing")
     assert tables.NO_ROWS in shown.data
     for form in ("md", "tex"):
         assert tables.NO_ROWS in (stage.folder / "tables" / f"none.{form}").read_text()
+
+
+def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_short_cell():
+    frame = pd.DataFrame({"source": ["a few words"], "new_low": [np.nan], "text": ["many words " * 9], "gap": [-0.5]})
+    shown = tables.to_look_at(tables.rounded(frame), "Gaps", ["A note."]).data
+    assert "new_low" not in shown
+    assert "a\u00a0few\u00a0words" in shown
+    assert "many words many" in shown
+    assert shown.startswith("**Gaps**\n\n<div")
+    assert shown.endswith("</div>\n\nA note.\n")
 
 
 def test_numbers_are_rounded_for_people_and_what_is_undefined_is_a_dash():

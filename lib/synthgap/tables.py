@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from pandas.api.types import is_numeric_dtype
 
 from synthgap.core.config import GeneratedCorpus, LabelledCorpus, PooledCorpus, Profile
@@ -35,7 +35,9 @@ LATEX = str.maketrans(
     | {"<": r"\textless{}", ">": r"\textgreater{}"}
 )
 LATEX_SIGNS = str.maketrans({"−": "$-$", "±": r"$\pm$", "–": "--"})
+UNDEFINED = "–"  # what a cell shows where there is no number
 LINK = re.compile(r"\]\s*[(\[:]")
+SCROLLS = "max-height:32em;overflow:auto"
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
 
@@ -105,19 +107,19 @@ def writer_of(profile: Profile, corpus: str) -> str:
     return settings.written_by or f"imported from '{Path(settings.file).name}', which does not say who wrote them"
 
 
-def notice(text: str) -> HTML:
+def notice(text: str, colour: str = "#d55e00") -> HTML:
     """A sentence that must not be missed, such as what the data are."""
-    return HTML(f"<div style='{BOX};border-left:4px solid #d55e00'>{html.escape(text)}</div>")
+    return HTML(f"<div style='{BOX};border-left:4px solid {colour}'>{html.escape(text)}</div>")
 
 
 def facts(title: str, values: Mapping[str, Any]) -> str:
-    """A small two-column table as HTML text."""
+    """A small two-column table as HTML text, which unfolds under its title."""
     rows = "".join(
         f"<tr><td style='text-align:left;opacity:0.7;font-size:90%'>{html.escape(str(name))}</td>"
         f"<td style='text-align:left;white-space:normal'>{html.escape(str(value))}</td></tr>"
         for name, value in values.items()
     )
-    return f"<div><b>{html.escape(title)}</b><table>{rows}</table></div>"
+    return f"<details><summary>{html.escape(title)}</summary><table>{rows}</table></details>"
 
 
 # ----------------------------------------------------------------------------------------------------------- writing
@@ -154,12 +156,27 @@ def write_shown(folder: Path, name: str, shown: pd.DataFrame, caption: str, note
 
 def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
     """A Markdown table under its caption, with its notes below; cells are texts."""
+    return _with_caption(_markdown_rows(frame), caption, _with_no_rows(notes, frame))
+
+
+def to_look_at(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> Markdown:
+    """The same for a notebook: no columns in which nothing is defined, short cells unbroken, in a box that scrolls."""
+    defined = frame.loc[:, ~((frame == UNDEFINED).all() & (len(frame) > 0))]
+    rows = f"<div style='{SCROLLS}'>\n\n{_markdown_rows(defined, unbroken=30)}\n\n</div>"
+    return Markdown(_with_caption(rows, caption, _with_no_rows(notes, frame)))
+
+
+def _with_caption(rows: str, caption: str, notes: Sequence[str]) -> str:
+    return "\n\n".join([f"**{escape_markdown(caption)}**", rows, *map(escape_markdown, notes)]) + "\n"
+
+
+def _markdown_rows(frame: pd.DataFrame, unbroken: int = 0) -> str:
+    """A table's rows in Markdown; cells of fewer letters than `unbroken` stay in one line."""
     cells = frame.map(lambda value: escape_markdown(str(value)))
+    cells = cells.map(lambda text: text.replace(" ", "\u00a0") if len(text) < unbroken else text)
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
     align = ["left", *["right"] * (frame.shape[1] - 1)]
-    body = cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
-    below = map(escape_markdown, _with_no_rows(notes, frame))
-    return "\n\n".join([f"**{escape_markdown(caption)}**", body, *below]) + "\n"
+    return cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
 
 
 def to_latex(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
@@ -214,7 +231,7 @@ def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 def _number(value: Any, digits: int) -> str:
     if isinstance(value, float) and value == value:
         return f"{value:.{digits}f}".replace("-", "−")
-    return "–" if pd.isna(value) else str(value)
+    return UNDEFINED if pd.isna(value) else str(value)
 
 
 def signed(value: float, digits: int = 1) -> str:

@@ -13,9 +13,9 @@ from sklearn.base import ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from synthgap.core.config import REAL, ProbeSettings, Profile
+from synthgap.core.terminal import Progress
 from synthgap.data.draws import at_most, draw_equal
 from synthgap.data.real import RealData, load_real
 from synthgap.evaluation.scores import confusion, score_confusions
@@ -241,7 +241,7 @@ def on_draws(tasks: Sequence[TaskDraws], measure: Callable[[Draw], Mapping[str, 
     with threadpool_limits(1):  # these fits are small: threads would only wait
         rows = [
             (one.task, one.corpus, name, one.recording, one.number, value)
-            for one in tqdm(draws, desc=title, mininterval=2)
+            for one in Progress(draws, desc=title)
             for name, value in measure(one).items()
         ]
     return pd.DataFrame(rows, columns=VALUE_COLUMNS)

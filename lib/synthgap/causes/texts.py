@@ -13,10 +13,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
 from synthgap.causes.draws import FOLDS, PROBE, VALUE_COLUMNS, Draw, Sample, TaskDraws
 from synthgap.core.config import REAL
+from synthgap.core.terminal import Progress
 from synthgap.data.duplicates import sharing_runs
 from synthgap.training.base import logistic_regression
 
@@ -174,7 +174,7 @@ def recited(tasks: Sequence[TaskDraws]) -> pd.DataFrame:
     of the train split.
     """
     parts = []
-    for task in tqdm(tasks, desc="recitation", mininterval=2):
+    for task in Progress(tasks, desc="recitation"):
         train, test = (task.real.split(split) for split in ("train", "test"))
         own = task.real_draw(0).texts
         frames = {REAL: (own, train[~train["id"].isin(own["id"])])}

@@ -1,10 +1,13 @@
-"""What is printed: nothing of it steers the terminal, or tells what is to be hidden."""
+"""What is printed: nothing of it steers the terminal, or tells what is to be hidden; and how far a long job is."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TextIO
+
+from tqdm import tqdm
 
 # sequences that begin with an escape sign (of ECMA-48: CSI, strings such as titles and links, others), and what is left
 CONTROL = re.compile(
@@ -33,3 +36,11 @@ class Terminal:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Progress(tqdm):
+    """tqdm's bar, redrawn every two seconds; in a notebook plain output, as standard error is shown in red there."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        in_kernel = type(sys.stdout).__module__.startswith("ipykernel.")
+        super().__init__(*args, **{"mininterval": 2, "file": sys.stdout if in_kernel else None} | settings)

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from synthgap.causes.draws import FOLDS, PROBE, Sample, fit
 from synthgap.causes.texts import auc
 from synthgap.core.config import DecisionSettings, Profile
+from synthgap.core.terminal import Progress
 from synthgap.decision.winners import METRIC
 from synthgap.tables import matching
 from synthgap.training.base import logistic_regression
@@ -47,7 +47,7 @@ def what_is_seen(profile: Profile, texts: Mapping[str, TaskTexts]) -> pd.DataFra
     if asked is None:
         return pd.DataFrame(columns=SEEN)
     with threadpool_limits(1):  # these fits are small: threads would only wait
-        for task in tqdm(profile.tasks_of(profile.main), desc="cross-validation", mininterval=2):
+        for task in Progress(profile.tasks_of(profile.main), desc="cross-validation"):
             for draw in profile.training.seeds[:DRAWS]:
                 found = _of_draw(texts[task], asked, profile.training.texts_per_label, draw)
                 rows += [(task, n, draw, strategy, *signs) for n, strategy, signs in found]

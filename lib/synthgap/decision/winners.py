@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import Part, Spreads, over_tasks, total
 from synthgap.tables import signed, signed_interval
@@ -49,14 +49,14 @@ def strategy_tables(
     by_task, means, random = list[tuple[object, ...]](), list[tuple[object, ...]](), np.random.default_rng(seed)
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier]
-        scored = [scored_of(one, resamples, seed) for one in tqdm(own, desc=f"strategies {classifier}", mininterval=2)]
+        scored = [scored_of(one, resamples, seed) for one in Progress(own, desc=f"strategies {classifier}")]
         add_all_spreads(scored)
         for n in sorted({int(key.rpartition(" ")[2]) for keys in scored for key in keys}):
             options = {one.task: options_at(keys, n) for one, keys in zip(own, scored, strict=True)}
             options = {task: found for task, found in options.items() if found}
             drawn = {task: _drawn_anew(found, random) for task, found in options.items()}
             for task, found in options.items():
-                chances = _shares_of_best(np.stack(list(drawn[task].values())))
+                chances = shares_of_best(np.stack(list(drawn[task].values())))
                 for (strategy, one), chance in zip(found.items(), chances, strict=True):
                     by_task.append((classifier, task, n, strategy, one.mean, *_gain(one, found.get(ALONE)), chance))
             means += [(classifier, n, *row) for row in _over_tasks(options, drawn, random)]
@@ -117,7 +117,7 @@ def _drawn_anew(options: Options, random: np.random.Generator) -> dict[str, np.n
     return found
 
 
-def _shares_of_best(drawn: np.ndarray) -> np.ndarray:
+def shares_of_best(drawn: np.ndarray) -> np.ndarray:
     """How often each row is the largest; drawn: shape (strategies, resamples)."""
     return np.bincount(drawn.argmax(axis=0), minlength=len(drawn)) / drawn.shape[1]
 
@@ -134,7 +134,7 @@ def _over_tasks(
     anew = np.array([[drawn[task][strategy] for strategy in every] for task in tasks])
     resamples = anew.shape[2]
     chosen = random.integers(len(tasks), size=(len(tasks), resamples))
-    chances = _shares_of_best(anew[chosen, :, np.arange(resamples)].mean(axis=0).T)
+    chances = shares_of_best(anew[chosen, :, np.arange(resamples)].mean(axis=0).T)
     wins = np.bincount(scores.argmax(axis=1), minlength=len(every))
     rows = list[tuple[object, ...]]()
     for place, strategy in enumerate(every):

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from rapidfuzz import fuzz
-from tqdm import tqdm
 
 from synthgap.core.config import DiversitySettings
+from synthgap.core.terminal import Progress
 from synthgap.data.duplicates import normalised, sharing_runs
 from synthgap.diversity.similarity import similarities
 from synthgap.diversity.texts import EmbeddedTexts, TaskTexts
@@ -31,7 +31,7 @@ def pairs_with_test(texts: Sequence[TaskTexts]) -> pd.DataFrame:
     synthetic ones that share a run of six words with a test text.
     """
     parts = []
-    for task in tqdm(texts, desc="test texts", mininterval=2):
+    for task in Progress(texts, desc="test texts"):
         test = task.embedded("test", task.real.split("test"))
         for corpus, made in task.synthetic.items():
             pairs = near_test_pairs(task.embedded(corpus, made), test, task.profile.diversity)

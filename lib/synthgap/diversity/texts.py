@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 from tqdm.contrib.concurrent import thread_map
 
 from synthgap.core.config import REAL, Profile
+from synthgap.core.terminal import Progress
 from synthgap.data.draws import draw_equal
 from synthgap.data.real import RealData, load_real
 from synthgap.generation.corpora import load_corpus
@@ -89,10 +89,10 @@ class TaskTexts:
 
 def compared(texts: Sequence[TaskTexts]) -> list[EmbeddedTexts]:
     """The texts that classifiers of all tasks train on; see `TaskTexts.compared`."""
-    return [one for task in tqdm(texts, desc="embedding", leave=False, mininterval=2) for one in task.compared]
+    return [one for task in Progress(texts, desc="embedding", leave=False) for one in task.compared]
 
 
 def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item], description: str) -> list[Result]:
     """The results in the order of the items, one thread for each core; linear algebra keeps to its thread."""
     with threadpool_limits(1):
-        return thread_map(function, items, max_workers=cores(), tqdm_class=tqdm, desc=description, mininterval=2)
+        return thread_map(function, items, max_workers=cores(), tqdm_class=Progress, desc=description)

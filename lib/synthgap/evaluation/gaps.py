@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, zscore
-from tqdm import tqdm
 
 from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
+from synthgap.core.terminal import Progress
 from synthgap.evaluation.inference import (
     NOTHING_KNOWN,
     Part,
@@ -120,7 +120,7 @@ def evaluate(
         like: {corpus with one recording: one with several, as whose recordings its own would vary}.
     """
     like = like or {}
-    scored = {id(one): scores_of(one, resamples, seed) for one in tqdm(predictions, desc="scores", mininterval=2)}
+    scored = {id(one): scores_of(one, resamples, seed) for one in Progress(predictions, desc="scores")}
     rows: list[dict[str, Any]] = []
     gaps: list[tuple[Any, ...]] = []
     over: list[tuple[Any, ...]] = []
@@ -130,7 +130,7 @@ def evaluate(
         for one in own:
             scored[id(one)] = _with_lent(scored[id(one)], (lent or {}).get((one.task, classifier)))
         rows += [_score_row(one, corpus, scored[id(one)]) for one in own for corpus in one.predicted]
-        for one in tqdm(own, desc="tests", mininterval=2):
+        for one in Progress(own, desc="tests"):
             for pair in pairs(list(one.predicted)):
                 gaps += _gap_rows(one, pair, scored[id(one)], _conditional_p(one, pair, permutations, seed))
         every = list(dict.fromkeys(corpus for one in own for corpus in one.predicted))

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.optimize import isotonic_regression
-from tqdm import tqdm
 
+from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import LEVEL, Part, interval
 from synthgap.training.predictions import Predictions
@@ -38,7 +38,7 @@ def curve_tables(
     can tell it from `least` to `most`, does not reach the score, and so are ends of its intervals; `bound` says so in
     words. Its `seeds` are the fewest runs of a point that it rests on. Intervals are made as those of Table 1 are.
     """
-    curves = [_points(one, resamples, seed) for one in tqdm(predictions, desc="learning curves", mininterval=2)]
+    curves = [_points(one, resamples, seed) for one in Progress(predictions, desc="learning curves")]
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         _add_spreads([curve for one, curve in zip(predictions, curves, strict=True) if one.classifier == classifier])
     points, worths = [], []

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from synthgap.core.config import GeneratedCorpus, GenerationSettings, OpenAISettings, Profile
 from synthgap.core.errors import SynthgapError
+from synthgap.core.terminal import Progress
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import next_request, texts_wanted, under_prompt
 from synthgap.generation.corpora import CorpusTexts, corpora_of_task
@@ -125,7 +125,7 @@ async def _estimate(jobs: Sequence[Job], settings: GenerationSettings, llm: Logg
     try:
         problems = await _pilot(jobs, llm)
         llm.offline = True  # from here on the log tells what is there already
-        made = [(await run_job(job, settings, tqdm(disable=True)))[0] for job in jobs]
+        made = [(await run_job(job, settings, Progress(disable=True)))[0] for job in jobs]
     finally:
         await llm.close()
     known = _known_answers(made)

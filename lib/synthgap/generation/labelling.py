@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from tqdm import tqdm
 
 from synthgap.core.config import Profile, RecordedSettings
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import write_text
 from synthgap.core.paths import command, root
+from synthgap.core.terminal import Progress
 from synthgap.data.draws import draw
 from synthgap.data.labelled import ABOUT
 from synthgap.data.real import load_real
@@ -84,7 +84,7 @@ def label_texts(
         raise SynthgapError(f"{llm.model} is a recording, which labels nothing new; a live LLM does")
 
     async def everything() -> Labelling:
-        with tqdm(total=len(texts), desc=f"labels {task}".strip(), unit="text", mininterval=2) as bar:
+        with Progress(total=len(texts), desc=f"labels {task}".strip(), unit="text") as bar:
             asked = [
                 _label(_conversation(text, labels, question, task, llm), key, labels, llm, bar)
                 for text, key in zip(texts, ids or [""] * len(texts), strict=True)
@@ -99,7 +99,7 @@ def label_texts(
 
 
 async def _label(
-    asked: Conversation, key: str, labels: Mapping[str, str], llm: LoggedLLM, bar: tqdm
+    asked: Conversation, key: str, labels: Mapping[str, str], llm: LoggedLLM, bar: Progress
 ) -> tuple[str | None, str]:
     """The label of one text, see `Labelling`, and why there is none."""
     request = llm.request(asked, 1, [key] if key else [])

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from tqdm import tqdm
 
 from synthgap.core.config import (
     GeneratedCorpus,
@@ -31,6 +30,7 @@ from synthgap.core.config import (
 )
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
+from synthgap.core.terminal import Progress
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import RealData
 from synthgap.generation.conversations import (
@@ -120,7 +120,7 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
     made: dict[tuple[str, str], CorpusTexts] = {}
     jobs = []
     with open_llms(profile, log_file) as llms:
-        for task, corpus in tqdm(places, desc="corpora", mininterval=2):
+        for task, corpus in Progress(places, desc="corpora"):
             settings = profile.corpora[corpus]
             if isinstance(settings, PooledCorpus):
                 continue  # once its corpora are there
@@ -138,7 +138,7 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
                 made[task, corpus] = from_recording(*asked, settings.repeats, settings.protocol)
         written, shortfalls = generate_live(jobs, profile.generation) if jobs else ({}, [])
     for short in shortfalls:
-        tqdm.write(f"short: {short}")
+        Progress.write(f"short: {short}")
     refuse_failures(shortfalls, command("run", profile, "01"))
     made |= written
     for task, corpus in places:
@@ -175,7 +175,7 @@ def generate_live(
     wanted = sum(texts_wanted(job.data.task, settings) * len(job.data.task.labels) for job in jobs)
 
     async def everything() -> list[tuple[CorpusTexts, list[Shortfall]]]:
-        with tqdm(total=wanted, desc="texts", unit="text", mininterval=2, disable=not shown) as bar:
+        with Progress(total=wanted, desc="texts", unit="text", disable=not shown) as bar:
             try:
                 return await asyncio.gather(*(run_job(job, settings, bar) for job in jobs))
             finally:
@@ -207,7 +207,7 @@ def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
 # ------------------------------------------------------------------------------------------------------ conversations
 
 
-async def run_job(job: Job, settings: GenerationSettings, bar: tqdm[Any]) -> tuple[CorpusTexts, list[Shortfall]]:
+async def run_job(job: Job, settings: GenerationSettings, bar: Progress) -> tuple[CorpusTexts, list[Shortfall]]:
     """All conversations of a task in a corpus, side by side, until every label has its texts.
 
     The result depends on the answers alone, not on the order in which they came: conversations take their turns in
@@ -277,12 +277,12 @@ class LabelConversations:
     def goes_on(self) -> bool:
         return bool(self.open) and self.rounds < self.settings.turns
 
-    async def reach_goal(self, bar: tqdm[Any]) -> None:
+    async def reach_goal(self, bar: Progress) -> None:
         """Take rounds of turns until there are as many different texts, or no conversation goes on."""
         while self.goes_on and len(self.different) < self.goal:
             await self.take_round(bar)
 
-    async def take_round(self, bar: tqdm[Any]) -> None:
+    async def take_round(self, bar: Progress) -> None:
         """One turn of every conversation."""
         self.rounds += 1
         answered = await asyncio.gather(*(self.take_turn(*one, bar) for one in self.open))
@@ -291,7 +291,7 @@ class LabelConversations:
         turns.sort(key=lambda turn: turn.conversation.number)
         self.open = [(turn.history, turn.answer.usage) for turn in turns]
 
-    async def take_turn(self, history: Conversation, used: Usage | None, bar: tqdm[Any]) -> Turn | None:
+    async def take_turn(self, history: Conversation, used: Usage | None, bar: Progress) -> Turn | None:
         """The next turn of a conversation, or, where it would overflow the context window, the first of a fresh one.
 
         A conversation that fails ends with its reason.
@@ -330,7 +330,7 @@ class LabelSamples(LabelConversations):
         super().__post_init__()
         self.numbers = itertools.count()
 
-    async def take_round(self, bar: tqdm[Any]) -> None:
+    async def take_round(self, bar: Progress) -> None:
         begun = (self.begin() for _ in range(max(1, self.goal - len(self.different))))
         self.open = [(one, None) for one in begun if one.recording == self.job.recording]
         if not self.open:

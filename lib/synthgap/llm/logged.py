@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
-from tqdm import tqdm
 
 from synthgap.core.config import LocalSettings, OpenAISettings
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest
+from synthgap.core.terminal import Progress
 from synthgap.llm.base import LLM, Answer, Conversation, Usage
 from synthgap.llm.budget import Money
 from synthgap.llm.response_log import LATE, LogUnwritable, Request, ResponseLog, UnderWay
@@ -174,5 +174,5 @@ class LoggedLLM(LLM):
                     raise
                 if not self._warned:
                     self._warned = True
-                    tqdm.write(f"answers are held until there is room, and nothing more is asked: {error}")
+                    Progress.write(f"answers are held until there is room, and nothing more is asked: {error}")
                 await asyncio.sleep(1)

@@ -17,11 +17,11 @@ import torch
 import transformers
 from filelock import FileLock
 from jinja2 import TemplateError
-from tqdm import tqdm
 
 from synthgap.core.config import LocalSettings, ProtocolName
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, file_digest, local_weights, write_error
+from synthgap.core.terminal import Progress
 from synthgap.llm.base import Answer, Conversation, Usage
 from synthgap.llm.batch import PLAIN_LAYERS, Batch, Row, random_numbers
 from synthgap.llm.logged import LoggedLLM, RequestFailed
@@ -168,7 +168,7 @@ def _converted(model: Packaged) -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
             model.check()
-            tqdm.write(f"{model.title}: converted once and kept in the cache, which takes about a minute")
+            Progress.write(f"{model.title}: converted once and kept in the cache, which takes about a minute")
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             try:

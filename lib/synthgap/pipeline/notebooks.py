@@ -87,6 +87,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
                 kernel_manager_class=OwnKernel,
                 cwd=root(),
                 progress_bar=False,
+                stdout_file=sys.stderr,  # progress, which is no result
                 stderr_file=sys.stderr,
                 extra_arguments=["--log-level=CRITICAL"],
             )
@@ -130,7 +131,7 @@ def keep_copy(profile: Profile, target: Path) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+            cell.outputs = [output for output in cell.outputs if _without_progress(output)]
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     picture = smaller_png(base64.b64decode(output.data["image/png"]))
@@ -139,9 +140,12 @@ def keep_copy(profile: Profile, target: Path) -> None:
     write_text(target, text, private=profile.show_real_texts)
 
 
-def _is_progress(output: Any) -> bool:
+def _without_progress(output: Any) -> bool:
+    """Take the progress bars out of what a cell printed; gives whether anything of the output is left."""
     if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
-        return PROGRESS_BAR.search(output.data.get("text/plain", "")) is not None
-    if output.output_type != "stream" or output.name != "stderr":
-        return False
-    return not output.text.strip() or PROGRESS_BAR.search(output.text) is not None
+        return PROGRESS_BAR.search(output.data.get("text/plain", "")) is None
+    if output.output_type != "stream":
+        return True
+    lines = re.split(r"[\r\n]+", output.text)
+    output.text = "\n".join(line for line in lines if not PROGRESS_BAR.search(line)).strip()
+    return bool(output.text)

@@ -5,6 +5,7 @@ The marker is written by the notebook's last cell, so nothing but a full run of 
 
 from __future__ import annotations
 
+import html
 import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,9 +23,10 @@ from synthgap import tables
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import file_digest, parquet_about, read_json, write_json, write_parquet
-from synthgap.core.paths import base_folder, outputs_folder
+from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.core.versions import versions
 from synthgap.figures import Drawing, Look, save_figure
+from synthgap.pipeline.failures import watch_cells
 from synthgap.pipeline.validity import (
     STAGES,
     determined_by,
@@ -32,12 +34,15 @@ from synthgap.pipeline.validity import (
     is_marker,
     marker_file,
     products_of,
+    read_marker,
     settings_digest,
     stage_name,
     stages_before,
     texts_in_reach,
 )
 from synthgap.tasks import load_profile
+
+WRITTEN_BY = {"synthetic": "01_generation", "runs": "02_training", "tables": "03_evaluation"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Stage:
         """Save one more form of a table for people, `name`.md and `name`.tex, and give it to look at."""
         notes = [*notes, self.footer]
         self.wrote(tables.write_shown(self.folder / "tables", name, shown, caption, notes))
-        return Markdown(tables.to_markdown(shown, caption, notes))
+        return tables.to_look_at(shown, caption, notes)
 
     def save_figure(self, drawing: Drawing, part: str = "") -> Figure:
         """Draw a figure from the saved tables, save it as PDF and PNG, and give it to look at.
@@ -202,7 +207,8 @@ class Stage:
 
     def _repr_html_(self) -> str:
         settings = {key: setting_text(value) for key, value in self.profile.shown().items()}
-        return tables.facts(f"Profile {self.profile.name}", settings) + tables.facts("Versions", versions())
+        title = f"<b>Profile {html.escape(self.profile.name)}</b>: {html.escape(self.profile.title)}"
+        return title + tables.facts("its settings", settings) + tables.facts("versions", versions())
 
 
 def saved_table(name: str, profile: Profile, stages: Iterable[str] = STAGES) -> pd.DataFrame:
@@ -222,6 +228,17 @@ def setting_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
+def check_earlier_stages(stage: str, profile: Profile) -> None:
+    """Refuse to open a notebook before those that write what it reads, as later cells would only fail one by one."""
+    for folder in dict.fromkeys(path.partition("/")[0] for path in STAGES[stage].products):
+        if read_marker(writer := WRITTEN_BY[folder], profile) is None:
+            raise SynthgapError(
+                f"notebook {stage} reads what {writer} writes, and that has not been run to its end with profile "
+                f"'{profile.folder_name}': run notebook {writer} first, or in a terminal: "
+                f"{command('run', profile, *stages_before(stage))}"
+            )
+
+
 def open_stage(
     name: str, profile: str, overrides: Mapping[str, Any] | None = None, show_real_texts: bool | None = None
 ) -> Stage:
@@ -232,8 +249,10 @@ def open_stage(
         overrides: profile keys to set anew, for example {"training.seeds": [0]}; results go into a folder of their own.
         show_real_texts: None for what the profile says.
     """
+    watch_cells()
     warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
     resolved = load_profile(profile, overrides)
     if show_real_texts is not None:
         resolved = resolved.changed({"show_real_texts": show_real_texts})
+    check_earlier_stages(stage_name(name), resolved)
     return Stage(stage_name(name), resolved, texts_in_reach(resolved))

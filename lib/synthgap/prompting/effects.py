@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from synthgap.core.config import REAL, Comparison, EvaluationSettings, Profile
+from synthgap.core.terminal import Progress
 from synthgap.data.draws import draw_equal
 from synthgap.data.duplicates import sharing_runs
 from synthgap.data.real import load_real
@@ -193,7 +193,7 @@ def recitation(profile: Profile, folder: Path, comparison: Comparison) -> pd.Dat
     Columns task, corpus, recording, share.
     """
     rows = []
-    for name in tqdm(profile.tasks_of(comparison), desc="recitation", mininterval=2):
+    for name in Progress(profile.tasks_of(comparison), desc="recitation"):
         texts = task_texts(profile, folder, comparison, name)
         for corpus in texts.corpora:
             for recording, frame in texts.recordings(corpus).items():
@@ -215,7 +215,7 @@ def diversity_of(profile: Profile, folder: Path, comparison: Comparison) -> pd.D
     Similarity is the mean over real train texts, as many, of that to their nearest texts of the recording.
     """
     settings, rows = profile.diversity, []
-    for name in tqdm(profile.tasks_of(comparison), desc="diversity", mininterval=2):
+    for name in Progress(profile.tasks_of(comparison), desc="diversity"):
         texts = task_texts(profile, folder, comparison, name)
         sizes, seed = comparison_sizes(profile.training, comparison, texts), profile.training.seeds[0]
 

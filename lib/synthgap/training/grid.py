@@ -13,10 +13,10 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import WriteFailed, atomic, write_text
+from synthgap.core.terminal import Progress
 from synthgap.training.runs import PlannedRun, train_once
 from synthgap.training.store import INDEX_COLUMNS, find, index_file, is_torn, lock, loose_files
 from synthgap.training.workers import RunResult, Workers, one_line, train_in_processes
@@ -49,7 +49,7 @@ def run_grid(
     """
     missing = {run.name: run for run in planned if find(folder, run.name) is None}
     trained_now, failed = set(), {}
-    bar = tqdm(total=len(planned), initial=len(planned) - len(missing), desc="runs", unit="run", mininterval=2)
+    bar = Progress(total=len(planned), initial=len(planned) - len(missing), desc="runs", unit="run")
     results = _train_all(list(missing.values()), folder, workers or Workers.from_environment())
     with bar, contextlib.closing(results):
         for run in missing.values():

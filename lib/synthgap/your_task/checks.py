@@ -22,10 +22,10 @@ from scipy.special import expit
 from scipy.stats import chi2, chisquare
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from statsmodels.stats.proportion import proportion_confint
-from tqdm import tqdm
 
 from synthgap.core.config import Profile
 from synthgap.core.files import parquet_about
+from synthgap.core.terminal import Progress
 from synthgap.data.draws import at_most, draw_equal
 from synthgap.data.duplicates import closest, normalised, word_runs
 from synthgap.data.real import RealData
@@ -525,7 +525,7 @@ def profile_faults(profile: Profile, real: Mapping[str, RealData], folder: Path)
         folder: where the corpora are.
     """
     parts = [pd.DataFrame(columns=["task", "corpus", *FAULT_COLUMNS])]
-    for name, data in tqdm(real.items(), desc="faults", disable=None):
+    for name, data in Progress(real.items(), desc="faults", disable=None):
         found = split_faults(data)
         for corpus in corpora_of_task(profile, name):
             path = corpus_file(folder, corpus)
