@@ -61,13 +61,15 @@ def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
     gaps = pd.DataFrame({"task": ["humor"], "gap": [-1.25], "p_holm": [0.0001]})
     shown = stage.save_table("gaps", gaps, "Gaps", notes=["A note."]).data
     folder = stage.folder / "tables"
-    assert sorted(path.name for path in folder.iterdir()) == ["gaps.csv", "gaps.md", "gaps.tex"]
+    assert sorted(path.name for path in folder.iterdir()) == ["03_evaluation.md", "03_evaluation.tex", "gaps.csv"]
     pd.testing.assert_frame_equal(stage.table("gaps"), gaps)
-    for text in (shown, (folder / "gaps.md").read_text(), (folder / "gaps.tex").read_text()):
+    for text in (shown, *((folder / f"03_evaluation.{form}").read_text() for form in ("md", "tex"))):
         assert "A note." in text
         assert "evidence of nothing" in text
         assert "Claude (Anthropic)" in text
-    assert shown == (folder / "gaps.md").read_text()
+    stage.save_shown("others", gaps, "Other gaps")
+    assert tables.read_shown(folder, "03_evaluation")["gaps"].strip() == shown.strip()
+    assert list(tables.read_shown(folder, "03_evaluation")) == ["gaps", "others"]
     assert "−1.250" in shown
     assert "&lt;0.001" in shown
 

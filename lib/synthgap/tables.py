@@ -36,6 +36,7 @@ LATEX = str.maketrans(
 )
 LATEX_SIGNS = str.maketrans({"−": "$-$", "±": r"$\pm$", "–": "--"})
 LINK = re.compile(r"\]\s*[(\[:]")
+SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
 
@@ -144,12 +145,23 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def write_shown(folder: Path, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str]) -> list[Path]:
-    """`name`.md and `name`.tex of a table as people read it."""
+def write_shown(folder: Path, page: str, shown: Mapping[str, tuple[str, str]]) -> list[Path]:
+    """`page`.md and `page`.tex: tables as people read them, one below the other, each under its name.
+
+    Args:
+        shown: {name: what `to_markdown` and `to_latex` made of it}.
+    """
     return [
-        write_text(folder / f"{name}.md", to_markdown(shown, caption, notes)),
-        write_text(folder / f"{name}.tex", to_latex(shown, caption, notes)),
+        write_text(folder / f"{page}.md", "\n".join(f"## {name}\n\n{text}" for name, (text, _) in shown.items())),
+        write_text(folder / f"{page}.tex", "\n".join(f"% {name}\n{text}" for name, (_, text) in shown.items())),
     ]
+
+
+def read_shown(folder: Path, page: str) -> dict[str, str]:
+    """{name: Markdown} of the tables that `write_shown` wrote; none where there is no such page."""
+    path = folder / f"{page}.md"
+    _, *parts = SHOWN.split(path.read_text(encoding="utf-8")) if path.is_file() else [""]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
@@ -158,6 +170,7 @@ def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
     align = ["left", *["right"] * (frame.shape[1] - 1)]
     body = cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
+    body = re.sub(r" {2,}", " ", body)  # columns are as wide as their longest cell otherwise
     below = map(escape_markdown, _with_no_rows(notes, frame))
     return "\n\n".join([f"**{escape_markdown(caption)}**", body, *below]) + "\n"
 
