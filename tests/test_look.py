@@ -85,7 +85,7 @@ def test_a_table_without_rows_says_so(made):
     shown = stage.save_shown("none", pd.DataFrame(columns=["task"]), "Nothing")
     assert tables.NO_ROWS in shown.data
     for form in ("md", "tex"):
-        assert tables.NO_ROWS in (stage.folder / "tables" / f"none.{form}").read_text()
+        assert tables.NO_ROWS in (stage.folder / "tables" / f"{stage.name}.{form}").read_text()
 
 
 def test_numbers_are_rounded_for_people_and_what_is_undefined_is_a_dash():

@@ -121,14 +121,17 @@ def write_parquet(path: Path, frame: pd.DataFrame, about: Mapping[str, Any] | No
     Categories are read again as texts: that they were some is not stored.
     """
     text = json.dumps(dict(about or {}), sort_keys=True, ensure_ascii=False)
-    packed = base64.b85encode(zlib.compress(text.encode(), 9))
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"synthgap": packed})
+    packed = base64.b85encode(zlib.compress(text.encode(), 9)).decode()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     with atomic(path) as temporary:
         small = [field.name for field in table.schema if field.type == pa.int16()]  # compressed by a third more
         words = [name for name in table.column_names if name not in small]
         split = dict.fromkeys(small, "BYTE_STREAM_SPLIT")
-        options = {"compression": "zstd", "compression_level": 9, "store_schema": False, "write_statistics": False}
-        pq.write_table(table, temporary, **options, use_dictionary=words, column_encoding=split or None)
+        options = {"compression": "zstd", "compression_level": 19, "store_schema": False, "write_statistics": False}
+        options |= {"use_dictionary": words, "column_encoding": split or None}
+        with pq.ParquetWriter(temporary, table.schema, **options) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({"synthgap": packed})
     return path
 
 

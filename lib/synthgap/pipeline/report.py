@@ -33,8 +33,8 @@ from synthgap.pipeline.validity import finished_in, products_of, stage_state, st
 from synthgap.subjectivity.agreement_sources import KINDS
 from synthgap.tables import OWN_FILES, caveats, escape_markdown, footer, matching, read_csv, read_shown, unescape_csv
 
-LONG = 12  # rows from which a table is folded
-MOST = 40  # rows from which it is only named
+LONG = 12  # rows beyond which a table is folded
+MOST, WIDEST = 40, 16  # rows and columns beyond which it is only named
 SECTIONS = {  # {stage: its title and what it is about}, in the page's order
     "03_evaluation": (
         "What is lost",
@@ -129,8 +129,9 @@ class ReportTable:
 
     @property
     def is_shown(self) -> bool:
-        """Whether it has its place on the page: else it is too long, or says nothing but 0, and is only named."""
-        return self.rows <= MOST and (NUMBER.search(self.html) is None or NOT_ZERO.search(self.html) is not None)
+        """Whether it has its place on the page: else it is too large, or says nothing but 0, and is only named."""
+        says_something = NUMBER.search(self.html) is None or NOT_ZERO.search(self.html) is not None
+        return self.rows <= MOST and self.html.count("<th>") <= WIDEST and says_something
 
 
 def write_report(profile: Profile) -> Path:
@@ -258,7 +259,7 @@ def _figure(name: str, stage: str, profile: Profile) -> ReportFigure:
     caption = getattr(figure, "caption", alt).removesuffix(footer(profile, stage))
     source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
     plt.close(figure)
-    return ReportFigure(name, alt, caption, Markup(source), _badges(profile, stage, name, sources))  # noqa: S704  quoted
+    return ReportFigure(name, alt, caption, Markup(source), badges_of(profile, stage, name, sources))  # noqa: S704  quoted
 
 
 def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) -> Iterator[ReportTable]:
@@ -270,7 +271,7 @@ def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) ->
             file = max(of_name, key=len, default="")
             sources = _sources(read_csv(folder, file)) if file else set()
             source = f"tables/{file}.csv" if file else ""
-            yield replace(table, source=source, badges=_badges(profile, stage, name, sources))
+            yield replace(table, source=source, badges=badges_of(profile, stage, name, sources))
 
 
 def _sources(table: pd.DataFrame) -> set[str]:
@@ -278,7 +279,7 @@ def _sources(table: pd.DataFrame) -> set[str]:
     return set(table["source"].dropna().astype(str).str.partition(":")[0]) if "source" in table else set()
 
 
-def _badges(profile: Profile, stage: str, name: str, sources: Collection[str]) -> list[str]:
+def badges_of(profile: Profile, stage: str, name: str, sources: Collection[str]) -> list[str]:
     """Those of a table or figure, in the order of BADGES.
 
     Args:
@@ -298,7 +299,8 @@ def from_markdown(name: str, markdown: str) -> ReportTable:
     text = re.sub(r' style="text-align:\w+"', "", text)  # the page says it once for all tables
     caption = CAPTION.search(text)
     title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else name
-    text = CAPTION.sub("", text, count=1)
+    text = CAPTION.sub("", text, count=1).replace("<table>", '<div class="wide"><table>')
+    text = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", text.replace("</table>", "</table></div>"))  # where a line may end
     return ReportTable(name, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
 
 
