@@ -20,6 +20,7 @@ from synthgap.generation.live_generation import costs, generate_all, refuse_fail
 from synthgap.llm.base import Conversation, Message
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog
+from synthgap.tables import read_shown
 from synthgap.tasks import load_profile
 
 
@@ -264,7 +265,7 @@ def test_what_a_live_llm_wrote_is_trained_on_and_named_and_run_by_force_it_is_no
     options = (*live(endpoint, seed=0), "--output", str(tmp_path))
     done = synthgap("run", "smoke", "01", "02", "03", *options)
     assert done.returncode == 0, done.stderr[-2000:]
-    shown = (tmp_path / "smoke-live" / "tables" / "table_1_tfidf_macro_f1.md").read_text()
+    shown = read_shown(tmp_path / "smoke-live" / "tables", "03_evaluation")["table_1_tfidf_macro_f1"]
     assert f"a model at {endpoint.url.removesuffix('/v1')}" in shown
     requests = endpoint.counts()["requests"]
     assert synthgap("run", "smoke", "01", "--force", *options).returncode == 0

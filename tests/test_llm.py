@@ -87,7 +87,8 @@ def test_a_recording_says_who_wrote_it_and_one_that_does_not_is_named(tmp_path):
 
 def test_an_unknown_recording_is_refused_and_the_known_ones_are_listed():
     with pytest.raises(
-        SynthgapError, match=r"'gpt' is neither one of the package \(claude, claude-tweets, gemma3-270m, smollm2-135m\) nor a folder"
+        SynthgapError,
+        match=r"'gpt' is neither one of the package \(claude, claude-tweets, gemma3-270m, smollm2-135m\) nor a folder",
     ):
         connect(RecordedSettings(backend="recorded", recording="gpt"))
 

@@ -30,6 +30,7 @@ from synthgap.llm.packaged import PACKAGES, Packaged, converted_folder
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog
 from synthgap.llm.transformers import LocalLLM, _convert
+from synthgap.tables import read_shown
 from synthgap.tasks import load_profile, load_task, paper_tasks
 
 WANTED = GenerationSettings(texts_per_label=16, conversations=2)  # in two rounds
@@ -387,7 +388,8 @@ def test_a_run_from_the_command_line(model, tmp_path):
     assert (costs["accepted"] >= 20).all()
     assert (costs["completion_tokens"] > 0).all()
     assert costs["cost"].isna().all()
-    assert "small in transformers" in (tmp_path / "smoke-local" / "tables" / "table_1_tfidf_macro_f1.md").read_text()
+    shown = read_shown(tmp_path / "smoke-local" / "tables", "03_evaluation")["table_1_tfidf_macro_f1"]
+    assert "small in transformers" in shown
     done = synthgap(
         "run",
         "smoke",

@@ -61,14 +61,16 @@ def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
     gaps = pd.DataFrame({"task": ["humor"], "gap": [-1.25], "p_holm": [0.0001]})
     shown = stage.save_table("gaps", gaps, "Gaps", notes=["A note."]).data
     folder = stage.folder / "tables"
-    assert sorted(path.name for path in folder.iterdir()) == ["gaps.csv", "gaps.md", "gaps.tex"]
+    assert sorted(path.name for path in folder.iterdir()) == ["01_generation.md", "03_evaluation.tex", "gaps.csv"]
     pd.testing.assert_frame_equal(stage.table("gaps"), gaps)
-    for text in (shown, (folder / "gaps.md").read_text(), (folder / "gaps.tex").read_text()):
+    for text in (shown, *((folder / f"01_generation.{form}").read_text() for form in ("md", "tex"))):
         assert "A note." in text
         assert "evidence of nothing" in text
         assert "Claude (Anthropic)" in text
     in_a_box = shown.replace(f"<div style='{tables.SCROLLS}'>\n\n", "").replace("\n\n</div>", "")
-    assert in_a_box.replace("\u00a0", " ") == (folder / "gaps.md").read_text()
+    stage.save_shown("others", gaps, "Other gaps")
+    assert tables.read_shown(folder, "01_generation")["gaps"].strip() == in_a_box.replace("\u00a0", " ").strip()
+    assert list(tables.read_shown(folder, "01_generation")) == ["gaps", "others"]
     assert "−1.250" in shown
     assert "&lt;0.001" in shown
 
@@ -84,7 +86,7 @@ def test_a_table_without_rows_says_so(made):
     shown = stage.save_shown("none", pd.DataFrame(columns=["task"]), "Nothing")
     assert tables.NO_ROWS in shown.data
     for form in ("md", "tex"):
-        assert tables.NO_ROWS in (stage.folder / "tables" / f"none.{form}").read_text()
+        assert tables.NO_ROWS in (stage.folder / "tables" / f"{stage.name}.{form}").read_text()
 
 
 def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_short_cell():

@@ -23,7 +23,7 @@ from synthgap.llm.backends import connect
 from synthgap.llm.base import Conversation
 from synthgap.pipeline.publish import publish
 from synthgap.pipeline.validity import STAGES
-from synthgap.tables import NO_ROWS
+from synthgap.tables import NO_ROWS, read_shown
 from synthgap.tasks import load_profile
 
 CLAUDE = {"claude": {"backend": "recorded", "recording": "claude"}}
@@ -116,7 +116,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
         *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps"),
         *("reliability", "recitation"),
     }
-    shown = (run.results / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
+    shown = read_shown(run.results / "tables", "03_evaluation")["table_1_tfidf_macro_f1"]
     assert "Texting" in shown
     assert "− real" not in shown
     assert "Claude" not in shown

@@ -108,8 +108,8 @@ def test_probabilities_are_kept_in_three_decimals():
 
 def test_it_is_small_and_holds_what_a_reader_wants():
     files = [path for path in RECORDED.rglob("*") if path.is_file()]
-    assert len(files) < 500
-    assert sum(path.stat().st_size for path in files) < 34 * 2**20
+    assert len(files) < 400
+    assert sum(path.stat().st_size for path in files) < 25 * 2**20
     assert not [path for path in files if path.suffix == ".svg"]
     folders = {path.name for path in RECORDED.iterdir()}
     assert folders >= {

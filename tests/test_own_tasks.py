@@ -17,6 +17,7 @@ from synthgap.core.errors import SynthgapError, noting, refuse
 from synthgap.core.paths import bundled
 from synthgap.pipeline.check import check
 from synthgap.pipeline.validity import STAGES, determined_by
+from synthgap.tables import read_shown
 from synthgap.tasks import (
     Task,
     known_tasks,
@@ -507,7 +508,7 @@ def check_page(project, ran, endpoint, labels):
         }
     scores = [table.set_index("corpus")[["macro_f1", "accuracy"]] for table in tables]
     pd.testing.assert_frame_equal(*scores)
-    shown = (project / "outputs" / "support" / "tables" / "table_1_tfidf_macro_f1.md").read_text(encoding="utf-8")
+    shown = read_shown(project / "outputs" / "support" / "tables", "03_evaluation")["table_1_tfidf_macro_f1"]
     assert "Support messages" in shown
     asked = sum(endpoint.counts()["answered"].values())
     recorded = list((project / "recordings" / "support").glob("*/support.jsonl"))

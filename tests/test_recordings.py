@@ -8,7 +8,7 @@ from synthgap.core.config import GenerationSettings
 from synthgap.core.errors import SynthgapError
 from synthgap.data.real import load_real
 from synthgap.generation.conversations import begin_conversation, first_number
-from synthgap.generation.corpora import from_recording, load_corpus, provenance, save_corpora
+from synthgap.generation.corpora import from_recording, ledger_file, load_corpus, provenance, save_corpora
 from synthgap.generation.live_generation import generate_all
 from synthgap.llm.backends import connect
 from synthgap.llm.recorded import RecordedLLM, export_recording
@@ -84,7 +84,7 @@ def test_recordings_travel_with_their_provenance(tmp_path, real, made):
     save_corpora(tmp_path, PROFILE, by_task, {"sms_spam": real})
     assert load_corpus(tmp_path, PROFILE, "few_shot", "sms_spam").equals(made["few_shot"].texts)
     assert provenance(tmp_path, "few_shot", "sms_spam")["recordings"] == made["few_shot"].provenance["recordings"]
-    ledger = pd.read_parquet(tmp_path / "few_shot.rejected.parquet")
+    ledger = pd.read_parquet(ledger_file(tmp_path)).query("corpus == 'few_shot'")
     assert set(ledger["recording"]) <= {1, 3}
 
 

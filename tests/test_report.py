@@ -5,21 +5,28 @@ import re
 import shutil
 import struct
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from urllib.parse import unquote_to_bytes
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from made_project import FIGURES, edit_notebook, execute, make_project
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json
 from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import DRAWINGS, draw, drawing_of, figure_names, write_figure
-from synthgap.pipeline.report import from_markdown, write_report
+from synthgap.pipeline.report import BADGES, SECTIONS, badges_of, from_markdown, write_report
+from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES
-from synthgap.tables import to_markdown, unescape_csv
+from synthgap.tables import read_csv, read_shown, to_markdown, unescape_csv
 from synthgap.tasks import load_profile, load_task
 
 PROFILE = load_profile("smoke")
@@ -28,7 +35,7 @@ PROFILE = load_profile("smoke")
 class Page(HTMLParser):
     """Tags with their attributes, in order, and whether they are closed in order."""
 
-    VOID = frozenset({"meta", "br", "img", "hr", "link"})
+    VOID = frozenset({"meta", "br", "img", "hr", "link", "input"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +75,50 @@ def readable(svg: bytes) -> list[str]:
 
 def numbers(texts: list[str]) -> list[str]:
     return re.findall(r"\d+(?:[.,]\d+)*", " ".join(texts))
+
+
+def marks(figure: Figure) -> Iterator[np.ndarray]:
+    """The places of a figure's dots, curves and bars, shape (marks, 2); without lines that only guide the eye."""
+    for ax in figure.axes:
+        for one in ax.collections:
+            if isinstance(one, PathCollection):
+                yield np.asarray(one.get_offsets(), float)
+            elif isinstance(one, LineCollection):
+                yield np.concatenate([np.empty((0, 2)), *one.get_segments()])
+        for line in ax.lines:
+            places = np.asarray(line.get_xydata(), float)
+            if line.get_transform() == ax.transData and not (len(places) == 2 and (places[:, 0] == places[:, 1]).all()):
+                yield places
+        yield np.array([(one.get_width(), one.get_height()) for one in ax.patches if isinstance(one, Rectangle)])
+
+
+def rounded_to_five(values: Iterable[float]) -> set[str]:
+    return {f"{value:.5g}" for value in values}
+
+
+@pytest.fixture(scope="module")
+def drawn(smoke):
+    """{figure of smoke, and one of recorded of each further kind: (what people read, its marks, numbers in tables)}."""
+    found = {}
+    for profile, folder in ((PROFILE, smoke.parent), (load_profile("recorded"), ROOT / "outputs")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SYNTHGAP_OUTPUTS", str(folder))
+            kinds = {drawing_of(name)[0] for name in found}
+            for name in (name for stage in STAGES for name in figure_names(profile, stage)):
+                if profile is PROFILE or drawing_of(name)[0] not in kinds:
+                    kinds |= set() if profile is PROFILE else {drawing_of(name)[0]}
+                    known: set[str] = set()
+
+                    def read(table: str, profile=profile, known=known) -> pd.DataFrame:
+                        numbers = saved_table(table, profile).select_dtypes("number")
+                        known.update(rounded_to_five(numbers.to_numpy().ravel()))
+                        return saved_table(table, profile)
+
+                    figure = draw(name, profile, read=read)
+                    svg = as_bytes(figure, "svg") if profile is PROFILE else b"<svg/>"
+                    found[name] = readable(svg), list(marks(figure)), known
+                    plt.close(figure)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -115,25 +166,36 @@ def test_every_figure_and_table_is_in_it(smoke, page):
     figures = {path.stem for path in (smoke / "figures").glob("*.png")}
     assert len(figures) >= 14
     assert figures <= ids
-    for path in (smoke / "tables").glob("*.md"):
-        assert f"table-{path.stem}" in ids or path.stem.startswith("answers_")
+    for stage in STAGES:
+        for name in read_shown(smoke / "tables", stage):
+            assert f"table-{name}" in ids or name.startswith("answers_")
+    links = {attributes.get("href") for tag, attributes in page.tags if tag == "a"}
     for path in (smoke / "tables").glob("*.csv"):
         if path.stem.startswith("answers_"):
             continue  # they are the first screen's
         assert any(str(one).startswith(f"table-{path.stem}") for one in ids), path.name
+        assert f"tables/{path.name}" in links
 
 
-def test_the_first_screen_answers_questions_and_leads_to_the_notebook_that_says_more(smoke, page, text):
-    first = html.unescape(text[text.index('<section id="found">') : text.index("</section>")])
+def test_the_first_screen_answers_questions_in_a_line_and_leads_to_the_section_that_says_more(smoke, text):
+    parts = {name: html.unescape(part) for name, part in re.findall(r'<section id="(\w+)">(.*?)</section>', text, re.S)}
     tables = sorted((smoke / "tables").glob("answers_*.csv"))
     assert tables
     for path in tables:
-        for row in pd.read_csv(path).itertuples():
-            assert row.question in first
-            assert unescape_csv(row.answer) in first
         stage = next(stage for stage in STAGES if stage[:2] == path.stem.removeprefix("answers_")[:2])
-        assert stage in {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
-        assert f'href="#{stage}"' in first
+        rows = pd.read_csv(path)
+        for row in rows.itertuples():
+            assert f'<a href="#{stage}">{row.question}</a></dt>' in parts["found"]
+            assert unescape_csv(row.answer) in parts[stage]
+        for question, answers in rows.groupby("question")["answer"]:
+            (line,) = re.findall(rf">{re.escape(question)}</a></dt><dd>(.*?)</dd>", parts["found"])
+            assert unescape_csv(answers.iloc[0]).startswith(line.removesuffix(f" (and {len(answers) - 1} more)"))
+            assert len(line) < 240
+    claims = read_csv(smoke / "tables", "claims")
+    assert all(f"<i>{question}</i> <b>" in parts["found"] for question in claims["question"])
+    assert parts["found"].count("<figure") == 1
+    assert list(parts) == ["found", *(stage for stage in SECTIONS if stage in parts), "run"]
+    assert list(parts)[-2] == "01_generation"
 
 
 def test_every_picture_says_what_it_shows(page):
@@ -143,14 +205,15 @@ def test_every_picture_says_what_it_shows(page):
         assert len(attributes["alt"]) > 30
 
 
-def test_it_is_self_contained(page, text):
+def test_it_is_self_contained(smoke, page, text):
     for tag, attributes in page.tags:
         assert tag not in {"script", "link", "iframe"}
         for name in ("src", "href", "xlink:href"):
             target = attributes.get(name) or "#"
-            assert target.startswith(("#", "data:")), target
+            beside = tag == "a" and target.startswith("tables/") and (smoke / target).is_file()
+            assert beside or target.startswith(("#", "data:")), target
     assert "@import" not in text
-    assert len(text.encode()) < 4_000_000
+    assert len(text.encode()) < 3_000_000
 
 
 def test_ids_are_unique(page):
@@ -163,6 +226,12 @@ def test_the_stand_in_and_the_unverified_are_called_that(text):
     assert words.count("evidence of nothing") > 10
     assert "unverified" in text
     assert "simulated, no people" in text
+    cards = re.findall(r'class="card" id=.*?(?=class="card"|</section>)', text, re.DOTALL)
+    assert len(cards) > 40
+    assert [card for card in cards if '<span class="badge stand-in">' not in card] == []
+    assert '<span class="badge simulated">' in "".join(card for card in cards if 'id="accuracy_by_agreement' in card)
+    for badge, meaning in BADGES.items():  # each is explained once, and only where it is on the page
+        assert text.count(meaning) == (f'<span class="badge {badge}">' in "".join(cards))
 
 
 def test_it_says_what_was_run_and_that_all_of_it_is_there(text):
@@ -187,25 +256,34 @@ def test_every_figure_has_an_alternative_text_of_its_own(smoke, page):
     assert len(set(alts)) == len(alts) == len(list((smoke / "figures").glob("*.png")))
 
 
-def test_every_number_in_a_figure_of_the_page_is_that_of_the_figure_drawn_again(smoke_profile, text):
+def test_every_number_in_a_figure_of_the_page_is_that_of_the_figure_drawn_again(smoke_profile, text, drawn):
     embedded, compared = pictures(text), []
-    names = [name for stage in STAGES for name in figure_names(smoke_profile, stage)]
-    assert list(embedded) == names
-    for name in names:
-        figure = draw(name, smoke_profile)
-        drawn = readable(as_bytes(figure, "svg"))
-        plt.close(figure)
-        assert numbers(readable(embedded[name])) == numbers(drawn), name
-        assert readable(embedded[name]) == drawn, name
-        compared += numbers(drawn)
+    assert sorted(embedded) == sorted(name for stage in STAGES for name in figure_names(smoke_profile, stage))
+    for name, svg in embedded.items():
+        assert numbers(readable(svg)) == numbers(drawn[name][0]), name
+        assert readable(svg) == drawn[name][0], name
+        compared += numbers(drawn[name][0])
     assert len(compared) > 200
     assert [number for number in compared if re.fullmatch(r"\d\.\d{3,}", number)]
+
+
+def test_what_a_figure_of_each_kind_draws_are_numbers_of_its_tables(drawn):
+    """Across or upwards, each mark stands where a number of the CSV tables that the figure reads puts it."""
+    own = {drawing_of(name)[0].name for name in drawn}
+    assert own >= {drawing.name for drawing in DRAWINGS} - {"own_curve"}, "each kind is looked at"
+    for name, (_, places, known) in drawn.items():
+        if name == "task_levels":
+            continue  # a graph: its tasks stand where there is room
+        assert sum(map(len, places)) > 3, name
+        for place in places:
+            sound = place[np.isfinite(place).all(axis=1)] if len(place) else np.empty((0, 2))
+            assert any(rounded_to_five(sound[:, axis]) <= known for axis in (0, 1)), name
 
 
 def test_the_command_writes_it_anew_and_says_what_is_out_of_date(command, smoke, tmp_path):
     shutil.copytree(smoke, tmp_path / "smoke")
     (tmp_path / "smoke" / "report.html").unlink()
-    (tmp_path / "smoke" / "tables" / "diversity.md").unlink()
+    (tmp_path / "smoke" / "tables" / "05_diversity.md").unlink()
     done = command("report", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "smoke" / "report.html").read_text(encoding="utf-8")
@@ -254,15 +332,39 @@ def test_markup_in_a_text_is_shown_as_text():
     assert table.rows == 3
 
 
-def test_tables_without_a_form_for_people_are_shown_too_unless_they_are_endless(finished):
-    edit_notebook("06_augmentation", '[stage.profile.evaluation.resamples]}), "Mixes")', "range(2000)}))")
+def test_tables_that_are_endless_or_for_programs_alone_are_named_with_their_file(finished):
+    edit_notebook("06_augmentation", "[stage.profile.evaluation.resamples]", "range(2000)")
     edit_notebook("06_augmentation", '["humor"]', '["<b>humor"] * 2000')
     execute("06_augmentation")
     text = write_report(finished).read_text(encoding="utf-8")
-    assert '<div class="card" id="table-diversity">' in text
-    assert "−12.346" in text
-    assert "2000 rows, in tables/mixes.csv" in text
+    assert '<li id="table-diversity"><a href="tables/diversity.csv">' in text
+    assert re.search(r'<li id="table-mixes">Mixes: 2000 rows.* <a href="tables/mixes.csv">', text)
     assert "<b>humor" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [(["0", "0.0"], False), (["0", "−0.0"], False), (["0", "0.01"], True), (["0", "−5"], True), (["–", "no"], True)],
+)
+def test_a_table_of_zeros_is_not_on_the_page(values, shown):
+    table = pd.DataFrame({"task": ["humor", "sms_spam 2"], "n": values})
+    assert from_markdown("some", to_markdown(table, "Caption 1", ["Of 3 texts."])).is_shown == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "badges"),
+    [
+        ("table_2_human", ["human"]),
+        ("table_2_simulated", ["simulated"]),
+        ("accuracy_by_agreement_panel", ["simulated"]),
+        ("accuracy_by_agreement_human", ["human"]),
+        ("agreement_by_source", ["simulated", "human"]),
+    ],
+)
+def test_a_badge_says_who_judged(name, badges):
+    assert badges_of(load_profile("recorded"), "04_subjectivity", name, {"human", "simulated"}) == badges
+    assert badges_of(PROFILE, "04_subjectivity", name, {"human", "simulated"}) == ["stand-in", *badges]
+    assert badges_of(load_profile("recorded"), "03_evaluation", "table_1", set()) == []
 
 
 def test_a_variants_report_shows_its_own_results_and_its_bases(finished):

@@ -119,7 +119,7 @@ def tracked() -> list[str]:
 
 
 LARGER = {
-    "outputs/recorded/report.html": 4 * 2**20,  # one page that holds every figure and table of the profile
+    "outputs/recorded/report.html": 3 * 2**20,  # one page that holds every figure and table of the profile
 }
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from synthgap.figures import as_bytes
-from synthgap.generation.corpora import load_corpus, provenance
+from synthgap.generation.corpora import ledger_file, load_corpus, provenance
 from synthgap.pipeline.drawings import draw
 from synthgap.pipeline.validity import STAGES
+from synthgap.tables import read_shown
 from synthgap.tasks import load_profile
 from synthgap.training.store import packed_lines
 
@@ -50,10 +51,11 @@ def test_executed_notebooks_name_no_path_of_this_machine(smoke, executed):
 
 def test_the_stand_in_is_called_that_in_every_notebook_table_and_figure(smoke, executed):
     assert "evidence of nothing" in json.dumps(executed)
-    for path in (smoke / "tables").glob("*.md"):
-        assert "evidence of nothing" in path.read_text(), path.name
-    for path in (smoke / "tables").glob("*.tex"):
-        assert "evidence of nothing" in path.read_text(), path.name
+    for stage in STAGES:
+        shown = read_shown(smoke / "tables", stage)
+        assert [name for name, text in shown.items() if "evidence of nothing" not in text] == []
+        latex = (smoke / "tables" / f"{stage}.tex").read_text() if shown else ""
+        assert latex.count("evidence of nothing") == latex.count("\\begin{table}") == len(shown)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +65,9 @@ def test_synthetic_texts_are_there_with_turn_position_and_provenance(smoke, task
     texts = load_corpus(smoke / "synthetic", PROFILE, corpus, task)
     assert texts.columns.tolist() == ["id", "text", "label", "recording", "turn", "position"]
     assert all(12 <= texts <= 20 for texts in texts["label"].value_counts()), "known jokes were taken out"
-    assert (smoke / "synthetic" / f"{corpus}.rejected.parquet").is_file()
-    about = provenance(smoke / "synthetic", corpus, task)
+    about, ledger = provenance(smoke / "synthetic", corpus, task), pd.read_parquet(ledger_file(smoke / "synthetic"))
+    rejected = ledger[(ledger["corpus"] == corpus) & (ledger["task"] == task)]
+    assert len(rejected) == sum(about["rejected"].values())
     assert about["accepted"] == len(texts)
     assert "Claude" in about["written_by"]
 
@@ -107,10 +110,13 @@ def test_gaps_are_there_for_every_task_comparison_and_metric(smoke):
 
 def test_tables_come_as_csv_markdown_and_latex(smoke):
     names = {path.name for path in (smoke / "tables").iterdir()}
+    shown = {name for stage in STAGES for name in read_shown(smoke / "tables", stage)}
+    latex = "".join((smoke / "tables" / name).read_text() for name in names if name.endswith(".tex"))
+    assert set(re.findall(r"^% (\w+)$", latex, re.MULTILINE)) == shown
     for name in ("generation", "rejects", "gap_by_subjectivity"):
-        assert {f"{name}.csv", f"{name}.md", f"{name}.tex"} <= names
-    for metric in ("macro_f1", "accuracy"):
-        assert {f"table_1_tfidf_{metric}.md", f"table_1_tfidf_{metric}.tex"} <= names
+        assert f"{name}.csv" in names
+        assert name in shown
+    assert {f"table_1_tfidf_{metric}" for metric in ("macro_f1", "accuracy")} <= shown
 
 
 FIGURES = [

@@ -38,6 +38,7 @@ LATEX_SIGNS = str.maketrans({"−": "$-$", "±": r"$\pm$", "–": "--"})
 UNDEFINED = "–"  # what a cell shows where there is no number
 LINK = re.compile(r"\]\s*[(\[:]")
 SCROLLS = "max-height:32em;overflow:auto"
+SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
 
@@ -146,12 +147,23 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def write_shown(folder: Path, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str]) -> list[Path]:
-    """`name`.md and `name`.tex of a table as people read it."""
+def write_shown(folder: Path, page: str, shown: Mapping[str, tuple[str, str]]) -> list[Path]:
+    """`page`.md and `page`.tex: tables as people read them, one below the other, each under its name.
+
+    Args:
+        shown: {name: what `to_markdown` and `to_latex` made of it}.
+    """
     return [
-        write_text(folder / f"{name}.md", to_markdown(shown, caption, notes)),
-        write_text(folder / f"{name}.tex", to_latex(shown, caption, notes)),
+        write_text(folder / f"{page}.md", "\n".join(f"## {name}\n\n{text}" for name, (text, _) in shown.items())),
+        write_text(folder / f"{page}.tex", "\n".join(f"% {name}\n{text}" for name, (_, text) in shown.items())),
     ]
+
+
+def read_shown(folder: Path, page: str) -> dict[str, str]:
+    """{name: Markdown} of the tables that `write_shown` wrote; none where there is no such page."""
+    path = folder / f"{page}.md"
+    _, *parts = SHOWN.split(path.read_text(encoding="utf-8")) if path.is_file() else [""]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
@@ -176,7 +188,8 @@ def _markdown_rows(frame: pd.DataFrame, unbroken: int = 0) -> str:
     cells = cells.map(lambda text: text.replace(" ", "\u00a0") if len(text) < unbroken else text)
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
     align = ["left", *["right"] * (frame.shape[1] - 1)]
-    return cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
+    rows = cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
+    return re.sub(r" {2,}", " ", rows)  # columns are as wide as their longest cell otherwise
 
 
 def to_latex(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:

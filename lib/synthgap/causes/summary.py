@@ -133,4 +133,4 @@ def sentence(means: pd.DataFrame, titles: Mapping[str, str], names: Mapping[str,
         return "No mean over tasks: it takes a corpus beside the real texts, and two tasks at least."
     several = means["recordings"].max() > 1
     target = "new recordings under the same conditions" if several else "this recording alone"
-    return f"Means over {means['tasks'].max()} tasks, with 95 % intervals for {target}. " + " ".join(parts)
+    return " ".join(parts) + f" Means over {means['tasks'].max()} tasks, with 95 % intervals for {target}."

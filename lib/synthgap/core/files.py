@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import sqlite3
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,22 +116,28 @@ def local_weights(model: str) -> list[Path]:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame, about: Mapping[str, Any] | None = None) -> Path:
-    """Write a table as Parquet (zstd); `about` travels in the file, see `parquet_about`."""
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(
-        {"synthgap": json.dumps(dict(about or {}), sort_keys=True, ensure_ascii=False)}
-    )
+    """Write a table as Parquet (zstd) in as few bytes as readers need; `about` travels in it, see `parquet_about`.
+
+    Categories are read again as texts: that they were some is not stored.
+    """
+    text = json.dumps(dict(about or {}), sort_keys=True, ensure_ascii=False)
+    packed = base64.b85encode(zlib.compress(text.encode(), 9)).decode()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     with atomic(path) as temporary:
         small = [field.name for field in table.schema if field.type == pa.int16()]  # compressed by a third more
         words = [name for name in table.column_names if name not in small]
         split = dict.fromkeys(small, "BYTE_STREAM_SPLIT")
-        options = {"compression": "zstd", "compression_level": 9}
-        pq.write_table(table, temporary, **options, use_dictionary=words, column_encoding=split or None)
+        options = {"compression": "zstd", "compression_level": 19, "store_schema": False, "write_statistics": False}
+        options |= {"use_dictionary": words, "column_encoding": split or None}
+        with pq.ParquetWriter(temporary, table.schema, **options) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({"synthgap": packed})
     return path
 
 
 def parquet_about(path: Path) -> dict[str, Any]:
     """What `write_parquet` stored beside the table."""
-    return json.loads(pq.read_schema(path).metadata[b"synthgap"])
+    return json.loads(zlib.decompress(base64.b85decode(pq.read_metadata(path).metadata[b"synthgap"])))
 
 
 def open_sqlite(path: Path, statements: Sequence[str], private: bool = False, **options: Any) -> sqlite3.Connection:

@@ -246,8 +246,9 @@ def cost_in_words(costs: pd.DataFrame, n: int, classifier: str, currency: str) -
     best = rows.loc[rows[METRIC].idxmax()]
     return (
         f"With {n} real labels a class ({classifier}, mean over {best.tasks} tasks) {TITLES[best.strategy]} costs "
-        f"{best.cost:.2f} {currency} until the classifier is there ({best.people:.2f} people, {best.llm:.2f} the LLM, "
-        f"{best.machine:.2f} the machine) and {best.million:.2f} {currency} a million predictions, at example prices."
+        f"{best.cost:.2f} {currency} until the classifier is there and {best.million:.2f} {currency} a million "
+        f"predictions, at example prices; {best.people:.2f} people, {best.llm:.2f} the LLM, {best.machine:.2f} the "
+        "machine."
     )
 
 

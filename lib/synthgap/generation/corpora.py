@@ -1,8 +1,8 @@
 """Corpora as tables and files: a task's texts, where they come from, and how they are kept and read again.
 
 `synthetic/<corpus>.parquet` holds all tasks of a corpus, each with its provenance inside the file, and
-`synthetic/<corpus>.rejected.parquet` its ledger. Of an imported or labelled corpus ids and digests are kept, no texts;
-`synthetic/labels/<corpus>.parquet` holds what an LLM took test items for.
+`synthetic/all.rejected.parquet` the ledger of all corpora. Of an imported or labelled corpus ids and digests are kept,
+no texts; `synthetic/labels/<corpus>.parquet` holds what an LLM took test items for.
 """
 
 from __future__ import annotations
@@ -244,6 +244,10 @@ def corpus_file(folder: Path, corpus: str) -> Path:
     return folder / f"{corpus}.parquet"
 
 
+def ledger_file(folder: Path) -> Path:
+    return folder / "all.rejected.parquet"  # no corpus has a name with a dot
+
+
 def _labels_file(folder: Path, corpus: str) -> Path:
     return folder / "labels" / f"{corpus}.parquet"
 
@@ -254,31 +258,30 @@ def save_corpora(folder: Path, profile: Profile, made: ByTaskAndCorpus, real: Ma
     Args:
         real: {task: its real texts}.
     """
-    written = []
+    written, ledgers = [], []
     for corpus, settings in profile.corpora.items():
         by_task = {task: one for (task, name), one in made.items() if name == corpus}
         if not by_task:
             continue
         about = {"corpus": corpus, "tasks": {task: one.provenance for task, one in by_task.items()}}
         texts = pd.concat([one.texts.assign(task=task) for task, one in by_task.items()], ignore_index=True)
-        ledgers: list[pd.DataFrame] = []
         if not isinstance(settings, GeneratedCorpus):
             kept = texts.assign(sha256=_digests(texts))[["id", "task", "label", "sha256"]]
         else:
             kept = texts[["task", *TEXT_COLUMNS]]
-            ledgers = [_without_real_texts(one, real[task]) for task, one in by_task.items()]
+            ledgers += [_without_real_texts(one, real[task]) for task, one in by_task.items()]
         written.append(write_parquet(corpus_file(folder, corpus), kept, about))
         if isinstance(settings, LabelledCorpus):
             test = [one.test_labels.assign(corpus=corpus, task=task) for task, one in by_task.items()]
             written.append(write_parquet(_labels_file(folder, corpus), pd.concat(test)[TEST_LABELS], about))
-        if ledgers:
-            ledger = pd.concat(ledgers, ignore_index=True)
-            written.append(write_parquet(folder / f"{corpus}.rejected.parquet", ledger, about))
+    if ledgers:
+        written.append(write_parquet(ledger_file(folder), pd.concat(ledgers, ignore_index=True)))
     return written
 
 
 def _digests(texts: pd.DataFrame) -> list[str]:
-    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts["text"]]
+    """The first 16 digits of each text's SHA-256: enough to tell that a file has changed."""
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts["text"]]
 
 
 def _without_real_texts(made: CorpusTexts, data: RealData) -> pd.DataFrame:

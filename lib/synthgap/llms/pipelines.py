@@ -199,8 +199,8 @@ def best_and_worst(gaps: pd.DataFrame, profile: Profile) -> Iterator[str]:
         pair = rows[rows["corpus"].isin([best, worst]) & rows["baseline"].isin([best, worst])].iloc[0]
         turned = pair if pair["corpus"] == best else turned_round(pair)
         yield (
-            f"{name} ({task}, {classifier}, one recording each of {len(to_real)}): {look.title(best)} trains best and "
-            f"{look.title(worst)} worst, {said(turned)}."
+            f"{name} ({task}, {classifier}): {look.title(best)} trains best and {look.title(worst)} worst, "
+            f"{said(turned)}; one recording each of {len(to_real)}."
         )
 
 
@@ -223,15 +223,15 @@ def said(gap: Mapping[str, float]) -> str:
     text = f"{signed(gap['gap'])} points {signed_interval(gap['low'], gap['high'])} for these texts"
     if pd.isna(gap["new_low"]):
         return text
-    return f"{text}, {signed_interval(gap['new_low'], gap['new_high'])} if recordings vary as the main comparison's do"
+    return f"{text}; {signed_interval(gap['new_low'], gap['new_high'])} if recordings vary as the main comparison's do"
 
 
 def pools_in_words(gains: pd.DataFrame, look: Look) -> list[str]:
     """What each pool gains, in a sentence."""
     return [
-        f"{row.comparison} ({row.task}, {row.classifier}): {look.title(row.corpus)}, texts of {row.members} corpora "
-        f"together, gains {signed(row.gain)} points {signed_interval(row.low, row.high)} over their mean, at "
-        "equal number, these texts being given."
+        f"{row.comparison} ({row.task}, {row.classifier}): {look.title(row.corpus)} gains {signed(row.gain)} points "
+        f"{signed_interval(row.low, row.high)} over the mean of its {row.members} corpora; at equal number, these "
+        "texts being given."
         for row in gains.itertuples()
     ]
 

@@ -92,7 +92,7 @@ def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
         )
         sentences.append(
             f"From {load_task(task).title} to {sets[items].title} ({classifier}) the gap to real texts changes by "
-            f"{signed(own['gap'].mean())} points on average over {len(own)} corpora, from {ends}; {len(certain)} of "
+            f"{signed(own['gap'].mean())} points on average over {len(own)} corpora; from {ends}; {len(certain)} of "
             "these changes can be told from 0. It is transfer, not ageing."
         )
     return sentences

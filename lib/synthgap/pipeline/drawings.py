@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,7 +22,7 @@ from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.prompting.figures import DRAWINGS as PROMPTING
 from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
-from synthgap.tables import footer
+from synthgap.tables import ReadTable, footer
 from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
 DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *DECISION, *YOUR_TASK)
@@ -33,11 +34,12 @@ def figure_names(profile: Profile, stage: str) -> list[str]:
     return sorted((path[len("figures/") : -len(".png")] for path in paths), key=_order)
 
 
-def draw(name: str, profile: Profile, width: float | None = None) -> Figure:
+def draw(name: str, profile: Profile, width: float | None = None, read: ReadTable | None = None) -> Figure:
     """One of the profile's figures, drawn anew from its saved tables; to be closed by the caller.
 
     Args:
         width: in inches; None: as in notebooks.
+        read: gives the tables; None: as they are saved.
 
     Raises:
         SynthgapError: the profile has no such figure.
@@ -47,7 +49,7 @@ def draw(name: str, profile: Profile, width: float | None = None) -> Figure:
         raise unknown(f"figure of profile {profile.folder_name}", name, stages)
     drawing, part = drawing_of(name)
     said = footer(profile, stages[name])
-    return drawing.drawn(lambda table: saved_table(table, profile), Look.of(profile, width), said, part)
+    return drawing.drawn(read or partial(saved_table, profile=profile), Look.of(profile, width), said, part)
 
 
 def drawing_of(name: str) -> tuple[Drawing, str]:

@@ -1,15 +1,16 @@
-"""report.html: one self-contained page with every table and figure of a profile, and what was run.
+"""report.html: one self-contained page: what was found, then every figure and table of a profile, and what was run.
 
-It is made from the products that the stages' success markers name, so nothing is left out. Figures are drawn anew from
-the saved tables and embedded as they are; on a dark page they lie on a light card.
+It is made from the products that the stages' success markers name, so nothing is left out: what is too long for a page
+is named, with a link to its file. Figures are drawn anew from the saved tables and embedded as they are; on a dark page
+they lie on a light card.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,27 +28,14 @@ from synthgap.core.paths import command, outputs_folder
 from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import draw, drawing_of, figure_names
 from synthgap.pipeline.manifest import read_manifest
-from synthgap.pipeline.stages import setting_text
+from synthgap.pipeline.stages import saved_table, setting_text
 from synthgap.pipeline.validity import finished_in, products_of, stage_state, stages_of
-from synthgap.tables import (
-    OWN_FILES,
-    caveats,
-    escape_markdown,
-    footer,
-    matching,
-    read_csv,
-    rounded,
-    to_markdown,
-    unescape_csv,
-)
+from synthgap.subjectivity.agreement_sources import KINDS
+from synthgap.tables import OWN_FILES, caveats, escape_markdown, footer, matching, read_csv, read_shown, unescape_csv
 
-LONG = 24  # rows from which a table is folded
-MOST = 500  # rows from which it is only named
-SECTIONS = {
-    "01_generation": (
-        "What the LLM wrote",
-        "Texts of every label, by corpus; what was unusable or repeated was rejected and counted.",
-    ),
+LONG = 12  # rows beyond which a table is folded
+MOST, WIDEST = 40, 16  # rows and columns beyond which it is only named
+SECTIONS = {  # {stage: its title and what it is about}, in the page's order
     "03_evaluation": (
         "What is lost",
         "Scores on the real test split with intervals over items, seeds and recordings, and corrected tests.",
@@ -90,22 +78,60 @@ SECTIONS = {
         "Your own files",
         "What becomes of the rows of each file, and what training on each costs, is worth and adds.",
     ),
+    "01_generation": (
+        "What the LLM wrote",
+        "Texts of every label, by corpus; what was unusable or repeated was rejected and counted.",
+    ),
 }
 QUESTIONS = (  # in their order on the first screen
     *("Why?", "Which LLM?", "Do several authors help?", "How many examples?", "Train on the examples?"),
     *("Nuance or the source?", "Which prompt?", "What to do with 10 labels, with 50?", "What does it cost?"),
     *("Does it last?", "Can the gap be foretold?", "Does disagreement change over time?"),
 )
+BADGES = {  # whose words the numbers of a table or figure stand on, where these are not real texts and real runs
+    "stand-in": "the “real” texts too were written by an LLM, for this project: evidence of nothing",
+    "simulated": "an LLM in the place of annotators, no people",
+    "human": "what people said",
+}
 UNQUOTED = ' !"$()*+,/:;<=>?@[]^`{|}'  # neither ends an attribute in single quotes nor means anything in a data URL
-CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>", re.DOTALL)
+CAPTION = re.compile(r"<p><strong>(.*?)</strong></p>\s*", re.DOTALL)
+CLAUSE = re.compile(r"; |(?<=\.) (?=[A-Z])")  # ends what stands first in an answer
+NUMBER = re.compile(r"<td>[−+\d]")
+NOT_ZERO = re.compile(r"<td>[−+\d.,]*[1-9]")
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure as it stands on the page; `source` is a data URL of its SVG, for an attribute in single quotes."""
+
+    name: str
+    alt: str
+    caption: str
+    source: Markup
+    badges: list[str]
 
 
 @dataclass(frozen=True)
 class ReportTable:
+    """A table as it stands on the page.
+
+    Attributes:
+        html: the table with its notes, without its title.
+        source: its CSV file, as seen from the page; "" where there is none.
+    """
+
     name: str
     title: str
     rows: int
     html: Markup
+    source: str = ""
+    badges: Sequence[str] = ()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it has its place on the page: else it is too large, or says nothing but 0, and is only named."""
+        says_something = NUMBER.search(self.html) is None or NOT_ZERO.search(self.html) is not None
+        return self.rows <= MOST and self.html.count("<th>") <= WIDEST and says_something
 
 
 def write_report(profile: Profile) -> Path:
@@ -118,40 +144,50 @@ def write_report(profile: Profile) -> Path:
     if not manifest:
         raise SynthgapError(f"profile '{profile.name}' has no results to report; run: {command('run', profile)}")
     page = Environment(loader=PackageLoader("synthgap.pipeline"), autoescape=True).get_template("report.html")
+    answers, classifier = _answers(profile), _classifier_of_all(profile)
+    sections = [_section(profile, stage, answers) for stage in SECTIONS if products_of(stage, profile)]
+    figures = {figure.name: figure for section in sections for figure in section["figures"]}
+    tables = [table for section in sections for table in section["tables"]]
+    shown = {badge for one in (*figures.values(), *tables) for badge in one.badges}
     text = page.render(
         profile=profile,
         notice=footer(profile),
+        badges={name: meaning for name, meaning in BADGES.items() if name in shown},
         caveats=caveats(profile),
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
-        found=_found(profile),
-        headlines=_headlines(profile),
-        answers=_answers(profile),
-        sections=[_section(profile, stage) for stage in SECTIONS if products_of(stage, profile)],
+        classifier=classifier if profile.tasks else "",
+        found=_found(profile, classifier),
+        leading=figures.get("gap_by_task" if profile.tasks else "own_curve"),
+        questions=_questions(answers),
+        sections=sections,
         runs=_what_was_run(manifest),
         long=LONG,
     )
     return write_text(outputs_folder(profile) / "report.html", text)
 
 
-def _leading(profile: Profile) -> tuple[str, str]:
-    """Stage and name of the table that leads the page: what was found over all tasks, or of own files alone."""
-    return ("03_evaluation", "claims") if profile.tasks else (OWN_FILES, "verdict")
+# -------------------------------------------------------------------------------------------------- the first screen
 
 
-def _found(profile: Profile) -> ReportTable | None:
-    """None where its stage has not written it."""
-    stage, name = _leading(profile)
-    path = finished_in(stage, profile) / "tables" / f"{name}.md"
-    return from_markdown(path.stem, path.read_text(encoding="utf-8")) if path.is_file() else None
+def _found(profile: Profile, classifier: str) -> list[tuple[str, str, str]]:
+    """What was found over all tasks, of one classifier; or of own files alone, the verdict.
+
+    Of each sentence: the question or file that it speaks of, what stands first in it, and the rest.
+    """
+    stage, name = ("03_evaluation", "claims") if profile.tasks else (OWN_FILES, "verdict")
+    if f"tables/{name}.csv" not in products_of(stage, profile):
+        return []
+    table = _as_written(read_csv(finished_in(stage, profile) / "tables", name))
+    if profile.tasks:
+        claims = matching(table, {"classifier": classifier})
+        return [(row.question, *_halves(row.answer)) for row in claims.itertuples()]
+    about = [" ".join(one for one in (row.texts, row.classifier) if one != "–") for row in table.itertuples()]
+    return [(said, *_halves(row.verdict)) for said, row in zip(about, table.itertuples(), strict=True)]
 
 
-def _headlines(profile: Profile) -> pd.DataFrame:
-    """The paper's questions with their answers, of the last classifier that all tasks have."""
-    path = finished_in("03_evaluation", profile) / "tables" / "claims.csv"
-    classifiers = [name for name, one in profile.training.classifiers.items() if one.tasks is None]
-    if not classifiers or not path.is_file():
-        return pd.DataFrame()
-    return _as_written(matching(read_csv(path.parent, path.stem), {"classifier": classifiers[-1]}))
+def _classifier_of_all(profile: Profile) -> str:
+    """The last classifier that all tasks have; "" where there is none."""
+    return ["", *(name for name, one in profile.training.classifiers.items() if one.tasks is None)][-1]
 
 
 def _answers(profile: Profile) -> list[dict[str, str]]:
@@ -166,47 +202,94 @@ def _answers(profile: Profile) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: order.get(row["question"].partition(" (")[0], len(order)))
 
 
+def _questions(answers: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """A line for each question: what stands first in its first answer, and how many more there are."""
+    lines: dict[str, dict[str, Any]] = {}
+    for row in answers:
+        if row["question"] in lines:
+            lines[row["question"]]["more"] += 1
+        else:
+            lines[row["question"]] = {**row, "answer": _halves(row["answer"])[0], "more": 0}
+    return list(lines.values())
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """What stands first in an answer, up to its first semicolon or its first sentence's end, and the rest."""
+    end = CLAUSE.search(text)
+    return (text[: end.start()], text[end.start() :]) if end else (text, "")
+
+
 def _as_written(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(lambda cell: unescape_csv(cell) if isinstance(cell, str) else cell)
 
 
-def _section(profile: Profile, stage: str) -> dict[str, Any]:
+# -------------------------------------------------------------------------------------------------------- sections
+
+
+def _section(profile: Profile, stage: str, answers: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     title, lead = SECTIONS[stage]
-    folder = finished_in(stage, profile)
-    leading = _leading(profile)[1]
-    paths = sorted(path for name in products_of(stage, profile) if (path := folder / name).is_file())
-    paths = [path for path in paths if path.stem != leading and not path.stem.startswith("answers_")]
-    figures = [_figure(name, profile) for name in figure_names(profile, stage)]
-    return {"stage": stage, "title": title, "lead": lead, "figures": figures, "tables": list(_tables(paths))}
+    folder = finished_in(stage, profile) / "tables"
+    files = sorted(Path(name).stem for name in products_of(stage, profile) if name.endswith(".csv"))
+    files = [name for name in files if (folder / f"{name}.csv").is_file() and not name.startswith("answers_")]
+    tables = list(_tables(profile, stage, folder, files))
+    in_words = {table.source for table in tables}
+    return {
+        "stage": stage,
+        "title": title,
+        "lead": lead,
+        "answers": [row for row in answers if row["stage"] == stage],
+        "figures": [_figure(name, stage, profile) for name in figure_names(profile, stage)],
+        "tables": [table for table in tables if table.is_shown],
+        "named": [table for table in tables if not table.is_shown],
+        "files": [name for name in files if f"tables/{name}.csv" not in in_words],
+    }
 
 
-def _figure(name: str, profile: Profile) -> dict[str, str]:
-    """A figure for the page; `source` is a data URL of its SVG, for an attribute in single quotes."""
-    figure = draw(name, profile)
-    source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
-    plt.close(figure)
+def _figure(name: str, stage: str, profile: Profile) -> ReportFigure:
+    sources: set[str] = set()
+
+    def read(table: str) -> pd.DataFrame:
+        found = saved_table(table, profile)
+        sources.update(_sources(found))
+        return found
+
+    figure = draw(name, profile, read=read)
     drawing, part = drawing_of(name)
     alt = f"{drawing.alt} ({part})" if part else drawing.alt
-    return {"name": name, "alt": alt, "source": Markup(source)}  # noqa: S704  quoted
+    caption = getattr(figure, "caption", alt).removesuffix(footer(profile, stage))
+    source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
+    plt.close(figure)
+    return ReportFigure(name, alt, caption, Markup(source), badges_of(profile, stage, name, sources))  # noqa: S704  quoted
 
 
-def _tables(products: Iterable[Path]) -> Iterator[ReportTable]:
-    """Tables as people read them; tidy ones where there is no such form (runs/ is no table of results)."""
-    paths = [path for path in products if path.parent.name == "tables"]
-    shown = [path for path in paths if path.suffix == ".md"]
-    for path in shown:
-        yield from_markdown(path.stem, path.read_text(encoding="utf-8"))
-    for path in paths:
-        read_otherwise = any(other.stem == path.stem or other.stem.startswith(f"{path.stem}_") for other in shown)
-        if path.suffix == ".csv" and not read_otherwise:
-            yield from_markdown(path.stem, _as_markdown(path))
+def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) -> Iterator[ReportTable]:
+    """The stage's tables as people read them, without what the page says once of all."""
+    for name, markdown in read_shown(folder, stage).items():
+        if not name.startswith("answers_"):
+            table = from_markdown(name, markdown.replace(f"\n{escape_markdown(footer(profile, stage))}\n", ""))
+            of_name = [file for file in files if name == file or name.startswith(f"{file}_")]
+            file = max(of_name, key=len, default="")
+            sources = _sources(read_csv(folder, file)) if file else set()
+            source = f"tables/{file}.csv" if file else ""
+            yield replace(table, source=source, badges=badges_of(profile, stage, name, sources))
 
 
-def _as_markdown(path: Path) -> str:
-    rows, title = pd.read_csv(path), path.stem.replace("_", " ")
-    if len(rows) > MOST:
-        return f"**{title}**\n\n{len(rows)} rows, in tables/{escape_markdown(path.name)}\n"
-    return to_markdown(rounded(rows), title, [])
+def _sources(table: pd.DataFrame) -> set[str]:
+    """Who judged, where a table says so: "human", "simulated"."""
+    return set(table["source"].dropna().astype(str).str.partition(":")[0]) if "source" in table else set()
+
+
+def badges_of(profile: Profile, stage: str, name: str, sources: Collection[str]) -> list[str]:
+    """Those of a table or figure, in the order of BADGES.
+
+    Args:
+        sources: who judged; one whose name ends in a kind of source has that kind alone.
+    """
+    kinds = {kind: "human" if kind == "human" else "simulated" for kind in (*KINDS, "simulated")}
+    named = {badge for kind, badge in kinds.items() if name.endswith(f"_{kind}")}
+    example = profile.stand_in or (stage == OWN_FILES and not profile.own_files)
+    found = {*(named or sources), *(["stand-in"] if example else [])}
+    return [badge for badge in BADGES if badge in found]
 
 
 def from_markdown(name: str, markdown: str) -> ReportTable:
@@ -216,6 +299,8 @@ def from_markdown(name: str, markdown: str) -> ReportTable:
     text = re.sub(r' style="text-align:\w+"', "", text)  # the page says it once for all tables
     caption = CAPTION.search(text)
     title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else name
+    text = CAPTION.sub("", text, count=1).replace("<table>", '<div class="wide"><table>')
+    text = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", text.replace("</table>", "</table></div>"))  # where a line may end
     return ReportTable(name, title, text.count("<tr>") - 1, Markup(text))  # noqa: S704  mistune escapes
 
 

@@ -58,6 +58,7 @@ class Stage:
     profile: Profile
     has_texts: bool
     _products: set[Path] = field(default_factory=set, repr=False)
+    _shown: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     @property
     def show_real_texts(self) -> bool:
@@ -120,7 +121,7 @@ class Stage:
         shown: pd.DataFrame | None = None,
         notes: Sequence[str] = (),
     ) -> Markdown:
-        """Save `name`.csv, and the table as people read it as `name`.md and `name`.tex; gives the latter to look at.
+        """Save `name`.csv, and with a caption the table as people read it, which it gives to look at.
 
         Args:
             tidy: for programs.
@@ -134,9 +135,10 @@ class Stage:
         return self.save_shown(name, tables.rounded(tidy) if shown is None else shown, caption, notes)
 
     def save_shown(self, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str] = ()) -> Markdown:
-        """Save one more form of a table for people, `name`.md and `name`.tex, and give it to look at."""
+        """Add a table for people to the stage's Markdown and LaTeX files, under a name, and give it to look at."""
         notes = [*notes, self.footer]
-        self.wrote(tables.write_shown(self.folder / "tables", name, shown, caption, notes))
+        self._shown[name] = tables.to_markdown(shown, caption, notes), tables.to_latex(shown, caption, notes)
+        self.wrote(tables.write_shown(self.folder / "tables", self.name, self._shown))
         return tables.to_look_at(shown, caption, notes)
 
     def save_figure(self, drawing: Drawing, part: str = "") -> Figure:

@@ -64,8 +64,8 @@ def of_examples_alone(mixes: pd.DataFrame, corpora: Sequence[str], counts: Mappi
         corpora: whose LLM saw examples.
     """
     said = []
-    for corpus in corpora:
-        for mix, what in ((alone(corpus), "alone"), (both(corpus), "with the texts")):
+    for corpus in reversed(corpora):
+        for mix, what in ((both(corpus), "with the texts"), (alone(corpus), "alone")):
             if (row := _of_all(mixes, mix, corpus)) is not None:
                 said.append(f"{counts.get(corpus, corpus)} {what} {in_words(row)}")
     if not said:
@@ -90,7 +90,7 @@ def of_guideline(
     if rows.empty or change is None:
         return "Too few tasks to say what a guideline changes."
     row, stands_on, against = rows.iloc[0], _stands_on(effects), _of_all(effects, corpora[1], corpora[2])
-    beside = f", against few-shot {in_words(against)}" if against is not None else ""
+    beside = f"; against few-shot {in_words(against)}" if against is not None else ""
     ends = [f"{100 * end:.0f}" if np.isfinite(end) else "no bound" for end in (row["low"], row["high"])]
     means = recited.groupby("corpus", sort=False)["share"].mean()[list(corpora)]
     share = ", ".join(f"{titles[corpus]} {value:.1f} %" for corpus, value in means.items())
@@ -110,9 +110,13 @@ def of_diversity(effects: pd.DataFrame, texts: pd.DataFrame, titles: Mapping[str
         said.append(f"{titles.get(row['corpus'], row['corpus'])}: {in_words(pd.Series(row))}{spread}")
     if not said:
         return "Too few tasks to say what diversity prompts change."
+    changes = matching(effects, {"task": ALL}).sort_values("change")
+    ends = (
+        f"{in_words(row)} ({titles.get(row['corpus'], row['corpus'])})" for _, row in changes.iloc[[0, -1]].iterrows()
+    )
     by_task = effects.loc[effects["task"] != ALL, "margin"].median()
     said += [f"on one task one recording tells no difference below about {by_task:.0f}", _told_apart(effects, titles)]
-    return f"Against the paper's prompt, in points of macro-F1: {'; '.join(said)} ({_stands_on(effects)})."
+    return f"Points against the paper's prompt: {' to '.join(ends)}; {'; '.join(said)} ({_stands_on(effects)})."
 
 
 def table(answers: Mapping[str, str]) -> pd.DataFrame:

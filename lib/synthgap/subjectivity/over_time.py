@@ -215,10 +215,10 @@ def over_time_answer(trends: pd.DataFrame) -> str:
         alpha, same = (matching(rows, {"measure": measure}).iloc[0] for measure in (ALPHA, SAME_PEOPLE))
         said = "too few months with enough items for a trend"
         if pd.notna(alpha["change"]):
-            said = f"alpha changed by {_told(alpha)} a month, so that less than about "
+            said = f"alpha changed by {_told(alpha)} a month; less than about "
             said += f"{(alpha['high'] - alpha['low']) / 2:.2f} a month would not be seen"
         if pd.notna(same["change"]):
-            said += f", and agreement of the same people by {_told(same)}"
+            said += f"; agreement of the same people changed by {_told(same)}"
         sentences.append(f"{source.partition(': ')[2]}: {said}; a few months do not speak of years.")
     return " ".join(sentences) or "No task of this profile has dated judgements of several people, so nobody can tell."
 

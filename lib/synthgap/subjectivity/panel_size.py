@@ -127,6 +127,6 @@ def panel_answer(table: pd.DataFrame) -> str:
             for row in rows[rows["annotators"].isin([3, 10, 30])].itertuples()
         ]
         about = f"{first['items']} items judged by {first['fewest']} to {first['most']} of {first['people']} people"
-        sentences.append(f"{source.partition(': ')[2]} ({about}): {'; '.join(said)}.")
+        sentences.append(f"{source.partition(': ')[2]}: {'; '.join(said)}; {about}.")
     lacking = f"No task of this profile has items that {max(SIZES)} people and more judged, so nobody can tell."
     return " ".join(sentences) or lacking

@@ -27,6 +27,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -209,7 +210,8 @@ class RunTable:
     """A table with a row per text, and for each run a column with the labels that it predicted."""
 
     def __init__(self, path: Path) -> None:
-        self.table = pd.read_parquet(path)
+        labels = [name for name in pq.read_schema(path).names if name not in KEY]
+        self.table = pq.read_table(path, read_dictionary=labels).to_pandas()
         self._items: dict[bytes, Items] = {}  # runs share the texts that they predicted
 
     def run(self, name: str, about: dict[str, Any], probabilities: pd.DataFrame | None) -> FinishedRun | None:
