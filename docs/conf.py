@@ -20,6 +20,7 @@ CONTENTS = {
 }
 
 project = html_title = "synthgap"
+author = "the synthgap developers"
 extensions = ["myst_nb", "sphinx.ext.mathjax"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md", "notebooks/*.ipynb", "benchmarks/*.md", "lib/synthgap/bundled/**/*.md"]
@@ -34,12 +35,13 @@ nb_code_prompt_show, nb_code_prompt_hide = "Show the solution", "Hide the soluti
 # Nothing is fetched when a page is read: MathJax is a file of the site, and there are no widgets.
 nb_ipywidgets_js = {}
 mathjax_path = MATHJAX.name
-html_static_path = [str(MATHJAX)]
+html_static_path = [str(MATHJAX), "book.css"]
+html_css_files = ["book.css"]
 
 html_theme = "sphinx_book_theme"
 html_theme_options = {"home_page_in_toc": True, "use_download_button": False, "navbar_persistent": []}
 html_context = {"default_mode": "auto"}
-html_copy_source = False
+html_copy_source = html_show_copyright = False
 
 
 def read(app, docname: str, source: list[str]) -> None:
@@ -60,5 +62,11 @@ def read(app, docname: str, source: list[str]) -> None:
         source[0] = json.dumps(notebook)
 
 
+def open_in_place(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Let links to files, such as report.html, show them in place of saving them."""
+    context["body"] = context.get("body", "").replace(' download=""', "")
+
+
 def setup(app) -> None:
     app.connect("source-read", read)
+    app.connect("html-page-context", open_in_place)

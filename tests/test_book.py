@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -13,7 +12,7 @@ pytest.importorskip("myst_nb", reason="the extra `book` is not installed: `make 
 
 @pytest.mark.slow
 def test_the_book_has_every_page_and_is_read_without_a_network(tmp_path):
-    build = [Path(sys.executable).with_name("sphinx-build"), "--quiet", "--fail-on-warning", "--keep-going"]
+    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
     done = subprocess.run([*build, "--conf-dir", "docs", ".", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
@@ -21,6 +20,5 @@ def test_the_book_has_every_page_and_is_read_without_a_network(tmp_path):
         text = (tmp_path / page.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
         fetched = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]*", text)
         assert not fetched, page.name
-        assert f'href="{page.stem}.html' in text or 'href="#"' in text
     for styles in (tmp_path / "_static").rglob("*.css"):
-        assert not re.search(r"url\(['\"]?(https?:)?//|@import", styles.read_text(encoding="utf-8")), styles.name
+        assert not re.search(r"(url\(|@import )\W*(https?:)?//\w", styles.read_text(encoding="utf-8")), styles.name
