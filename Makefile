@@ -7,11 +7,12 @@ DATA    ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
+BOOK    := $(VENV)/.book
 SETS    ?=
 ARGS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce local status test test-slow lint format lab readme faults lock clean
+.PHONY: help setup reproduce local status test test-slow lint format lab book readme faults lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -57,7 +58,7 @@ status: setup ## what of a profile is done and what is missing
 test: setup lint ## what lint does, and the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: setup ## the longest tests, which `make test` leaves out
+test-slow: setup $(BOOK) ## the longest tests, which `make test` leaves out
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: setup ## style (ruff), types (mypy), and which room may import which (import-linter)
@@ -73,15 +74,26 @@ format: setup ## put code and notebooks into shape
 lab: setup ## open this folder in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-readme: setup ## write README's table anew from outputs/recorded
-	$(BIN)/python docs/readme_table.py
+book: $(BOOK) ## make a site of README, docs and executed notebooks: book/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . book
+	@cp book/README.html book/index.html
+
+$(BOOK): docs/requirements.lock  # small, and alike in what it shares with requirements.lock
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --requirement docs/requirements.lock
+	@touch $@
+
+readme: setup ## write anew what README and docs/teaching.md take from outputs/recorded and notebooks
+	$(BIN)/python docs/made_parts.py
 
 faults: setup ## write docs/faults.md anew by the tests that show its rows, in some ten minutes
 	$(BIN)/python -m pytest -m fault --write-faults
 
-lock: ## resolve requirements.lock anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header --no-annotate \
-		$(foreach p,$(CUDA_PACKAGES),--no-emit-package $(p)) pyproject.toml --output-file requirements.lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
+lock: ## resolve requirements.lock and docs/requirements.lock anew (needs uv)
+	$(COMPILE) --extra dev $(foreach p,$(CUDA_PACKAGES),--no-emit-package $(p)) pyproject.toml --output-file requirements.lock
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["book"], sep="\n")' | \
+		$(COMPILE) --constraint requirements.lock - --output-file docs/requirements.lock
 
 # torch pins these itself, for GPU machines; CPU builds of torch do without them.
 CUDA_PACKAGES := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
@@ -89,4 +101,4 @@ CUDA_PACKAGES := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
 
 clean: ## remove .venv and caches, never outputs
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) book .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

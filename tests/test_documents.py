@@ -1,6 +1,7 @@
 """What README, CONTRIBUTING and docs/ name is there."""
 
-import importlib
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -9,12 +10,49 @@ from conftest import ROOT
 from faults import FAULTS, PAGE, page
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_every_link_to_a_file_leads_somewhere(page):
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
+def test_every_link_to_a_file_or_heading_leads_somewhere(page):
+    for target, heading in re.findall(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)", markdown(page)):
+        found = page.parent / target if target else page
+        assert found.exists(), target
+        assert not heading or heading in headings(found), f"{target}#{heading}"
+
+
+def markdown(page: Path) -> str:
+    """What people read of a page or of a notebook, without code."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.sub(r"(?ms)^```.*?^```$", "", text)
+
+
+def headings(page: Path) -> set[str]:
+    """The names that GitHub and the book give to a page's headings."""
+    titles = re.findall(r"(?m)^#+ (.+)$", markdown(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_no_sentence_of_a_page_stands_elsewhere():
+    places = {}
+    for path in [path for path in [*PAGES, *NOTEBOOKS] if path.name != "CHANGELOG.md"]:
+        text = re.sub(r"(?ms)<!-- made by .*?<!-- end -->|^\|.*?$", "", markdown(path))
+        for sentence in re.split(r"(?<=[.:?!])\s+|\n\n+|\n *[-*#] ", text):
+            if len(words := re.findall(r"\w+", sentence.lower())) >= 8:
+                places.setdefault(" ".join(words), []).append(path)
+    twice = {sentence: [path.name for path in found] for sentence, found in places.items() if len(found) > 1}
+    assert not {sentence: names for sentence, names in twice.items() if any(name.endswith(".md") for name in names)}
+
+
+def test_the_made_parts_of_pages_are_those_of_the_results_and_notebooks():
+    spec = importlib.util.spec_from_file_location("made_parts", ROOT / "docs" / "made_parts.py")
+    made_parts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made_parts)
+    for path, part in made_parts.made().items():
+        assert f"-->\n\n{part}\n\n<!-- end -->" in path.read_text(encoding="utf-8"), "`make readme` writes it anew"
 
 
 def test_the_walk_from_an_answer_to_table_1_has_at_most_ten_functions_which_are_there():
