@@ -34,6 +34,7 @@ from synthgap.tables import (
     caveats,
     escape_markdown,
     footer,
+    left_out,
     matching,
     read_csv,
     rounded,
@@ -121,7 +122,7 @@ def write_report(profile: Profile) -> Path:
     text = page.render(
         profile=profile,
         notice=footer(profile),
-        caveats=caveats(profile),
+        caveats=[*left_out(profile), *caveats(profile)],
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
         found=_found(profile),
         headlines=_headlines(profile),
