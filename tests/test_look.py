@@ -61,7 +61,7 @@ def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
     gaps = pd.DataFrame({"task": ["humor"], "gap": [-1.25], "p_holm": [0.0001]})
     shown = stage.save_table("gaps", gaps, "Gaps", notes=["A note."]).data
     folder = stage.folder / "tables"
-    assert sorted(path.name for path in folder.iterdir()) == ["01_generation.md", "03_evaluation.tex", "gaps.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["01_generation.md", "01_generation.tex", "gaps.csv"]
     pd.testing.assert_frame_equal(stage.table("gaps"), gaps)
     for text in (shown, *((folder / f"01_generation.{form}").read_text() for form in ("md", "tex"))):
         assert "A note." in text

@@ -71,6 +71,13 @@ def caveats(profile: Profile) -> list[str]:
     return [*(f"{task.title}: {task.caveat}" for task in tasks if task.caveat), *label_caveats(profile)]
 
 
+def left_out(profile: Profile) -> list[str]:
+    """What readers must know of corpora whose texts are not there."""
+    names = profile.left_out
+    said = f"Left out, as the data folder lacks the folder of their files: {len(names)} corpora ({', '.join(names)})."
+    return [said] if names else []
+
+
 def label_caveats(profile: Profile, corpora: Collection[str] | None = None) -> list[str]:
     """What readers must know of labels that LLMs gave; of all corpora or of these."""
     labelled = {name: one for name, one in profile.corpora.items() if isinstance(one, LabelledCorpus)}

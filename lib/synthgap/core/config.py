@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -505,6 +505,7 @@ class Profile(Settings):
         corpora: texts to train on, besides `real`.
         comparisons: which corpora are set beside which; the first is the main one. Where none is named, all corpora
             are set beside `real`.
+        left_out: corpora that the data folder has no part for; see `without`.
     """
 
     name: Name
@@ -516,6 +517,7 @@ class Profile(Settings):
     llms: dict[Name, LLMSettings] = {}
     corpora: dict[Name, CorpusSettings] = {}
     comparisons: dict[Name, Comparison] = {}
+    left_out: Names = ()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -651,6 +653,19 @@ class Profile(Settings):
             if llm.get("base_url"):
                 llm["base_url"] = shown_endpoint(llm["base_url"])
         return values
+
+    def without(self, corpora: Collection[str]) -> Profile:
+        """This profile without some corpora, and without the pools and comparisons that these leave empty."""
+        pools = {name: set(one.pool) for name, one in self.corpora.items() if isinstance(one, PooledCorpus)}
+        gone = {*corpora, *(name for name, members in pools.items() if len(members.difference(corpora)) < 2)}
+        values = self.model_dump(mode="json")
+        kept: dict[str, dict[str, Any]] = {"corpora": {}, "comparisons": {}}
+        for kind, key in (("corpora", "pool"), ("comparisons", "corpora")):
+            for name, one in values[kind].items():
+                named = {key: [member for member in one[key] if member not in gone]} if key in one else {}
+                if name not in gone and all(named.values()) and one.get("reference") not in gone:
+                    kept[kind][name] = one | named
+        return build_profile(values | kept | {"left_out": [name for name in self.corpora if name in gone]}, {})
 
     def changed(self, overrides: dict[str, Any]) -> Profile:
         """This profile with some keys set anew, for example {"training.seeds": [0]}."""

@@ -42,6 +42,12 @@ def imported_file(corpus: ImportedCorpus, task: str) -> Path:
     return path
 
 
+def part_is_there(corpus: ImportedCorpus) -> bool:
+    """Whether the data folder, or the project, has the folder that a corpus's file lies in."""
+    folder = Path(corpus.file).parts[0] if len(Path(corpus.file).parts) > 1 else ""
+    return any((place / folder).is_dir() for place in (data_folder(), root()))
+
+
 def read_imported(corpus: ImportedCorpus, task: Task, name: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """A task's texts of a corpus, and how many rows were dropped and why.
 

@@ -25,6 +25,7 @@ from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.recorded import RecordedLLM
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline.validity import finished_in
+from synthgap.tables import left_out
 from synthgap.tasks import load_prompt, load_task
 from synthgap.tasks.registry import named_tasks, prompt_faults, task_faults
 from synthgap.training.embeddings import encoder_source
@@ -48,7 +49,7 @@ def check(profile: Profile) -> str:
     found = profile_faults(profile, real, finished_in("01_generation", profile) / "synthetic")
     lines = [f"warning: task '{row.task}', {row.corpus}: {row.sentence}" for row in found.itertuples()]
     said = f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora}); "
-    return "\n".join([*lines, f"{said}next: {command('run', profile)}"])
+    return "\n".join([*left_out(profile), *lines, f"{said}next: {command('run', profile)}"])
 
 
 def read_texts(profile: Profile, faults: list[str]) -> dict[str, RealData]:

@@ -26,7 +26,7 @@ from synthgap.pipeline.publish import publish, push
 from synthgap.pipeline.report import write_report
 from synthgap.pipeline.runner import shown_path
 from synthgap.pipeline.stages import saved_table
-from synthgap.pipeline.validity import finished_in, stage_state, stages_of, texts_in_reach
+from synthgap.pipeline.validity import finished_in, stage_state, stages_of, texts_in_reach, with_what_is_there
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs
@@ -52,7 +52,7 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
         "publish": _publish,
         "responses": _responses,
     }
-    commands[given.command](given, profile)
+    commands[given.command](given, with_what_is_there(profile))
 
 
 def _run(given: argparse.Namespace, profile: Profile) -> None:

@@ -11,7 +11,7 @@ from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.response_log import log_file
 from synthgap.pipeline.validity import finished_in
 from synthgap.prompting.sample_size import planned
-from synthgap.tables import rounded
+from synthgap.tables import left_out, rounded
 from synthgap.tasks import load_task
 from synthgap.training.training_time import plan_training
 
@@ -32,7 +32,7 @@ def plan(profile: Profile) -> str:
     synthetic, runs = (finished_in(stage, profile) for stage in ("01_generation", "02_training"))
     training = plan_training(profile, synthetic / "synthetic", runs / "runs")
     parts = [rounded(estimates_table(estimates), 4).to_string(index=False), _sentences(estimates), training]
-    return "\n".join(filter(None, [*parts, planned(profile)]))
+    return "\n".join(filter(None, [*left_out(profile), *parts, planned(profile)]))
 
 
 def _estimates(profile: Profile) -> list[Estimate]:

@@ -31,7 +31,17 @@ from synthgap.pipeline.manifest import read_manifest
 from synthgap.pipeline.stages import saved_table, setting_text
 from synthgap.pipeline.validity import finished_in, products_of, stage_state, stages_of
 from synthgap.subjectivity.agreement_sources import KINDS
-from synthgap.tables import OWN_FILES, caveats, escape_markdown, footer, matching, read_csv, read_shown, unescape_csv
+from synthgap.tables import (
+    OWN_FILES,
+    caveats,
+    escape_markdown,
+    footer,
+    left_out,
+    matching,
+    read_csv,
+    read_shown,
+    unescape_csv,
+)
 
 LONG = 12  # rows beyond which a table is folded
 MOST, WIDEST = 40, 16  # rows and columns beyond which it is only named
@@ -153,7 +163,7 @@ def write_report(profile: Profile) -> Path:
         profile=profile,
         notice=footer(profile),
         badges={name: meaning for name, meaning in BADGES.items() if name in shown},
-        caveats=caveats(profile),
+        caveats=[*left_out(profile), *caveats(profile)],
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
         classifier=classifier if profile.tasks else "",
         found=_found(profile, classifier),

@@ -39,6 +39,7 @@ from synthgap.pipeline.validity import (
     stage_name,
     stages_before,
     texts_in_reach,
+    with_what_is_there,
 )
 from synthgap.tasks import load_profile
 
@@ -92,7 +93,7 @@ class Stage:
 
     def notice(self) -> HTML:
         """What a reader must know of the evidence, before anything else."""
-        return tables.notice(self.footer)
+        return tables.notice(" ".join([self.footer, *tables.left_out(self.profile)]))
 
     def wrote(self, paths: Iterable[Path]) -> None:
         """Note files that the stage wrote, as its products."""
@@ -253,7 +254,7 @@ def open_stage(
     """
     watch_cells()
     warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
-    resolved = load_profile(profile, overrides)
+    resolved = with_what_is_there(load_profile(profile, overrides))
     if show_real_texts is not None:
         resolved = resolved.changed({"show_real_texts": show_real_texts})
     check_earlier_stages(stage_name(name), resolved)

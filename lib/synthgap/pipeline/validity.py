@@ -7,6 +7,7 @@ same. Docstrings, comments, formatting and modules that it does not import do no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from synthgap.core.files import digest, file_digest, read_json
 from synthgap.core.paths import base_folder, bundled, data_folder, outputs_folder, root
 from synthgap.data.annotated import annotated_file, judged_file
 from synthgap.data.further import further_files
-from synthgap.data.imported import imported_file
+from synthgap.data.imported import imported_file, part_is_there
 from synthgap.data.labelled import labels_files
 from synthgap.data.real import data_file
 from synthgap.llm.recorded import answers_folder, recording_folder
@@ -163,6 +164,20 @@ def texts_in_reach(profile: Profile) -> bool:
         return all(path.is_file() for path in _data_files(profile))
     except SynthgapError:
         return False
+
+
+def with_what_is_there(profile: Profile) -> Profile:
+    """The profile without the imported corpora whose folder is lacking, where the data folder has all else.
+
+    The main comparison is never changed: without its corpora nothing can run.
+    """
+    imported = {name: one for name, one in profile.corpora.items() if isinstance(one, ImportedCorpus)}
+    if gone := [name for name, one in imported.items() if not part_is_there(one)]:
+        with contextlib.suppress(SynthgapError):  # another section names one of them
+            fewer = profile.without(gone)
+            if fewer.main == profile.main and texts_in_reach(fewer):
+                return fewer
+    return profile
 
 
 def cannot_run(stage: str, profile: Profile) -> bool:

@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import pandas as pd
 from rapidfuzz import fuzz, process
-from scipy.special import expit
-from scipy.stats import chi2, chisquare
+from scipy.special import log_softmax
+from scipy.stats import chi2, chisquare, norm
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from statsmodels.stats.proportion import proportion_confint
 
@@ -40,6 +40,9 @@ TOKEN = re.compile(r"[#@]?\w[\w'’-]*|([^\w\s])\1*")  # a word, or one mark aga
 MOST = 250  # texts of a label that are looked at, drawn by their words alone
 SUFFIXES = {"es", "ed", "ing", "er", "ers", "or", "ly", "al", "'s", "’s", "able", "ment", "ness", "ion", "ions"}
 RIDGE = 0.3  # of kernel ridge regression
+CHANGED = np.r_[0, np.geomspace(0.005, 0.45, 22)]  # shares of labels that were changed at random
+SHARPNESS = np.geomspace(0.5, 60, 30)  # of probabilities: what scores are multiplied with
+USUAL = norm(np.log(6), 0.5)  # the logarithm of the sharpness that labels of the ten tasks have
 WORDS = 60  # of a text in which templates are looked for
 LANGUAGES = {  # words that are frequent and seldom end a sentence
     "English": "the a an of and or with from my your our their its his into than as by",
@@ -208,7 +211,7 @@ def giveaways(files: Sides) -> Iterator[Fault]:
     """For each label the token and the letter case that give it away most, if hardly any other text has them."""
     found = telling_traits(*files[:2], sure=1.64)
     case = found["trait"].isin(LETTER_CASE)
-    limits = np.where(case, 0.5, 0.75) if files.real is None else 0.4
+    limits = np.where(case, 0.5, 0.7) if files.real is None else 0.4
     found = found.assign(kind=np.where(case, "letter case", "token"))[found["excess"] > limits]
     rare = found["others"] < np.where(found["kind"] == "token", 0.25, 0.4)
     for row in found[rare].drop_duplicates(["label", "kind"]).itertuples():
@@ -238,75 +241,60 @@ def differing_traits(files: Sides) -> Iterator[Fault]:
 
 
 def flipped(files: Sides) -> Iterator[Fault]:
-    """Labels that a classifier contradicts where it is sure, more often than texts of this difficulty explain.
+    """Labels that a classifier contradicts more often than its own doubt explains.
 
-    Where texts are hard, a classifier errs where it is unsure: on the surer half of sound texts in at most about twice
-    the square of its share of errors, and ever less the surer it is. Where labels were changed, it errs however sure it
-    is. More errors than on the real texts are a sign of their own.
+    The likelihood of all labels of the file is compared with and without a share of labels that were changed at random,
+    at the level of 1 %; how sure the classifier is is learned from both sides, the real labels being taken as right.
     """
     texts, real, _ = files
     counts = texts["label"].value_counts()
     if len(counts) < 2 or counts.min() < 10:
         return
     beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
-    margins, usual_margins = doubts(texts, beside)
-    wrong, usual, sure, usual_sure = margins < 0, usual_margins < 0, _surer(margins) < 0, _surer(usual_margins) < 0
-    apart = _surely(sure.sum(), len(sure)) - 1.8 * wrong.mean() ** 2
-    more = len(usual) >= 20 and (_more(sure, usual_sure, 2.6) or _more(wrong, usual, 2.6))
-    if more or (wrong.mean() < 0.3 and apart > 0.02) or wrong_however_sure(margins) > 0.035:
+    places, scores = left_out_scores(pd.concat([texts, beside], ignore_index=True))
+    n = len(texts)
+    by_share = changed_likelihood(places[:n], scores[:n])
+    known = changed_likelihood(places[n:], scores[n:])[:, :1] + USUAL.logpdf(np.log(SHARPNESS))[:, None]
+    profile = (by_share + known).max(axis=0)
+    if profile.max() - profile[0] > chi2.isf(0.02, 1) / 2:  # the share is on the border: half of the level
+        share, wrong = CHANGED[profile.argmax()], int((scores[:n].argmax(axis=1) != places[:n]).sum())
         sentence = (
-            f"about {sure.mean():.0%} of the labels seem wrong: a classifier that did not see a text contradicts "
-            f"{wrong.sum()} of {len(wrong)} labels, and {sure.sum()} of the {len(sure)} where it is surest; read such "
-            "texts (cleanlab finds them) and mend or drop their labels."
+            f"about {share:.0%} of the labels seem wrong: a classifier that did not see a text contradicts {wrong} of "
+            f"{n} labels, also where it is sure; read such texts (cleanlab finds them) and mend or drop their labels."
         )
-        yield Fault("flipped labels", "", int(sure.sum()), 100 * float(sure.mean()), sentence)
+        yield Fault("flipped labels", "", round(share * n), 100 * float(share), sentence)
 
 
-def _surer(margins: np.ndarray) -> np.ndarray:
-    """The half with the larger margins, of either sign."""
-    return margins[np.argsort(-np.abs(margins), kind="stable")[: len(margins) // 2]]
+def changed_likelihood(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Log-likelihood of labels of which a share was changed at random: shape (SHARPNESS, CHANGED).
 
+    A text has a label by the softmax of its scores times a sharpness.
 
-def _more(found: np.ndarray, usual: np.ndarray, errors: float) -> bool:
-    """Whether a share is so many standard errors above the usual one."""
-    spread = sum(one.mean() * (1 - one.mean()) / len(one) for one in (found, usual))
-    return bool(found.mean() - usual.mean() > errors * spread**0.5)
-
-
-def wrong_however_sure(margins: np.ndarray) -> float:
-    """The share of labels that are contradicted however sure the classifier is: the lower end of its 90 % interval.
-
-    The chance of a contradiction falls with the size a of a margin as (1 - share) s(-slope a) + share s(slope a), with
-    the logistic function s; share and slope are fitted by maximum likelihood, the interval is that of the profile.
+    Args:
+        places: of the labels, shape (texts,).
+        scores: shape (texts, labels).
     """
-    shares, slopes = np.r_[0, np.geomspace(0.003, 0.45, 40)], np.geomspace(0.5, 60, 60)
-    unsure = expit(-slopes[:, None] * np.abs(margins))
-    likelihood = []
-    for share in shares:
-        chance = ((1 - share) * unsure + share * (1 - unsure)).clip(1e-6, 1 - 1e-6)
-        likelihood.append(np.log(np.where(margins < 0, chance, 1 - chance)).sum(axis=1).max())
-    return float(shares[np.array(likelihood) >= max(likelihood) - chi2.ppf(0.9, 1) / 2][0])
+    logs = log_softmax(SHARPNESS[:, None, None] * scores, axis=2)
+    right = np.exp(logs[:, np.arange(len(places)), places])[..., None]
+    changed = (1 - right) / (scores.shape[1] - 1)
+    return np.log(((1 - CHANGED) * right + CHANGED * changed).clip(1e-9)).sum(axis=1)
 
 
-def doubts(texts: pd.DataFrame, real: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """By how much a classifier that learned from all other texts of both sides prefers each label to any other.
+def left_out_scores(texts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the labels, shape (texts,), and scores of each label by a classifier that learned from all other texts.
 
-    Below 0 it contradicts the label. The classifier is ridge regression of the labels on sentence embeddings and words,
-    whose prediction for a text that was left out has a closed form.
+    The classifier is ridge regression of the labels on sentence embeddings and words, whose prediction for a text that
+    was left out has a closed form.
     """
-    both = pd.concat([texts, real], ignore_index=True)
-    places = both["label"].astype("category").cat.codes.to_numpy(int)
-    vectors = embed(both["text"].tolist(), progress=False)
+    places = texts["label"].astype("category").cat.codes.to_numpy(int)
+    vectors = embed(texts["text"].tolist(), progress=False)
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=_tokens, token_pattern=None)
-    weights = words.fit_transform(both["text"])
+    weights = words.fit_transform(texts["text"])
     alike = (vectors @ vectors.T + (weights @ weights.T).toarray()) / 2
     hat = alike @ np.linalg.inv(alike + RIDGE * np.eye(len(alike)))
     labels = np.eye(places.max() + 1)[places] - np.bincount(places) / len(places)
     own = np.diag(hat)[:, None]
-    scores = (hat @ labels - own * labels) / (1 - own)
-    given = np.eye(places.max() + 1, dtype=bool)[places]
-    margins = scores[given] - np.where(given, -np.inf, scores).max(axis=1)
-    return margins[: len(texts)], margins[len(texts) :]
+    return places, (hat @ labels - own * labels) / (1 - own)
 
 
 # -------------------------------------------------------------------------------------------------- copies, shares
