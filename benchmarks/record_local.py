@@ -32,8 +32,12 @@ SHORT = ("tweet_irony", "tweet_emotion", "sarcasm_news", "sms_spam", "humor")
 ALL = (*SHORT, "reddit_emotion", "financial_phrasebank", "relation", "ag_news", "imdb")
 TEXTS = GenerationSettings(texts_per_label=60, texts_by_task={"imdb": 50}, examples_per_turn=3, turns=6, pool_share=0.1)
 OFFENSIVE = re.compile(
-    r"\b(rap(e|ed|es|ess|ist)|whor|slut|nigg|fag|cunt|retard|kike)", re.IGNORECASE
-)  # slurs, sexual violence
+    r"\b(rap(e|ed|es|ess|ist)|whor|slut|nigg|fag|cunt|retard|kike)"  # slurs, sexual violence
+    # what demeans a group of people, found by reading every completion that names one
+    r"|black guy|that i am black|the black man|brown</b>|^the jews|RaceWars|a bad driver|BlackLivesMatter"
+    r"|overpaid prostitute|country of lies",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
