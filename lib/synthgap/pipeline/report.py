@@ -157,7 +157,7 @@ def write_report(profile: Profile) -> Path:
     answers, classifier = _answers(profile), _classifier_of_all(profile)
     sections = [_section(profile, stage, answers) for stage in SECTIONS if products_of(stage, profile)]
     figures = {figure.name: figure for section in sections for figure in section["figures"]}
-    tables = [table for section in sections for table in section["tables"]]
+    tables = [table for section in sections for table in (*section["tables"], *section["named"])]
     shown = {badge for one in (*figures.values(), *tables) for badge in one.badges}
     text = page.render(
         profile=profile,
@@ -165,7 +165,7 @@ def write_report(profile: Profile) -> Path:
         badges={name: meaning for name, meaning in BADGES.items() if name in shown},
         caveats=[*left_out(profile), *caveats(profile)],
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
-        classifier=classifier if profile.tasks else "",
+        classifier=classifier,
         found=_found(profile, classifier),
         leading=figures.get("gap_by_task" if profile.tasks else "own_curve"),
         questions=_questions(answers),
@@ -196,8 +196,9 @@ def _found(profile: Profile, classifier: str) -> list[tuple[str, str, str]]:
 
 
 def _classifier_of_all(profile: Profile) -> str:
-    """The last classifier that all tasks have; "" where there is none."""
-    return ["", *(name for name, one in profile.training.classifiers.items() if one.tasks is None)][-1]
+    """The last classifier that all tasks have; "" where there is none, and of own files alone."""
+    of_all = [name for name, one in profile.training.classifiers.items() if profile.tasks and one.tasks is None]
+    return of_all[-1] if of_all else ""
 
 
 def _answers(profile: Profile) -> list[dict[str, str]]:
@@ -286,7 +287,7 @@ def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) ->
 
 def _sources(table: pd.DataFrame) -> set[str]:
     """Who judged, where a table says so: "human", "simulated"."""
-    return set(table["source"].dropna().astype(str).str.partition(":")[0]) if "source" in table else set()
+    return set(table["source"].dropna().astype(str).str.split(":").str[0]) if "source" in table else set()
 
 
 def badges_of(profile: Profile, stage: str, name: str, sources: Collection[str]) -> list[str]:
