@@ -19,6 +19,7 @@ from synthgap.figures import (
     short_title,
     task_order,
 )
+from synthgap.generation.design import DESIGN
 from synthgap.generation.llms import BOX
 from synthgap.tables import ReadTable
 
@@ -107,4 +108,4 @@ TEXT_COUNTS = Drawing("text_counts", "Number of texts that can be trained on, by
 LLMS = Drawing(
     "llms", "Usable share of the texts and their length, by task and corpus, with 95 % intervals over turns.", draw_llms
 )
-DRAWINGS = (TEXT_LENGTHS, TEXT_COUNTS, LLMS)
+DRAWINGS = (DESIGN, TEXT_LENGTHS, TEXT_COUNTS, LLMS)
