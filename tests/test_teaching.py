@@ -7,14 +7,15 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-TEACHING = ("01_generation", "02_training", "03_evaluation", "04_subjectivity", "05_diversity", "06_augmentation")
-NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in TEACHING}
+from synthgap.pipeline.validity import STAGES
+
+NOTEBOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in STAGES}
 NOTICE = "**What to notice.**"
 FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "tags": ["solution", "hide-cell"]}
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 
 
-@pytest.fixture(params=TEACHING)
+@pytest.fixture(params=STAGES)
 def cells(request):
     return NOTEBOOKS[request.param].cells
 

@@ -37,6 +37,8 @@ LATEX = str.maketrans(
 LATEX_SIGNS = str.maketrans({"−": "$-$", "±": r"$\pm$", "–": "--"})
 UNDEFINED = "–"  # what a cell shows where there is no number
 LINK = re.compile(r"\]\s*[(\[:]")
+BREAK = re.compile(r" (?!\[)")
+LONG_CELL = 60  # letters, from which on a column is text and no number
 SCROLLS = "max-height:32em;overflow:auto"
 SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
@@ -190,12 +192,13 @@ def _with_caption(rows: str, caption: str, notes: Sequence[str]) -> str:
 
 
 def _markdown_rows(frame: pd.DataFrame, unbroken: int = 0) -> str:
-    """A table's rows in Markdown; cells of fewer letters than `unbroken` stay in one line."""
+    """A table's rows in Markdown; cells of fewer letters than `unbroken` stay in one line, their intervals aside."""
     cells = frame.map(lambda value: escape_markdown(str(value)))
-    cells = cells.map(lambda text: text.replace(" ", "\u00a0") if len(text) < unbroken else text)
+    long = cells.map(len).max() > LONG_CELL
+    cells = cells.map(lambda text: BREAK.sub("\u00a0", text) if len(text) < unbroken else text)
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
-    align = ["left", *["right"] * (frame.shape[1] - 1)]
-    rows = cells.to_markdown(index=False, colalign=align[: frame.shape[1]], disable_numparse=True)
+    align = ["left" if place == 0 or is_long else "right" for place, is_long in enumerate(long)]
+    rows = cells.to_markdown(index=False, colalign=align, disable_numparse=True)
     return re.sub(r" {2,}", " ", rows)  # columns are as wide as their longest cell otherwise
 
 
@@ -241,10 +244,11 @@ def unescape_csv(text: str) -> str:
 
 
 def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """Numbers as people read them, a dash for what is undefined; columns p, p_holm and the like are p-values."""
+    """Numbers as people read them, a dash for what is undefined; p, p_holm and the like have three digits."""
     shown = frame.map(lambda value: _number(value, digits))
     for column in frame.columns[frame.columns.str.fullmatch(r"(.*_)?p(_holm|_conditional)?")]:
-        shown[column] = shown[column].mask(frame[column] < 0.001, "<0.001")
+        p_values = frame[column].map(lambda value: _number(value, 3))
+        shown[column] = p_values.mask(frame[column] < 0.001, "<0.001")
     return shown
 
 

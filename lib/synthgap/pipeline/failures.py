@@ -31,6 +31,7 @@ def watch_cells() -> None:
     shell = get_ipython()
     if hasattr(shell, "kernel"):  # else there is no notebook
         _failed.clear()
+        shell.run_line_magic("precision", "%.4g")  # of numbers that cells show
         shell.events.register("pre_run_cell", _repeat)
         shell.events.register("post_run_cell", _note)
 

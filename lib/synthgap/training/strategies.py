@@ -61,7 +61,7 @@ def strategies(
     """
     train, names = texts.real.split("train"), list(texts.real.task.labels)
     drawn = draw_equal(train, train["label"].value_counts()[names].to_dict(), seed)  # fewer are the first of these
-    labelled, free = texts.corpora.get(asked.labels or ""), written(texts, asked.corpora, 0, most, seed)
+    labelled, free = texts.corpora.get(asked.labels or ""), affordable(texts, asked.corpora, 0, most, seed)
 
     def real(n: int, examples: Sequence[str] = ()) -> pd.DataFrame:
         spent = drawn["id"].isin(examples)
@@ -84,7 +84,7 @@ def strategies(
     if free and from_llm:
         yield mix(0, free.recording, zero_shot=free.texts, **from_llm)
     for n in sorted({n for n in asked.real_texts_per_label if n <= fewest(train, names)}):
-        alone, shown = real(n), written(texts, asked.corpora, n, most, seed)
+        alone, shown = real(n), affordable(texts, asked.corpora, n, most, seed)
         yield mix(n, 1, real=alone)
         if free:
             yield mix(n, free.recording, real=alone, zero_shot=free.texts)
@@ -98,7 +98,7 @@ def strategies(
                 yield mix(n, shown.recording, **both, **from_llm)
 
 
-def written(texts: TaskTexts, corpora: Sequence[str], n: int, most: int | None, seed: int) -> Written | None:
+def affordable(texts: TaskTexts, corpora: Sequence[str], n: int, most: int | None, seed: int) -> Written | None:
     """The texts that were written before an example too many was shown; None where there are none.
 
     With n real labels spent at most, of the corpora whose LLM was shown some, and of 0 of those whose LLM was shown
