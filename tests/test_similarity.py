@@ -140,6 +140,11 @@ def test_too_few_texts_have_no_map():
     assert len(map_texts([corpus("real", ["a", "b", "c", "d"], vectors(4, 0))], 20)) == 4
 
 
+def test_texts_that_all_mean_the_same_have_a_map():
+    points = map_texts([corpus("real", ["a", "b", "c", "d", "e"], np.repeat(vectors(1, 0), 5, axis=0))], 20)
+    assert np.isfinite(points[["x", "y"]]).all(axis=None)
+
+
 def test_a_map_hides_real_texts_unless_allowed_and_escapes_all():
     look = Look.of(load_profile("smoke"))
     rows = [("real", "r1", "<b>secret</b>", 0.0, 1.0), ("few_shot", "f1", "<script>made up", 1.0, 0.0)]

@@ -37,7 +37,9 @@ def map_texts(texts: Sequence[EmbeddedTexts], most: int, seed: int = 0) -> pd.Da
     embeddings = np.concatenate([one.embeddings for one in chosen])
     if (n := len(embeddings)) < FEWEST:
         return pd.DataFrame(columns=COLUMNS)
-    model = TSNE(metric="cosine", init="random", perplexity=min(30, (n - 1) / 3), random_state=seed, n_jobs=1)
+    start = "pca" if np.ptp(embeddings, axis=0).any() else "random"  # components of equal points are undefined
+    settings = {"metric": "cosine", "init": start, "max_iter": 500, "random_state": seed, "n_jobs": 1}
+    model = TSNE(perplexity=min(30, (n - 1) / 3), **settings)
     x, y = model.fit_transform(embeddings).T
     parts = [one.texts.assign(task=one.task, corpus=one.corpus) for one in chosen]
     return pd.concat(parts, ignore_index=True).assign(x=x, y=y)[COLUMNS]

@@ -77,6 +77,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
     """
     COPIES.clear()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))  # else a folder in TMPDIR
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: beside a busy process, threads wait for each other
     try:
         with _quiet_papermill():
             papermill.execute_notebook(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import threadpool_limits
 
 from synthgap.core.config import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.core.errors import SynthgapError
@@ -66,9 +66,11 @@ def _fit_logistic(settings: TfidfSettings | ProbeSettings, train: Texts, test: S
     else:
         words = r"(?u)\b\w+\b"
         features = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words)
-    model = make_pipeline(features, logistic_regression(settings.inverse_regularisation))
-    model.fit(train.texts, train.labels)
+    model, known = logistic_regression(settings.inverse_regularisation), features.fit_transform(train.texts)
+    with threadpool_limits(1, "blas"):  # the products are small: beside a busy process, threads wait for each other
+        model.fit(known, train.labels)
     trained = time.perf_counter()
-    probabilities = np.zeros((len(test), n_labels), dtype=np.float32)
-    probabilities[:, model.classes_] = model.predict_proba(test)
+    probabilities, asked = np.zeros((len(test), n_labels), dtype=np.float32), features.transform(test)
+    with threadpool_limits(1, "blas"):
+        probabilities[:, model.classes_] = model.predict_proba(asked)
     return Fitted(probabilities, trained - started, time.perf_counter() - trained, len(train.texts))

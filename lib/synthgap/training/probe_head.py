@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -63,7 +64,8 @@ class ProbeHead(nn.Module):
         Args:
             embeddings: shape (texts, width), by `embed`.
         """
-        probe = logistic_regression(ProbeSettings(kind="probe").inverse_regularisation).fit(embeddings, labels)
+        with threadpool_limits(1, "blas"):
+            probe = logistic_regression(ProbeSettings(kind="probe").inverse_regularisation).fit(embeddings, labels)
         weight, bias = torch.tensor(probe.coef_), torch.tensor(probe.intercept_)
         if len(probe.classes_) == 2:  # scikit-learn gives the second label's share of the difference alone
             weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2

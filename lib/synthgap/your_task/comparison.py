@@ -63,9 +63,8 @@ def train(asked: Profile, texts: OwnTexts, folder: Path) -> list[Path]:
     grid = plan_grid(profile, of_task) if of_task else []
     curve = [run for own in of_task.values() for run in _plan_real_curve(profile, own)]
     indexes = {"grid": grid, "curve": curve + grid, "mixes": _plan_mixes(profile, of_task)}
-    with threadpool_limits(1, "blas"):  # these fits are small: threads would only wait
-        for index, planned in indexes.items():
-            run_grid(planned, folder, index=index)
+    for index, planned in indexes.items():
+        run_grid(planned, folder, index=index)
     return pack(folder)
 
 
