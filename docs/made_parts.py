@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "outputs" / "recorded" / "tables"
 OF = {"classifier": "finetune", "metric": "macro_f1", "corpus": "zero_shot", "baseline": "real", "real_labels": 10}
 MADE = re.compile(r"(<!-- made by `make readme` from [^>]+ -->\n).*(?=<!-- end -->)", re.S)
-EXERCISE = re.compile(r"^\*\*Exercise \d+\.\*\* ([^?\n]+\?|[^\n]+)", re.M)
+EXERCISE = re.compile(r"^\*\*Exercise (\d+)\.\*\* ([^?\n]+\?|[^\n]+)", re.M)
 
 
 def rows(table: str, **wanted: str) -> pd.DataFrame:
@@ -61,11 +61,11 @@ def table_1() -> str:
 
 def exercises() -> str:
     """The exercises of each notebook, up to their first question mark."""
-    lines = ["| notebook | exercise |", "|---|---|"]
+    lines = ["| notebook | exercise | |", "|---|---|---|"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        asked = EXERCISE.findall("\n".join("".join(cell["source"]) for cell in cells))
-        lines += [f"| [{path.stem}](../notebooks/{path.name}) | {one.replace('|', '&#124;')} |" for one in asked]
+        for number, asked in EXERCISE.findall("\n".join("".join(cell["source"]) for cell in cells)):
+            lines.append(f"| [{path.stem[:2]}](../notebooks/{path.name}) | {number} | {asked.replace('|', '&#124;')} |")
     return "\n".join(lines)
 
 
