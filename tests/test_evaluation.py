@@ -272,6 +272,19 @@ def test_ten_points_by_hand():
     assert found.p < 0.001
 
 
+@pytest.mark.parametrize(("n", "least"), [(4, np.inf), (5, 1.0), (6, 0.886), (7, 0.786), (8, 0.738)])
+def test_the_least_rho_that_few_points_tell_is_that_of_the_tables(n, least):
+    """Critical values at 5 %, two-sided (Zar 1984, table B.20); of 4 points even 1 has p = 2 / 24."""
+    random = np.random.default_rng(n)
+    found = rank_correlation(np.arange(n), random.permutation(n))
+    assert found.detectable == pytest.approx(least, abs=0.002 if n < 7 else 0.03)
+
+
+def test_four_tasks_tell_no_rank_correlation():
+    found = pd.DataFrame([dataclasses.asdict(rank_correlation(np.arange(4), np.array([1, 0, 2, 3])))])
+    assert "4 tasks can tell a rank correlation from 0 at no size" in power_note(found)
+
+
 def test_a_correlation_that_is_undefined_is_refused():
     for x, y in ((np.arange(3.0), np.arange(3.0)), (np.ones(5), np.arange(5.0))):
         with pytest.raises(SynthgapError, match="at least 4 points"):

@@ -6,13 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
 from test_causes import LABELS, draw, sample
 
 from synthgap.causes.draws import Sample
 from synthgap.core.config import REAL, ImportedCorpus
 from synthgap.core.errors import SynthgapError
-from synthgap.core.paths import bundled
 from synthgap.data.imported import read_imported
 from synthgap.evaluation.gaps import evaluate, one_recording
 from synthgap.figures import Look
@@ -190,8 +188,10 @@ def test_a_band_needs_as_many_errors_as_it_promises(errors, half):
 
 
 def test_a_forecast_gives_a_gap_within_its_band_and_says_when_nothing_can_be_foretold():
-    gap, low, high = forecast.forecast(dict.fromkeys(forecast.FEATURES, 0.0), examples(8, 3, 1))
+    fitted = forecast.fit(examples(8, 3, 1))
+    gap, low, high = fitted(dict.fromkeys(forecast.FEATURES, 0.0))
     assert low < gap < high
+    assert np.isnan(fitted(dict.fromkeys(forecast.FEATURES, np.nan))).all()
     few = forecast.leave_one_task_out(examples(2, 3, 1))
     assert few.empty
     assert "three tasks" in forecast.judged_in_words(few)
@@ -219,17 +219,6 @@ def test_features_of_a_handful_of_texts_are_missing_rather_than_wrong():
     found = forecast.features(sample(1, 1), sample(2, 2), {"no": "no", "yes": "yes"})
     assert np.isnan(found["similarity"])
     assert np.isfinite(found["length"])
-
-
-def test_the_package_knows_what_recorded_found():
-    found = forecast.forecast(dict.fromkeys(forecast.FEATURES, 0.5))
-    assert found[1] < found[0] < found[2]
-    assert np.isnan(forecast.forecast(dict.fromkeys(forecast.FEATURES, np.nan))).all()
-    known = pd.read_csv(bundled(forecast.BUNDLED))
-    assert known.columns.tolist() == ["task", "corpus", *forecast.FEATURES, "gap"]
-    recorded = ROOT / "outputs" / "recorded" / "tables" / "forecast_examples.csv"
-    if recorded.is_file():
-        assert known.equals(pd.read_csv(recorded)), f"copy {recorded.name} to {forecast.BUNDLED}"
 
 
 def test_examples_have_all_features_and_one_gap():

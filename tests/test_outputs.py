@@ -13,6 +13,8 @@ from conftest import REAL_DATA, ROOT, needs_real_data
 
 from synthgap.core.paths import bundled
 from synthgap.pipeline.validity import stages_of
+from synthgap.prompting.sample_size import RECORDED as VARIANCES
+from synthgap.prompting.sample_size import power_table
 from synthgap.tasks import load_profile
 from synthgap.training.store import MISSING, packed_lines
 from synthgap.your_task.verdict import ADVICE_LOST
@@ -169,8 +171,17 @@ def test_the_grid_is_whole():
 
 def test_what_compare_says_of_its_advice_is_what_was_found():
     table = pd.read_csv(RECORDED / "tables" / "advice_lost.csv").query("classifier == 'probe'")
-    found = {n: (round(own["mean"].mean(), 1), round(own["most"].max(), 1)) for n, own in table.groupby("real_labels")}
+    found = {
+        n: (round(own["mean"].mean(), 1), round(own["most"].max(), 1), " to ".join(map(str, sorted({*own["tasks"]}))))
+        for n, own in table.groupby("real_labels")
+    }
     assert found == ADVICE_LOST
+
+
+def test_the_variances_that_plans_take_are_those_that_were_found():
+    table = pd.read_csv(RECORDED / "tables" / "sample_size.csv")
+    planned = power_table(VARIANCES, int(table["tasks"].max()))
+    assert planned["detectable"].to_numpy() == pytest.approx(table["detectable"].to_numpy(), rel=0.05)
 
 
 def test_the_manifest_speaks_of_a_clean_commit_and_of_success():

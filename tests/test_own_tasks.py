@@ -16,7 +16,9 @@ from llm_server import texts_for
 from synthgap.core.errors import SynthgapError, noting, refuse
 from synthgap.core.paths import bundled
 from synthgap.pipeline.check import check
-from synthgap.pipeline.validity import STAGES, determined_by
+from synthgap.pipeline.plan import plan
+from synthgap.pipeline.stages import open_stage
+from synthgap.pipeline.validity import STAGES, determined_by, with_what_is_there
 from synthgap.tables import read_shown
 from synthgap.tasks import (
     Task,
@@ -391,6 +393,30 @@ def test_run_names_the_first_and_where_the_others_are_named(project, command):
     hint = re.search(r"\(and (\d+) more: synthgap (check .*) names them\)\n$", done.stderr)
     checked = command(*shlex.split(hint[2]))
     assert (done.stderr.count("\n"), checked.stderr.count("\n- ")) == (1, int(hint[1]) + 1)
+
+
+def test_corpora_whose_folder_is_lacking_are_left_out_with_a_notice(project):
+    """With their pools and comparisons; but not the main comparison's, and not where real texts are out of reach."""
+    write(project / "tasks" / "mine.yaml", MINE)
+    write_texts(project / "data" / "mine.csv")
+    write_texts(project / "data" / "there.csv")
+    corpora = {name: {"file": f"found/{name}.csv"} for name in ("one", "two")}
+    corpora |= {"there": {"file": "there.csv"}, "pool": {"pool": ["one", "there"]}}
+    comparisons = {"main": ["there"], "mixed": ["there", "two"], "lost": ["one", "pool"]}
+    compared = {name: {"corpora": members} for name, members in comparisons.items()}
+    write(project / "configs" / "own.yaml", PROFILE | {"corpora": corpora, "comparisons": compared})
+    named = load_profile("own")
+    found = with_what_is_there(named)
+    assert (found.left_out, list(found.corpora)) == (("one", "two", "pool"), ["there"])
+    assert {name: one.corpora for name, one in found.comparisons.items()} == {"main": ("there",), "mixed": ("there",)}
+    stage = open_stage("02", "own")
+    for said in (check(found), plan(found), stage.notice().data):
+        assert "3 corpora (one, two, pool)" in said
+    assert stage.profile == found
+    for kept in (named.changed({"comparisons.main.corpora": ["one"]}), named.changed({"tasks": ["sms_spam"]})):
+        assert with_what_is_there(kept) == kept
+    (project / "data" / "found").mkdir()
+    assert with_what_is_there(named) == named, "a file that is missing in a folder that is there is an error"
 
 
 @pytest.mark.parametrize("address", ["", "tcp://127.0.0.1:1"])

@@ -3,7 +3,7 @@ import yaml
 from conftest import ROOT
 
 from synthgap.core.errors import SynthgapError
-from synthgap.tasks import Task, load_task, paper_tasks, read_task
+from synthgap.tasks import Task, load_profile, load_task, paper_tasks, read_task
 from synthgap.tasks.registry import task_file
 
 REFERENCE = yaml.safe_load((ROOT / "tests" / "reference_tasks.yaml").read_text())
@@ -53,6 +53,8 @@ def test_every_task_has_what_the_later_stages_need():
 
 
 def test_an_unknown_task_is_named_with_the_known_ones():
+    with pytest.raises(SynthgapError, match="task 'gone' is unknown"):
+        load_profile("smoke", {"training.classifiers.tfidf.tasks": ["gone"]})
     with pytest.raises(SynthgapError, match=r"task 'ag_nws' is unknown \(did you mean 'ag_news'\?\); known: ag_news"):
         load_task("ag_nws")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from synthgap.core.config import GeneratedCorpus, Profile
-from synthgap.decision.winners import METRIC, TITLES
+from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
+from synthgap.decision.winners import TITLES
 from synthgap.evaluation.learning_curves import at_one_size
+from synthgap.evaluation.scores import METRIC
 from synthgap.generation.labelling import CONTEXT, REQUEST
 from synthgap.llm.response_log import LABELLING, ResponseLog
 from synthgap.tables import matching
@@ -73,7 +74,7 @@ def tokens_per_text(profile: Profile, texts: Mapping[str, TaskTexts]) -> pd.Data
                 part = ZERO_SHOT if settings.setting == "zero_shot" else FEW_SHOT
                 turns = int(frame.get("turn", pd.Series(0)).max()) + 1
                 found = writing_tokens(own.real.task, made, real if part == FEW_SHOT else None, turns)
-            elif hasattr(settings, "labels"):
+            elif isinstance(settings, LabelledCorpus):
                 part, found = LABELS, labelling_tokens(own.real.task, real)
             else:
                 continue  # nobody knows how they were written

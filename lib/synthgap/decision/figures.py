@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 
 from synthgap.decision.costs import LLM
 from synthgap.decision.rule import RULES
-from synthgap.decision.winners import METRIC, TITLES
+from synthgap.decision.winners import TITLES
+from synthgap.evaluation.scores import METRIC
 from synthgap.figures import (
     COLOURS,
     INK,

@@ -17,7 +17,7 @@ from synthgap.causes.draws import FOLDS, PROBE, Sample, fit
 from synthgap.causes.texts import auc
 from synthgap.core.config import DecisionSettings, Profile
 from synthgap.core.terminal import Progress
-from synthgap.decision.winners import METRIC
+from synthgap.evaluation.scores import METRIC
 from synthgap.tables import matching
 from synthgap.training.base import logistic_regression
 from synthgap.training.runs import TaskTexts, scores

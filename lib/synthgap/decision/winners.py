@@ -15,11 +15,11 @@ import pandas as pd
 from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import Part, Spreads, over_tasks, total
+from synthgap.evaluation.scores import METRIC
 from synthgap.tables import signed, signed_interval
 from synthgap.training.predictions import Predictions
 from synthgap.training.strategies import ALONE, JOIN, LABELS
 
-METRIC = "macro_f1"
 TITLES = {
     "real": "real texts alone",
     "zero_shot": "zero-shot texts alone",

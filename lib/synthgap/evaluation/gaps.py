@@ -353,7 +353,7 @@ class RankCorrelation:
     """Spearman's rho with a 95 % interval and a two-sided permutation p-value.
 
     Attributes:
-        detectable: the smallest |rho| that n points can tell from 0 at the 5 % level.
+        detectable: the smallest |rho| that n points can tell from 0 at the 5 % level; infinite where none is.
     """
 
     n: int
@@ -385,7 +385,10 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, permutations: int = 10000, se
     half = 1.959964 * np.sqrt((1 + rho**2 / 2) / (n - 3))
     with np.errstate(divide="ignore"):  # artanh of 1 is infinite
         low, high = np.tanh(np.arctanh(rho) + np.array([-half, half]))
-    return RankCorrelation(n, rho, float(low), float(high), float(p), float(np.quantile(null, 0.95, method="higher")))
+    null = np.sort(null)
+    as_large = 1 + permutations - np.searchsorted(null, null - 1e-9)  # counted as for p
+    detectable = null[as_large <= 0.05 * (permutations + 1)].min(initial=np.inf)
+    return RankCorrelation(n, rho, float(low), float(high), float(p), float(detectable))
 
 
 def gap_by_subjectivity(gaps: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
@@ -417,9 +420,9 @@ def power_note(correlations: pd.DataFrame, other: str = "an order of subjectivit
         return f"Too few tasks to correlate the gap with {other}: at least 4 are needed that have both."
     n, detectable = int(correlations["n"].max()), correlations["detectable"].max()
     narrowest = (correlations["high"] - correlations["low"]).min()
+    told = f"only when it is ±{detectable:.2f} or beyond" if np.isfinite(detectable) else "at no size"
     return (
-        f"{n} tasks can tell a rank correlation from 0 only when it is beyond about ±{detectable:.2f}, and the "
-        f"narrowest interval here is {narrowest:.2f} wide: a weaker relation would go unseen, and one "
-        "that is seen could be due to anything else in which these tasks differ (length of texts, number of labels, "
-        "test size)."
+        f"{n} tasks can tell a rank correlation from 0 {told}, and the narrowest interval here is {narrowest:.2f} "
+        "wide: a weaker relation would go unseen, and one that is seen could be due to anything else in which these "
+        "tasks differ (length of texts, number of labels, test size)."
     )

@@ -18,9 +18,9 @@ from scipy.optimize import isotonic_regression
 from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import LEVEL, Part, interval
+from synthgap.evaluation.scores import METRIC
 from synthgap.training.predictions import Predictions
 
-METRIC = "macro_f1"
 STEPS = 40  # sizes that are tried between two points of the reference's curve
 PLACE = ["task", "classifier", "corpus", "texts_per_label"]
 INTERVALS = ["low", "high", "new_low", "new_high"]

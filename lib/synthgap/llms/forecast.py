@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from synthgap.causes.draws import PROBE, Draw, Sample
 from synthgap.causes.texts import auc, words
-from synthgap.core.paths import bundled
 from synthgap.diversity.distances import spread
 from synthgap.diversity.measures import vendi
 from synthgap.diversity.similarity import similarity_to
@@ -40,7 +39,6 @@ FEATURES = {
 PENALTY = 10.0
 COVERAGE = 0.9
 NEIGHBOURS = 5
-BUNDLED = "reference/forecast.csv"  # features and gaps that the forecast is fitted to
 
 
 # ------------------------------------------------------------------------------------------------------------ features
@@ -121,15 +119,6 @@ class Forecast:
 def fit(table: pd.DataFrame) -> Forecast:
     """The forecast that these examples give; its band is of errors on tasks left out."""
     return Forecast(_model(table), half_width((table["gap"] - _on_tasks_left_out(table)).abs().to_numpy()))
-
-
-def forecast(found: Mapping[str, float], table: pd.DataFrame | None = None) -> tuple[float, float, float]:
-    """The gap in points to as many real texts that training on a corpus with these FEATURES will have: gap, low, high.
-
-    Args:
-        table: the examples it is fitted to, as `examples` gives them; None: those of the package.
-    """
-    return fit(pd.read_csv(bundled(BUNDLED)) if table is None else table)(found)
 
 
 def half_width(errors: np.ndarray, coverage: float = COVERAGE) -> float:

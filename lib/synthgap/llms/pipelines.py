@@ -18,6 +18,7 @@ from synthgap.core.config import REAL, Comparison, GeneratedCorpus, ImportedCorp
 from synthgap.data.duplicates import normalised
 from synthgap.evaluation.gaps import Evaluated, Scored, evaluate, inferred, one_recording, scores_of
 from synthgap.evaluation.inference import Part, Spreads, training_spreads
+from synthgap.evaluation.scores import METRIC
 from synthgap.figures import Look
 from synthgap.generation.corpora import provenance
 from synthgap.tables import matching, rounded, signed, signed_interval
@@ -25,7 +26,6 @@ from synthgap.tasks import load_task
 from synthgap.training.embeddings import embed
 from synthgap.training.predictions import Predictions, load_predictions
 
-METRIC = "macro_f1"
 POOL_COLUMNS = ["comparison", "task", "classifier", "corpus", "members", "gain", "low", "high", "p"]
 GAP_COLUMNS = ["comparison", "task", "classifier", "corpus", "baseline", "recordings", "gap", "low", "high", "p"]
 BESIDE = {"chamfer": "chamfer", "vendi": "vendi", "words": "words", "doubted": "% doubted", "told_apart": "told apart"}

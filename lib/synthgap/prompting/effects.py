@@ -30,6 +30,7 @@ from synthgap.evaluation.gaps import (
     scores_of,
 )
 from synthgap.evaluation.inference import Part, over_tasks, p_value, shared_part
+from synthgap.evaluation.scores import METRIC
 from synthgap.generation.corpora import load_corpus
 from synthgap.tables import matching, signed, signed_interval
 from synthgap.tasks import load_task
@@ -46,7 +47,6 @@ EFFECT_COLUMNS = [
 ]
 MEASURES = {"chamfer": "Chamfer", "vendi": "Vendi score", "similarity": "similarity to real texts"}
 SHARES = np.linspace(-2, 4, 601)  # of the advantage, which are tried
-METRIC = "macro_f1"
 
 
 def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str], name: str = ANY) -> list[Predictions]:

@@ -11,14 +11,14 @@ import pandas as pd
 from scipy import stats
 
 from synthgap.core.config import Profile
-from synthgap.evaluation.gaps import METRICS, Scored, add_spreads, scores_of
+from synthgap.evaluation.gaps import Scored, add_spreads, scores_of
+from synthgap.evaluation.scores import METRIC
 from synthgap.training.predictions import Predictions
 
 POWER, SIGNIFICANCE = 0.8, 0.05
 POINTS = 2.0  # of macro-F1, that one would like to tell
 RECORDINGS, TEXTS = (1, 2, 3, 5, 10, 20, 40), (50, 100, 200, 500)
 MOST = 1000  # recordings that are looked at
-METRIC = METRICS[0]
 
 
 @dataclass(frozen=True)

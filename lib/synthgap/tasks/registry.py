@@ -195,7 +195,8 @@ def named_tasks(profile: Profile) -> list[str]:
     """The tasks that a profile names anywhere; one may stand there several times."""
     named = [*profile.tasks, *profile.generation.texts_by_task]
     named += [task for one in profile.comparisons.values() for task in one.tasks or ()]
-    for further in (profile.training.curve, profile.training.augmentation):
+    named += [task for one in profile.training.classifiers.values() for task in one.tasks or ()]
+    for further in (profile.training.curve, profile.training.augmentation, profile.training.decision):
         by_task = [seeds for seeds in further.seeds.values() if isinstance(seeds, dict)] if further else []
         named += [task for seeds in by_task for task in seeds]
     return named

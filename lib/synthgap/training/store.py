@@ -318,11 +318,11 @@ def pack(folder: Path) -> list[Path]:
     with lock(folder, "pack"):
         for path in (*folder.glob(".*.parquet.tmp"), *folder.glob(".*.gz.tmp")):
             path.unlink()  # of a process that was killed while it packed
-        named = {index: index_rows(folder, index)["run"].tolist() for index in INDEXES}
-        grid = index_rows(folder, "grid")
+        indexes = {index: index_rows(folder, index) for index in INDEXES}
+        grid = indexes["grid"]
         main = set(grid.loc[grid["comparison"].isin(grid["comparison"].head(1)), "run"])
         loose = _whole_loose_runs(folder)
-        names = list(dict.fromkeys(itertools.chain(*named.values(), loose)))
+        names = list(dict.fromkeys(itertools.chain(*(rows["run"] for rows in indexes.values()), loose)))
         unpacked = [name for name in names if not _packed_run(folder, name)]
         missing = [run for name in unpacked if (run := loose.get(name) or find(folder, name, True))]
         lines = packed_lines(folder)

@@ -19,8 +19,9 @@ from synthgap.data.draws import draw_equal, equal_sizes
 from synthgap.decision.rule import DRAWS, MOST, cross_validated
 from synthgap.evaluation.gaps import add_spreads, evaluate, gaps_to_reference, parts_of, scores_of
 from synthgap.evaluation.inference import LEVEL, total
-from synthgap.evaluation.learning_curves import METRIC, curve_tables
+from synthgap.evaluation.learning_curves import curve_tables
 from synthgap.evaluation.mixes import mix_tables
+from synthgap.evaluation.scores import METRIC
 from synthgap.training.base import NO_TEXTS, numbered
 from synthgap.training.classifiers import fit_predict
 from synthgap.training.grid import run_grid

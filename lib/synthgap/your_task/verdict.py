@@ -17,9 +17,9 @@ from synthgap.your_task.files import OwnTexts
 RECORDINGS_DIFFER = (1.6, 1.6)
 ANOTHER_GENERATION = math.sqrt(2 * sum(one**2 for one in RECORDINGS_DIFFER))  # of the difference between two
 # Points of macro-F1 by which a choice by cross-validation is worse than the best of three (real texts, synthetic ones,
-# both), by real texts of each label: mean and most, of zero-shot and few-shot texts (the probe's rows of recorded's
-# table advice_lost)
-ADVICE_LOST = {3: (3.0, 13.0), 10: (1.1, 3.5), 25: (1.0, 3.1)}
+# both), by real texts of each label: mean, most and number of tasks, of zero-shot and few-shot texts (the probe's rows
+# of recorded's table advice_lost)
+ADVICE_LOST = {3: (3.0, 13.0, "6 to 10"), 10: (1.1, 3.5, "10"), 25: (1.0, 3.1, "10")}
 FEW_TEST, FEW_TRAIN = 100, 20  # test texts in all, train texts of a label
 TOP = 50  # the verdict tells what is added on top of at most so many real texts per label
 COLUMNS = ["verdict", "texts", "classifier"]
@@ -127,8 +127,9 @@ def advised(texts: OwnTexts, advice: pd.DataFrame) -> pd.DataFrame:
         best = max(ways, key=lambda way: getattr(row, way))
         others = ", ".join(f"{getattr(row, way):.0f} for {name}" for way, name in ways.items() if way != best)
         known = [lost for n, lost in ADVICE_LOST.items() if n <= row.real_labels]
-        mean, most = known[-1] if known else (math.nan, math.nan)
-        sure = f"on ten other tasks such advice lost {mean:g} points on average, and {most:g} at most, against the best"
+        mean, most, tasks = known[-1] if known else (math.nan, math.nan, "no")
+        lost = f"lost {mean:g} points on average, and {most:g} at most, against the best"
+        sure = f"on {tasks} other tasks such advice {lost}"
         rows.append(
             (
                 f"Advice for {row.real_labels} real texts a label: train on {ways[best]}; cross-validation on them, "
