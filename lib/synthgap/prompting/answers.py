@@ -116,7 +116,7 @@ def of_diversity(effects: pd.DataFrame, texts: pd.DataFrame, titles: Mapping[str
     )
     by_task = effects.loc[effects["task"] != ALL, "margin"].median()
     said += [f"on one task one recording tells no difference below about {by_task:.0f}", _told_apart(effects, titles)]
-    return f"Points against the paper's prompt: {' to '.join(ends)}; {'; '.join(said)} ({_stands_on(effects)})."
+    return f"Points against the paper's prompt: {' to '.join(dict.fromkeys(ends))}; {'; '.join(said)} ({_stands_on(effects)})."
 
 
 def table(answers: Mapping[str, str]) -> pd.DataFrame:
