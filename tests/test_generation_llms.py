@@ -13,7 +13,7 @@ from seaborn import boxplot
 from synthgap.data.real import checked
 from synthgap.figures import Look
 from synthgap.generation.corpora import CorpusTexts
-from synthgap.generation.figures import DRAWINGS, TEXT_LENGTHS
+from synthgap.generation.figures import BOX_LINES, DRAWINGS, TEXT_LENGTHS
 from synthgap.generation.filtering import LEDGER_COLUMNS, REASONS
 from synthgap.generation.llms import (
     COLUMNS,
@@ -160,8 +160,9 @@ def test_every_figure_is_drawn_from_saved_tables_for_any_corpora(texts):
             figure = drawing.drawn(tables.__getitem__, Look.of(profile, width), "a footer")
             ax = figure.axes[0]
             assert ax.get_title(loc="left")
-            assert ax.get_xlabel()
-            assert len(figure.legends[0].get_texts()) == (3 if drawing.name == "llms" else 4)
+            assert figure.axes[-1].get_xlabel(), "the lowest panel has it"
+            keys = {"llms": 3, "text_counts": 4, "text_lengths": 4 + len(BOX_LINES)}
+            assert len(figure.legends[0].get_texts()) == keys[drawing.name]
             assert figure.get_figwidth() == (width or figure.get_figwidth())
     assert TEXT_LENGTHS.file_name() == "text_lengths"
 

@@ -277,6 +277,6 @@ def test_figures_are_drawn_from_saved_tables():
         assert all(ax.collections for ax in figure.axes)
         plt.close(figure)
     figure, _ = figures.LLMS.draw(saved.get, Look.of(PROFILE), "probe")
-    titles = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert titles == ["pipeline a", "pipeline b"]
+    beside = [[text.get_text() for text in ax.child_axes[0].get_yticklabels()] for ax in figure.axes]
+    assert beside == [["a"], ["a", "b"]], "each pipeline's name stands beside its rows"
     plt.close(figure)

@@ -10,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from synthgap import tables
 from synthgap.core.errors import SynthgapError
-from synthgap.figures import Drawing, Look, plot_intervals, save_figure
+from synthgap.figures import DOUBLE, Drawing, Look, as_bytes, plot_intervals, save_figure
 from synthgap.pipeline.drawings import drawing_of
 from synthgap.pipeline.stages import open_stage
 from synthgap.tasks import load_profile
@@ -244,13 +245,28 @@ def test_a_figure_is_drawn_from_tables_with_its_note_and_footer(tmp_path):
             lambda name: pd.DataFrame({"gap": [1, 2]}), look_of("a"), "evidence of nothing", "part"
         )
         texts = [text.get_text() for text in figure.findobj(mpl.text.Text)]
-        assert "A note, $5 {braces}. evidence of nothing" in " ".join(texts).replace("\n", " ")
+        assert "evidence of nothing" in texts
+        assert figure.caption == "What it shows. A note, $5 {braces}. evidence of nothing"
         assert "part" in texts
         written = save_figure(figure, tmp_path / folder, "gap")
         contents.append([path.read_bytes() for path in written])
         plt.close(figure)
     assert contents[0] == contents[1], "the same figure gives the same bytes"
     assert [path.suffix for path in written] == [".pdf", ".png"]
+
+
+def test_a_figure_keeps_its_caption_in_every_form_and_says_it_in_notebooks(monkeypatch):
+    figure = drawing().drawn(lambda name: pd.DataFrame({"gap": [1, 2]}), look_of("a"), "nothing", "part", "a − footer")
+    caption = "What it shows. A note, $5 {braces}. a − footer"
+    assert Image.open(io.BytesIO(as_bytes(figure, "png"))).text == {"Description": caption}
+    assert caption.encode("utf-16-be")[:40] in as_bytes(figure, "pdf").replace(b"\\", b"")
+    assert caption in as_bytes(figure, "svg", exact=True).decode()
+    shown = []
+    monkeypatch.setattr("synthgap.figures.display", shown.append)
+    figure._ipython_display_()
+    assert [one.data for one in shown[1:]] == [tables.escape_markdown(caption)]
+    assert shown[0].alt == "What it shows. (part)"
+    plt.close(figure)
 
 
 def test_a_figures_name_leads_to_its_drawing_and_part(monkeypatch):
@@ -264,11 +280,11 @@ def test_a_figures_name_leads_to_its_drawing_and_part(monkeypatch):
 
 
 def test_panels_are_as_many_in_a_line_as_fit():
-    for width, columns in ((None, 4), (3.3, 4), (1.5, 1)):
+    for width, columns in ((None, 4), (3.3, 2), (1.5, 1)):
         figure, axes = dataclasses.replace(look_of("a"), width=width).panels(6, 2)
         assert len(axes) == 6
         assert axes[0].get_gridspec().ncols == columns
-        assert figure.get_figwidth() == (width or 12)
+        assert figure.get_figwidth() == (width or DOUBLE)
         plt.close(figure)
 
 

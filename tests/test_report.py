@@ -35,7 +35,7 @@ PROFILE = load_profile("smoke")
 class Page(HTMLParser):
     """Tags with their attributes, in order, and whether they are closed in order."""
 
-    VOID = frozenset({"meta", "br", "img", "hr", "link", "input"})
+    VOID = frozenset({"meta", "br", "img", "hr", "link", "input", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def marks(figure: Figure) -> Iterator[np.ndarray]:
             if isinstance(one, PathCollection):
                 yield np.asarray(one.get_offsets(), float)
             elif isinstance(one, LineCollection):
-                yield np.concatenate([np.empty((0, 2)), *one.get_segments()])
+                yield np.concatenate([np.empty((0, 2)), *filter(len, one.get_segments())])
         for line in ax.lines:
             places = np.asarray(line.get_xydata(), float)
             if line.get_transform() == ax.transData and not (len(places) == 2 and (places[:, 0] == places[:, 1]).all()):

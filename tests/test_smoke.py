@@ -121,8 +121,9 @@ def test_tables_come_as_csv_markdown_and_latex(smoke):
 
 FIGURES = [
     *("design", "text_lengths", "text_counts", "gap_by_task", "gap_by_subjectivity", "task_levels", "task_scores"),
-    *("agreement_by_source", "accuracy_by_agreement_stand_in", "agreement_effects_stand_in"),
-    *("diversity", "rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps", "diversity_and_gap"),
+    *("agreement_by_source", "accuracy_by_agreement_stand_in", "threshold_fits_stand_in", "agreement_effects_stand_in"),
+    *("diversity", "diversity_by_label", "diversity_and_gap"),
+    *("rarefaction_chamfer", "rarefaction_vendi", "similarity", "maps"),
     *("learning_curves_tfidf", "worth_tfidf", "power", "mixes_tfidf", "augmentation_tfidf"),
     *("length_gap", "telling_apart", "label_gap", "class_bias", "reliability"),
     *("cleaning", "recitation", "remedies"),

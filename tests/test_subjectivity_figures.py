@@ -23,7 +23,7 @@ from synthgap.subjectivity.predicted_agreement import (
     recovered_lift,
 )
 from synthgap.subjectivity.ranking import pair_sources, rank_tasks, vote_table
-from synthgap.tables import format_p, write_csv
+from synthgap.tables import matching, write_csv
 from synthgap.tasks import load_profile
 
 PROFILE = load_profile("demo")
@@ -31,6 +31,7 @@ LOOK = Look.of(PROFILE)
 HUMAN = ("human: the set's own annotators", "human: collected")
 PARTS = {
     "accuracy_by_agreement": "human",
+    "threshold_fits": "human",
     "agreement_effects": "human",
     "predicted_agreement": "humor",
 }
@@ -82,8 +83,7 @@ def _close():
 @pytest.mark.parametrize("drawing", figures.DRAWINGS, ids=lambda drawing: drawing.name)
 def test_every_figure_is_drawn_at_every_width_with_nothing_cut_off(tables, drawing, width):
     figure = drawing.drawn(tables, Look.of(PROFILE, width), "footer", PARTS.get(drawing.name, ""))
-    if width:
-        figure.set_size_inches(width, 2.5 if width < 5 else 1.3 * figure.get_figheight())
+    assert width is None or figure.get_figwidth() == width
     figure.canvas.draw()
     for ax in figure.axes:
         assert ax.get_window_extent().width > 20
@@ -94,11 +94,11 @@ def test_every_figure_is_drawn_at_every_width_with_nothing_cut_off(tables, drawi
 
 
 def test_two_groups_of_people_who_judged_one_task_are_two_rows(tables):
-    models = figures.of_kind(tables("agreement_models"), "human", LOOK)
+    models = figures.of_kind(tables("agreement_models"), "human")
     assert models["row"].nunique() == 2
     _, ax = plt.subplots()
     figures.plot_agreement_effects(models[models["classifier"] == "probe"], LOOK, ax)
-    assert [text.get_text() for text in ax.get_yticklabels()] == [
+    assert [" ".join(text.get_text().split()) for text in ax.get_yticklabels()] == [
         "Humor speech (the set's own annotators)",
         "Humor speech (collected)",
     ]
@@ -107,7 +107,7 @@ def test_two_groups_of_people_who_judged_one_task_are_two_rows(tables):
         for name, values in (("human: a", [1, 0.5]), ("human: b", [0.7]))
     ]
     _, ax = plt.subplots()
-    figures.plot_agreement(figures.of_kind(agreement_shares(item_table(sources)), "human", LOOK), ax)
+    figures.plot_agreement(figures.of_kind(agreement_shares(item_table(sources)), "human"), ax)
     widths = [[bar.get_width() for bar in container] for container in ax.containers]
     assert np.array(widths).sum(axis=0).tolist() == [100, 100]
     assert widths[0] == [50, 0]
@@ -126,7 +126,7 @@ def test_bands_and_the_effect_of_agreement_have_no_corpus_colour(tables):
 
 def test_people_and_simulations_stand_in_panels_of_their_own(tables):
     figure, _ = figures.draw_agreement(tables, LOOK, "")
-    titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+    titles = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
     assert titles == ["Agreement, people", "Agreement, simulated: shares an LLM estimated"]
     _, note = figures.draw_accuracy(tables, LOOK, "human")
     assert "simulated" not in note
@@ -134,16 +134,32 @@ def test_people_and_simulations_stand_in_panels_of_their_own(tables):
         figures.draw_accuracy(tables, LOOK, "panel")
 
 
-def test_the_legend_of_curves_quotes_the_tables_height_above_chance_and_its_corrected_p(tables):
+def test_titles_of_curves_quote_the_tables_height_above_chance_and_whether_its_corrected_p_is_small(tables):
+    fits = figures.curves_of(tables, "human")
+    assert fits["classifier"].unique().tolist() == ["finetune"], "the last of those that all tasks have"
     figure, note = figures.draw_accuracy(tables, LOOK, "human")
-    fits = tables("threshold_fits")
-    fits = fits[fits["source"].str.startswith("human")]
-    expected = {
-        f"{LOOK.title(row.corpus)}: " + f"{row.above_chance:+.1f} points, {format_p(row.p_holm)}".replace("-", "−")
-        for row in fits.itertuples()
-    }
-    assert {text.get_text() for ax in figure.axes for text in ax.get_legend().get_texts()} == expected
+    for ax, (_, own) in zip(figure.axes, fits.groupby("row", sort=False), strict=True):
+        rows = [matching(own, {"corpus": name}).iloc[0] for name in LOOK.present(own)]
+        expected = " ".join(f"{row['height']:+.1f}".replace("-", "−") + "*" * int(row["p_holm"] < 0.05) for row in rows)
+        assert ax.get_title(loc="left").split("\n")[-2:] == [
+            expected,
+            f"{own['items'].max()} to {own['items'].min()} items",
+        ]
     assert "Holm" in note
+    assert "accuracy of finetune in percent" in note, "a classifier that the profile does not have has its own name"
+
+
+def test_the_papers_form_has_the_tables_line_and_its_fit(tables):
+    figure, _ = figures.draw_fits(tables, LOOK, "human")
+    curves = figures.curves_of(tables, "human")
+    for ax, (_, own) in zip(figure.axes, curves.groupby("row", sort=False), strict=True):
+        points, line, *_ = ax.get_lines()
+        rows = matching(own, {"corpus": "zero_shot"})
+        assert points.get_xydata().tolist() == rows[["threshold", "accuracy"]].to_numpy().tolist()
+        slope, start = np.polyfit(rows["threshold"], rows["accuracy"], 1)
+        assert line.get_ydata() == pytest.approx(start + slope * rows["threshold"].to_numpy(), abs=1e-3)
+        fits = [matching(own, {"corpus": name}).iloc[0] for name in ("zero_shot", "few_shot")]
+        assert ax.get_title(loc="left").split("\n")[-2] == f"R² {fits[0]['r2']:.2f}, {fits[1]['r2']:.2f}"
 
 
 def test_effects_stand_in_points_beside_odds_ratios(tables):
@@ -151,7 +167,8 @@ def test_effects_stand_in_points_beside_odds_ratios(tables):
     assert [ax.get_xlabel() for ax in figure.axes] == ["points of accuracy", "odds ratio"] * 2
     assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log"] * 2
     narrow, _ = figures.draw_effects(tables, Look.of(PROFILE, 3.3), "human")
-    assert [ax.get_xlabel() for ax in narrow.axes] == ["points of accuracy"]
+    assert [ax.get_xlabel() for ax in narrow.axes] == ["points of accuracy", "odds ratio"] * 2
+    assert narrow.axes[0].get_gridspec().ncols == 1
 
 
 def test_arrows_lead_from_objective_to_subjective(tables):

@@ -67,6 +67,15 @@ def footer(profile: Profile, stage: str = "") -> str:
     return " ".join(parts)
 
 
+def source(profile: Profile, stage: str = "") -> str:
+    """What every figure says in a line below it: where its numbers are from, and whether they are evidence."""
+    if profile.own_files and (stage == OWN_FILES or not profile.tasks):
+        return footer(profile, stage)
+    if profile.stand_in or stage == OWN_FILES:
+        return "Stand-in texts: these numbers are evidence of nothing."
+    return f"Profile {profile.name}: a small-scale rerun with another LLM."
+
+
 def caveats(profile: Profile) -> list[str]:
     """What readers must know of the real texts of some tasks (nothing where the stand-in is used) and of labels."""
     tasks = [] if profile.stand_in else [load_task(name) for name in profile.tasks]

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
 from synthgap.causes.summary import FEW
-from synthgap.figures import (
-    INK,
-    Drawing,
-    Drawn,
-    Look,
-    classifiers_of,
-    interval_panels,
-    legend_above,
-    plot_intervals,
-)
-from synthgap.tables import ReadTable, matching
+from synthgap.figures import INK, Drawing, Drawn, Look, interval_panels, panels_by, plot_line
+from synthgap.tables import ReadTable
 
 RARE = 0.005  # share of the decisions below which a bin says nothing
 VIEWS = {"length": "length", "surface": "surface", "embedding": "embedding"}
@@ -52,8 +44,8 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
 
     def draw(read: ReadTable, look: Look, _: str) -> Drawn:
         rows = _of_measures(read(name), titles)
-        figure, axes = interval_panels(rows, look, value="value", panel="part", line=line, label=label)
-        legend_above(figure, axes[0])
+        shown: dict[str, Any] = {"label": label, "lines": ("95 % interval over draws of texts", "over recordings, too")}
+        figure = interval_panels(rows, look, value="value", panel="part", line=line, **shown)
         return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings too."
 
     return Drawing(name, alt, draw)
@@ -67,15 +59,8 @@ def _of_measures(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame
 
 def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each classifier: accuracy against confidence."""
-    table = read("reliability")
-    classifiers = classifiers_of(table)
-    figure, axes = look.panels(len(classifiers), 3.6, columns=3, sharey=True)
-    for ax, classifier in zip(axes, classifiers, strict=True):
-        plot_reliability(matching(table, {"classifier": classifier}), look, ax)
-        ax.set_title(classifier, fontsize="small")
-        ax.set_xlabel("confidence", fontsize="small")
-    axes[0].set_ylabel("accuracy")
-    legend_above(figure, axes[0])
+    options: dict[str, Any] = {"columns": 3, "sharey": True, "x": "confidence", "y": "accuracy"}
+    figure = panels_by("classifier", read("reliability"), look, plot_reliability, 1.9, **options)
     note = "Ten bins of confidence, all tasks together, without rare ones."
     return figure, f"{note} Below the line a classifier is surer than it may be."
 
@@ -85,20 +70,16 @@ def plot_reliability(bins: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     ax.plot([0, 1], [0, 1], color=INK, linewidth=plt.rcParams["axes.linewidth"])
     bins = bins[bins["share"] >= RARE]
     for rows, series in look.by_corpus(bins):
-        ax.plot(rows["confidence"], rows["accuracy"], series.marker, ls="-", color=series.colour, label=series.title)
+        plot_line(ax, rows["confidence"], rows["accuracy"], series)
     ax.set(xlim=(bins["confidence"].min() - 0.05, 1.02), ylim=(0, 1.02))
     return ax
 
 
 def draw_remedies(read: ReadTable, look: Look, _: str) -> Drawn:
-    table = remedies(read("causes_over_tasks"))
-    rows = list(dict.fromkeys(table["remedy"]))
-    figure, (ax,) = look.panels(1, 0.5 * len(rows) + 0.3)
-    ax.axvline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
-    series = look.among(look.present(table))
-    plot_intervals(table, ax, series, rows=rows, titles=rows, value="value", row="remedy")
-    ax.set_xlabel("what is left of the gap (macro-F1), mean over tasks")
-    legend_above(figure, ax)
+    table = remedies(read("causes_over_tasks")).assign(panel="Mean over tasks")
+    label, lines = "what is left of the gap (macro-F1)", ("95 % interval over tasks", "over recordings, too")
+    shown: dict[str, Any] = {"row": "remedy", "panel": "panel", "label": label, "lines": lines}
+    figure = interval_panels(table, look, value="value", line=0, **shown)
     return figure, "Lines: 95 % intervals over tasks; thin ones, where there are any: over recordings, too."
 
 

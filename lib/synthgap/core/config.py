@@ -303,6 +303,11 @@ class GenerationSettings(Settings):
     diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
 
 
+def encoder_title(encoder: str) -> str:
+    """The encoder's name for readers: "MiniLM", or what stands last in the name of a repository or folder."""
+    return "MiniLM" if encoder == "minilm" else encoder.partition("@")[0].rstrip("/").rpartition("/")[2]
+
+
 class Classifier(Settings):
     """What all classifiers have; none of it changes what one run computes."""
 
@@ -321,6 +326,10 @@ class TfidfSettings(Classifier):
     kind: Literal["tfidf"]
     inverse_regularisation: float = Field(10.0, gt=0)
 
+    @property
+    def title(self) -> str:
+        return "logistic regression on tf-idf"
+
 
 class ProbeSettings(Classifier):
     """Logistic regression on frozen sentence embeddings."""
@@ -328,6 +337,10 @@ class ProbeSettings(Classifier):
     kind: Literal["probe"]
     encoder: str = "minilm"
     inverse_regularisation: float = Field(3.0, gt=0)
+
+    @property
+    def title(self) -> str:
+        return f"logistic regression on {encoder_title(self.encoder)} embeddings"
 
 
 class FinetuneSettings(Classifier):
@@ -356,6 +369,11 @@ class FinetuneSettings(Classifier):
     members: int = Field(
         1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
     )
+
+    @property
+    def title(self) -> str:
+        several = f", {self.members} averaged" if self.members > 1 else ""
+        return f"{encoder_title(self.encoder)} fine-tuned{'' if self.head else ', own head'}{several}"
 
 
 ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]

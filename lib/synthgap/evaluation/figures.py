@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.path import Path
 
 from synthgap.core.config import REAL
@@ -19,15 +22,17 @@ from synthgap.evaluation.table_1 import name_in_sentence
 from synthgap.figures import (
     INK,
     QUIET,
+    SMALLEST,
     Drawing,
     Drawn,
     Look,
     Series,
-    classifiers_of,
     interval_panels,
-    legend_above,
     log_axis,
+    others_of,
+    panels_by,
     plot_curves,
+    plot_line,
     rows_beside,
     short_title,
     task_order,
@@ -36,9 +41,10 @@ from synthgap.figures import (
 from synthgap.tables import ReadTable, format_p, matching, seeds_note, signed, signed_interval
 from synthgap.tasks import paper_order
 
-NEW = "Filled: p < 0.05 (Holm), new recordings. Thick: these recordings; thin: new ones"
-ONE_RECORDING = "Hollow: one recording, so nothing is known of another; bars are for this one"
-FILLED = "Filled: p < 0.05 (Holm), for this recording"
+ONE_RECORDING = "Hollow: of one recording, so nothing is known of another; lines: 95 % intervals for this one."
+INTERVALS_SAID = "Lines: 95 % intervals, thick ones for these recordings and thin ones for new ones."
+FILLED = "Filled: p < 0.05 with Holm's correction, for {}."
+NEW, THIS = "new recordings", "this recording"  # for which filled marks hold
 OTHER_MARKERS = "*hpd8"  # none of a corpus
 ARROW = [(-1, 0), (-0.2, 0.6), (-0.2, 0.2), (1, 0.2), (1, -0.2), (-0.2, -0.2), (-0.2, -0.6)]  # to the left
 LEFT, RIGHT = Path(ARROW), Path([(-x, y) for x, y in ARROW])
@@ -54,9 +60,12 @@ def draw_gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
     if gaps.empty:
         raise SynthgapError("there is no gap to draw: the comparison has one corpus")
     gaps = gaps.assign(filled=gaps["new_p_holm"] < 0.05)
-    figure, axes = interval_panels(gaps, look, value="gap", label=_gap_label(gaps, look), line=0)
-    legend_above(figure, axes[0], ONE_RECORDING if gaps["new_p"].isna().all() else NEW)
-    return figure, ""
+    one = bool(gaps["new_p"].isna().all())
+    label, significant = _gap_label(gaps, look), "" if one else NEW
+    hollow = Line2D([], [], ls="", marker="o", mec=QUIET, mfc="white", label="one recording: no p for new ones")
+    keys = [hollow] if one else []
+    figure = interval_panels(gaps, look, value="gap", label=label, line=0, significant=significant, keys=keys)
+    return figure, ONE_RECORDING if one else f"{INTERVALS_SAID} {FILLED.format(NEW)}"
 
 
 def draw_gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
@@ -66,15 +75,14 @@ def draw_gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
     gaps = gaps.assign(place=gaps["task"].map(order)).dropna(subset="place")
     if gaps.empty:
         raise SynthgapError("no task has both a gap and a place in the paper's order of subjectivity")
-    classifiers = classifiers_of(gaps)
-    figure, axes = look.panels(len(classifiers), 5, columns=2, sharex=True, sharey=True)
-    for ax, classifier in zip(axes, classifiers, strict=True):
-        own = {"classifier": classifier}
-        plot_gap_by_subjectivity(matching(gaps, own), matching(correlations, own), look, ax)
-        ax.set_title(classifier, fontsize="small")
-        titles = [str(place) if look.narrow else short_title(task) for task, place in order.items()]
-        ax.set_xticks(list(order.values()), titles, rotation=0 if look.narrow else 90)
-    axes[0].set_ylabel(_gap_label(gaps, look))
+    titles, places = [short_title(task) for task in order], list(order.values())
+
+    def plot(own: pd.DataFrame, look: Look, ax: Axes) -> None:
+        plot_gap_by_subjectivity(own, matching(correlations, {"classifier": own["classifier"].iloc[0]}), look, ax)
+        ax.set_xticks(places, titles, rotation=90)
+
+    label = _gap_label(gaps, look)
+    figure = panels_by("classifier", gaps, look, plot, 3.3, y=label, columns=3, sharex=True, sharey=True)
     note = "Across: tasks, from least to most subjective in the paper's order (unverified)."
     return figure, f"{note} rho: Spearman's, with its 95 % interval; p: Holm's, over all of them."
 
@@ -86,18 +94,17 @@ def plot_gap_by_subjectivity(gaps: pd.DataFrame, correlations: pd.DataFrame, loo
         gaps: one classifier's rows of `gaps_to_reference`, with the column place.
         correlations: the classifier's rows of `gap_by_subjectivity`.
     """
-    rho, corpora = correlations.set_index("corpus"), look.present(gaps)
+    rho, corpora, said = correlations.set_index("corpus"), look.present(gaps), []
     ax.axhline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
     for number, (rows, series) in enumerate(look.by_corpus(gaps)):
-        label = series.title
         if corpora[number] in rho.index:
             found = rho.loc[corpora[number]]
             values = f"{signed(found['rho'], 2)} {signed_interval(found['low'], found['high'], 2)}"
-            label += f"\nrho {values}" + ("" if look.narrow else f", {format_p(found['p_holm'])}")
+            said.append(f"{series.title}: rho {values}, {format_p(found['p_holm'])}")
         x = rows["place"] + rows_beside(1, number, len(corpora))[0]
         ax.vlines(x, rows["low"], rows["high"], color=series.colour)
-        ax.scatter(x, rows["gap"], color=series.colour, marker=series.marker, label=label, zorder=3)
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.06), alignment="left", fontsize="small")
+        ax.scatter(x, rows["gap"], color=series.colour, marker=series.marker, label=series.title, zorder=3, s=14)
+    ax.set_title("\n".join(said), loc="left")
     return ax
 
 
@@ -108,13 +115,14 @@ def _gap_label(gaps: pd.DataFrame, look: Look) -> str:
 def draw_llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
     """What training on each corpus gives beyond the LLM itself, on the items that the LLM was asked."""
     gaps = read("llm_as_classifier").dropna(subset="gap")
-    gaps = gaps.assign(filled=gaps["p_holm"] < 0.05, panel=gaps["classifier"])
+    gaps = gaps[gaps["corpus"].isin(look.main)]
+    gaps = gaps.assign(filled=gaps["p_holm"] < 0.05, panel=gaps["classifier"].map(look.classifier))
     if len(set(gaps["labels"])) > 1:
         gaps["panel"] += ", " + gaps["labels"].map(look.title)
     label = "less the LLM's score (macro-F1)"
-    figure, axes = interval_panels(gaps, look, value="gap", panel="panel", label=label, line=0)
-    legend_above(figure, axes[0], FILLED)
-    return figure, "On the test items that the LLM was asked; left of the line the LLM itself does better."
+    figure = interval_panels(gaps, look, value="gap", panel="panel", label=label, line=0, significant=THIS)
+    note = "On the test items that the LLM was asked; left of the line the LLM itself does better."
+    return figure, f"{note} Lines: 95 % intervals. {FILLED.format(THIS)}"
 
 
 # ---------------------------------------------------------------------------------------------------- learning curves
@@ -125,9 +133,9 @@ def draw_learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     points = _of_classifier(read("learning_curves"), classifier)
     columns = {"texts_per_label": "n", "macro_f1": "value", "macro_f1_low": "low", "macro_f1_high": "high"}
     curves = points.rename(columns=columns)
-    figure = task_panels(curves, look, plot_curves, 2.4, sharex=look.narrow, sharey=look.narrow)
-    figure.supylabel(f"macro-F1, {classifier}", fontsize="medium")
-    return figure, f"Across: training texts per label. Bands: 95 % intervals, these recordings. {seeds_note(points)}"
+    figure = task_panels(curves, look, plot_curves, 1.35, x="texts per label", y="macro-F1")
+    note = f"Classifier: {look.classifier(classifier)}. Across: training texts per label."
+    return figure, f"{note} Bands: 95 % intervals, these recordings. {seeds_note(points)}"
 
 
 def draw_worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
@@ -142,11 +150,12 @@ def draw_worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
     dots = shown.assign(worth=shown["worth"].mask(bounded))
     reference = name_in_sentence(look, read("learning_curves")["corpus"].iloc[0])
     label = f"{reference} texts that one synthetic text is worth"
-    figure, (ax, *_) = interval_panels(dots, look, value="worth", label=label, line=1)
-    _plot_bounds(worth, look, ax)
-    log_axis(ax, WORTH_TICKS)
-    legend_above(figure, ax)
-    note = "At the size with the most recordings, of several in the middle of the curve."
+    bound = Line2D([], [], ls="", marker=LEFT, ms=9, color=QUIET, label="only a bound is known")
+    figure = interval_panels(dots, look, value="worth", label=label, line=1, keys=[bound])
+    _plot_bounds(worth, look, figure.axes[0])
+    log_axis(figure.axes[0], WORTH_TICKS)
+    note = "Arrows: only a bound is known, of the worth (large) or of an end of its interval (small)."
+    note += " At the size with the most recordings, of several in the middle of the curve."
     if worth["new_low"].notna().any():
         note += " Thick: these recordings; thin: new ones."
     if left_out := sorted(set(of_classifier["task"]) - set(worth["task"])):
@@ -163,41 +172,37 @@ def _plot_bounds(worth: pd.DataFrame, look: Look, ax: Axes) -> None:
         ends = (row.low, row.high, row.new_low, row.new_high)
         for end, place, arrow in ((0, row.least, LEFT), (np.inf, row.most, RIGHT)):
             if end in (row.worth, *ends):
-                scale = 4 if row.worth == end else 2
+                scale = 5 if row.worth == end else 2.5
                 ax.scatter(place, height, marker=arrow, color=look.corpora[row.corpus].colour, s=scale * size, zorder=3)
-    ax.scatter([], [], marker=LEFT, color=QUIET, label="only a bound is known", s=4 * size)
 
 
 # ---------------------------------------------------------------------------------------------------- training curves
 
 
 def draw_training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
-    """A small panel for each task: the score after each epoch and below it, where there is room, the loss."""
+    """A small panel for each task: the score after each epoch and below it the loss."""
     epochs = _of_classifier(read("training_epochs"), classifier)
-    figure = task_panels(epochs, look, plot_training_curves, 3.2, sharex=look.narrow, sharey=look.narrow)
-    figure.supylabel(f"macro-F1, {classifier}", fontsize="medium")
+    figure = task_panels(epochs, look, plot_training_curves, 1.9, y="macro-F1")
     runs = epochs.groupby(["task", "corpus"])["run"].nunique()
     number = f"{runs.min()}" if runs.min() == runs.max() else f"{runs.min()} to {runs.max()}"
-    note = f"Across: epochs, as far as all runs of a corpus were trained. Mean of {number} runs; bands: ± 1 SD of runs."
+    note = f"Classifier: {look.classifier(classifier)}. Across: epochs, as far as all runs of a corpus were trained."
+    note += f" Mean of {number} runs; bands: ± 1 SD of runs."
     return figure, f"{note} Scores: a fixed sample of at most 500 test texts, which chose nothing."
 
 
 def plot_training_curves(epochs: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     """Score and, in a panel of its own below, loss by epoch, mean and standard deviation over runs, for each corpus."""
     panels = {"score": ax}
-    if not look.narrow:
-        grid = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(3, 2))  # type: ignore[union-attr]
-        ax.set_subplotspec(grid[0])
-        ax.tick_params(labelbottom=False)
-        panels["loss"] = ax.figure.add_subplot(grid[1], sharex=ax)
-        panels["loss"].set_title("loss", fontsize="x-small", fontweight="normal")
+    grid = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(3, 2))  # type: ignore[union-attr]
+    ax.set_subplotspec(grid[0])
+    panels["loss"] = ax.figure.add_subplot(grid[1], sharex=ax)
+    panels["loss"].set_title("loss", fontsize=SMALLEST)
     for rows, series in look.by_corpus(epochs):
         by_epoch = rows[rows["epoch"] <= rows.groupby("run")["epoch"].max().min()].groupby("epoch")
         for name, panel in panels.items():
             mean, spread = by_epoch[name].mean(), by_epoch[name].std()
             panel.fill_between(mean.index, mean - spread, mean + spread, color=series.colour, alpha=0.15, linewidth=0)
-            size = plt.rcParams["lines.markersize"] * 0.6
-            panel.plot(mean, series.marker, ls="-", color=series.colour, label=series.title, ms=size)
+            plot_line(panel, mean.index, mean, series)
     ax.set_xticks(range(1, int(ax.get_xlim()[1]) + 1))
     return ax
 
@@ -208,22 +213,23 @@ def plot_training_curves(epochs: pd.DataFrame, look: Look, ax: Axes) -> Axes:
 def draw_power(read: ReadTable, look: Look, _: str) -> Drawn:
     """In how many of 100 studies p is below 0.05, against the number of tasks, a panel for each question."""
     power, tasks = read("power"), gaps_to_reference(read("gaps"))["task"].nunique()
-    questions = power["question"].unique()
-    figure, axes = look.panels(len(questions), 4, columns=2, sharex=True, sharey=True)
-    for ax, question in zip(axes, questions, strict=True):
-        for at, (effect, rows) in enumerate(matching(power, {"question": question}).groupby("effect")):
-            grey, size = f"{0.65 - 0.3 * at:.2f}", plt.rcParams["lines.markersize"]
-            ax.plot(rows["tasks"], rows["power"], OTHER_MARKERS[at], ls="-", color=grey, label=f"{effect:g}", ms=size)
+    effects = [sorted(rows["effect"].unique()) for _, rows in power.groupby("question", sort=False)]
+    named = [" / ".join(f"{effect:g}" for effect in of_all) for of_all in zip_longest(*effects, fillvalue=np.nan)]
+
+    def plot(own: pd.DataFrame, _: Look, ax: Axes) -> None:
+        for at, (_, rows) in enumerate(own.groupby("effect")):
+            series = Series(f"effect {named[at]}", f"{0.65 - 0.3 * at:.2f}", OTHER_MARKERS[at])
+            plot_line(ax, rows["tasks"], rows["power"], series, ms=4)
         if tasks in set(power["tasks"]):
-            ax.axvline(tasks, color=INK, ls=":", label="here")
-        ax.set_title(question, fontsize="small")
-        ax.set(ylim=(0, 103), xlabel="tasks")
-        ax.legend(frameon=False, loc="lower right", fontsize="small")
-    axes[0].set_ylabel("studies of 100 with p < 0.05")
-    log_axis(axes[0], [5, 10, 20, 40, 80])
+            ax.axvline(tasks, color=INK, ls=":", label="tasks here")
+        log_axis(ax, [5, 10, 20, 40, 80]).set_ylim(0, 103)
+
+    y = "studies of 100 with p < 0.05"
+    figure = panels_by("question", power, look, plot, 2.2, columns=2, x="tasks", y=y, sharex=True, sharey=True)
     spread = power["spread"].max()
     scatter = f" Gaps scatter over tasks by {spread:.1f} points (SD), as they do here." if spread > 0 else ""
-    return figure, f"Simulated studies of tasks with normal gaps and order.{scatter}"
+    lines = f"Lines: the true effect, of {' / '.join(power['question'].unique())}."
+    return figure, f"Simulated studies of tasks with normal gaps and order. {lines}{scatter}"
 
 
 # -------------------------------------------------------------------------------------------------------------- mixes
@@ -235,9 +241,8 @@ def draw_mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
     series = mix_series(scores["mix"].unique(), look)
     if not series:
         raise SynthgapError("no examples were mixed: the corpus was written without any")
-    figure, axes = interval_panels(scores, look, value="macro_f1", series=series, by="mix", label="macro-F1")
-    legend_above(figure, axes[0])
-    return figure, seeds_note(scores)
+    figure = interval_panels(scores, look, value="macro_f1", series=series, by="mix", label="macro-F1")
+    return figure, f"Lines: 95 % intervals. {seeds_note(scores)}"
 
 
 def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
@@ -247,10 +252,12 @@ def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
     """
     corpus = mixed_corpus(mixes)
     own, real = look.corpora[corpus], look.corpora[REAL]
+    both = f"{EXAMPLES} + {corpus}"
+    others = others_of({EXAMPLES: "Examples alone", both: f"Examples and {own.title}"})
     series = {
-        EXAMPLES: Series("Examples alone", "#969696", "h"),
+        EXAMPLES: others[EXAMPLES],
         corpus: Series(f"{own.title} alone", own.colour, own.marker),
-        f"{EXAMPLES} + {corpus}": Series(f"Examples and {own.title}", INK, "*"),
+        both: others[both],
         AS_MANY: Series("Real, as many as both", real.colour, real.marker),
     }
     return {mix: one for mix, one in series.items() if mix in mixes}
@@ -266,15 +273,16 @@ def draw_augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
         for at, texts in enumerate(amounts)  # the more, the darker a grey
     }
     label = f"gain from {look.title(mixed_corpus(gains['mix'].unique()))} texts (macro-F1)"
-    figure, axes = interval_panels(gains, look, value="gain", series=series, by="real_texts", label=label, line=0)
-    legend_above(figure, axes[0], FILLED)
-    return figure, seeds_note(_of_classifier(read("mixes"), classifier))
+    shown: dict[str, Any] = {"label": label, "line": 0, "significant": THIS}
+    figure = interval_panels(gains, look, value="gain", series=series, by="real_texts", **shown)
+    seeds = seeds_note(_of_classifier(read("mixes"), classifier))
+    return figure, f"Lines: 95 % intervals. {FILLED.format(THIS)} {seeds}"
 
 
 def _of_classifier(table: pd.DataFrame, classifier: str) -> pd.DataFrame:
     rows = matching(table, {"classifier": classifier})
     if rows.empty:
-        raise unknown("classifier", classifier, classifiers_of(table))
+        raise unknown("classifier", classifier, table["classifier"].unique())
     return rows
 
 

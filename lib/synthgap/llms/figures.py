@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,40 +11,35 @@ from matplotlib.axes import Axes
 
 from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
-from synthgap.figures import COLOURS, INK, MARKERS, QUIET, Drawing, Drawn, Look, Series, legend_above, short_title
+from synthgap.figures import INK, QUIET, ROW_TITLES, WINE, Drawing, Drawn, Look, grey_keys, legend_above, panels_by
 from synthgap.llms.transfer import KINDS, further_sets
 from synthgap.tables import ReadTable, matching
 
-
-def _pipeline_series(table: pd.DataFrame) -> dict[str, Series]:
-    """How each pipeline looks, in the table's order."""
-    names = table["comparison"].unique()
-    return {
-        name: Series(
-            f"pipeline {name}", COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
-        )
-        for place, name in enumerate(names)
-    }
+THESE = ("these texts", "if other recordings vary as the main ones do")
 
 
-def plot_by_pipeline(table: pd.DataFrame, look: Look, series: Mapping[str, Series], ax: Axes) -> Axes:
+def plot_by_pipeline(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     """A row for each corpus with its gap and interval, a line between two pipelines; one task and classifier."""
-    rows = table.reset_index(drop=True)
+    rows, width = table.reset_index(drop=True), plt.rcParams["lines.linewidth"]
     ax.axvline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
+    middles = {}
     for name, own in rows.groupby("comparison", sort=False):
-        colour, marker, width = series[name].colour, series[name].marker, plt.rcParams["lines.linewidth"]
-        ax.hlines(own.index, own["low"], own["high"], color=colour, linewidth=4 / 3 * width)
+        middles[str(name)] = own.index.to_numpy().mean()
+        ax.hlines(own.index, own["low"], own["high"], color=INK, linewidth=4 / 3 * width)
         if "new_low" in own:
-            ax.hlines(own.index, own["new_low"], own["new_high"], color=colour, linewidth=width / 2)
-        ax.scatter(own["gap"], own.index, color=colour, marker=marker, zorder=3)
+            ax.hlines(own.index, own["new_low"], own["new_high"], color=INK, linewidth=width / 2)
+        ax.scatter(own["gap"], own.index, color=INK, marker="o", s=14, zorder=3)
         if own.index[0]:
             ax.axhline(own.index[0] - 0.5, color=QUIET, linewidth=0.6)
-    ax.set_yticks(rows.index, [look.title(corpus) for corpus in rows["corpus"]], fontsize="small")
+    ax.set_yticks(rows.index, [look.title(corpus) for corpus in rows["corpus"]])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.grid(visible=False, axis="y")
-    for name, one in series.items():
-        if name in set(rows["comparison"]):
-            ax.scatter([], [], color=one.colour, marker=one.marker, label=one.title)
+    beside = ax.get_shared_y_axes().get_siblings(ax)
+    if ax is max(beside, key=lambda one: one.get_position().x1):
+        pipelines = ax.secondary_yaxis("right")
+        pipelines.set_yticks([*middles.values()], [*middles], color=QUIET)
+        pipelines.tick_params(length=0)
+        pipelines.spines["right"].set_visible(False)
     return ax
 
 
@@ -54,25 +49,17 @@ def draw_llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     counts = table.groupby("task")["comparison"].nunique()
     several = counts[counts > 2].index if (counts > 2).any() else counts.index
     chosen = table[table["task"].isin(several)]
-    tasks, series = list(chosen["task"].unique()), _pipeline_series(chosen)
-    most = chosen.groupby("task").size().max()
-    figure, axes = look.panels(len(tasks), 0.22 * most + 0.6, columns=2, sharex=True)
-    for ax, task in zip(axes, tasks, strict=True):
-        plot_by_pipeline(matching(chosen, {"task": task}), look, series, ax)
-        ax.set_title(short_title(task), fontsize="small")
-        ax.set_xlabel("gap to real texts (macro-F1)", fontsize="small")
-    _legend(figure, axes[0], series)
-    note = "Compare within a pipeline alone. Thick: these texts; thin: if other recordings vary as the main ones do."
-    return figure, note
-
-
-def _legend(figure: plt.Figure, ax: Axes, series: Mapping[str, Series]) -> None:
-    """A key for every pipeline, whether or not the first panel has it."""
-    shown = set(ax.get_legend_handles_labels()[1])
-    for one in series.values():
-        if one.title not in shown:
-            ax.scatter([], [], color=one.colour, marker=one.marker, label=one.title)
-    legend_above(figure, ax)
+    height = 0.15 * chosen.groupby("task").size().max() + 0.4
+    options: dict[str, Any] = {
+        "columns": 2,
+        "left": 2 * ROW_TITLES,
+        "sharex": True,
+        "x": "gap to real texts (macro-F1)",
+    }
+    keys = grey_keys(lines=THESE) if chosen["new_low"].notna().any() else ()
+    figure = panels_by("task", chosen, look, plot_by_pipeline, height, keys=keys, **options)
+    note = f"Classifier: {look.classifier(classifier)}. Right: the pipelines; compare within one alone."
+    return figure, f"{note} Lines: 95 % intervals, thin ones if other recordings vary as the main ones do."
 
 
 def draw_forecast(read: ReadTable, look: Look, _: str) -> Drawn:
@@ -80,19 +67,18 @@ def draw_forecast(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("forecast")
     if table.empty:
         raise SynthgapError("no gap was foretold")
-    figure, (ax,) = look.panels(1, 4)
+    figure, (ax,) = look.panels(1, 2.5)
     ends = [min(table["gap"].min(), table["forecast"].min()) - 2, max(table["gap"].max(), table["forecast"].max()) + 2]
     ax.plot(ends, ends, color=INK, linewidth=plt.rcParams["axes.linewidth"])
     inside = table["gap"].between(table["low"].fillna(-np.inf), table["high"].fillna(np.inf))
     half = (table["high"] - table["low"]) / 2
     if np.isfinite(half).all():
         ax.fill_between(ends, np.array(ends) - half.median(), np.array(ends) + half.median(), color=QUIET, alpha=0.15)
-    for covered, colour in ((True, COLOURS[1]), (False, COLOURS[0])):
+    for covered, colour, marker, label in ((True, INK, "o", "within its band"), (False, WINE, "X", "outside")):
         own = table[inside == covered]
-        label = "within its band" if covered else "outside"
-        ax.scatter(own["forecast"], own["gap"], color=colour, marker=MARKERS[int(covered)], label=label)
+        ax.scatter(own["forecast"], own["gap"], color=colour, marker=marker, label=label, s=12)
     ax.set(xlabel="gap as the other tasks foretell it (macro-F1)", ylabel="gap", xlim=ends)
-    legend_above(figure, ax)
+    legend_above(figure)
     return figure, "A mark is a corpus of a task; its task's corpora are left out of the fit. Shaded: the median band."
 
 
@@ -101,17 +87,16 @@ def draw_transfer(read: ReadTable, look: Look, items: str) -> Drawn:
     table = matching(read("transfer"), {"items": items})
     table = table[table["corpus"] != REAL]
     classifier = table["classifier"].iloc[0]
-    table, series = matching(table, {"classifier": classifier}), _pipeline_series(table)
+    table = matching(table, {"classifier": classifier})
     kinds = [kind for kind in KINDS if kind in set(table["kind"])]
-    most = matching(table, {"kind": kinds[0]}).shape[0]
-    figure, axes = look.panels(len(kinds), 0.27 * most + 0.7, columns=3, sharey=True)
-    for ax, kind in zip(axes, kinds, strict=True):
-        plot_by_pipeline(matching(table, {"kind": kind}), look, series, ax)
-        ax.set_title(KINDS[kind], fontsize="small")
-        ax.set_xlabel("gap to real texts (macro-F1)" if kind != "change" else "points", fontsize="small")
-    _legend(figure, axes[0], series)
+    height = 0.15 * len(matching(table, {"kind": kinds[0]})) + 0.5
+    table = table.assign(panel=table["kind"].map(KINDS))
+    table = table.sort_values("kind", key=lambda names: names.map(kinds.index), kind="stable")
+    options: dict[str, Any] = {"columns": 3, "left": ROW_TITLES + 0.8, "sharey": True, "x": "points of macro-F1"}
+    figure = panels_by("panel", table, look, plot_by_pipeline, height, **options)
     about = further_sets(table["task"].unique())[items].about
-    return figure, f"{classifier}. {about} Transfer, not ageing. Lines: 95 % intervals."
+    note = f"Classifier: {look.classifier(classifier)}. Gaps to real texts. {about} Transfer, not ageing."
+    return figure, f"{note} Lines: 95 % intervals. Right: the pipelines; compare within one alone."
 
 
 LLMS = Drawing(

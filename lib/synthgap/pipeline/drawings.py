@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 from synthgap.causes.figures import DRAWINGS as CAUSES
 from synthgap.core.config import Profile
@@ -15,17 +14,19 @@ from synthgap.core.files import atomic
 from synthgap.decision.figures import DRAWINGS as DECISION
 from synthgap.diversity.figures import DRAWINGS as DIVERSITY
 from synthgap.evaluation.figures import DRAWINGS as EVALUATION
-from synthgap.figures import Drawing, Look, as_bytes, style
+from synthgap.figures import CaptionedFigure, Drawing, Look, as_bytes
 from synthgap.generation.figures import DRAWINGS as GENERATION
 from synthgap.llms.figures import DRAWINGS as LLMS
 from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES, products_of
 from synthgap.prompting.figures import DRAWINGS as PROMPTING
 from synthgap.subjectivity.figures import DRAWINGS as SUBJECTIVITY
-from synthgap.tables import ReadTable, footer
+from synthgap.tables import ReadTable, footer, source
 from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
 DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *DECISION, *YOUR_TASK)
+
+LOWEST = 0.7  # of a figure's own height, down to which it can be pressed
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:
@@ -34,11 +35,11 @@ def figure_names(profile: Profile, stage: str) -> list[str]:
     return sorted((path[len("figures/") : -len(".png")] for path in paths), key=_order)
 
 
-def draw(name: str, profile: Profile, width: float | None = None, read: ReadTable | None = None) -> Figure:
+def draw(name: str, profile: Profile, width: float | None = None, read: ReadTable | None = None) -> CaptionedFigure:
     """One of the profile's figures, drawn anew from its saved tables; to be closed by the caller.
 
     Args:
-        width: in inches; None: as in notebooks.
+        width: in inches; None: as wide as it is made for.
         read: gives the tables; None: as they are saved.
 
     Raises:
@@ -48,8 +49,8 @@ def draw(name: str, profile: Profile, width: float | None = None, read: ReadTabl
     if name not in stages:
         raise unknown(f"figure of profile {profile.folder_name}", name, stages)
     drawing, part = drawing_of(name)
-    said = footer(profile, stages[name])
-    return drawing.drawn(read or partial(saved_table, profile=profile), Look.of(profile, width), said, part)
+    said = source(profile, stages[name]), part, footer(profile, stages[name])
+    return drawing.drawn(read or partial(saved_table, profile=profile), Look.of(profile, width), *said)
 
 
 def drawing_of(name: str) -> tuple[Drawing, str]:
@@ -75,12 +76,19 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
     Args:
         form: one of FORMS.
         size: width and height in inches, kept exactly; None: as in notebooks.
+
+    Raises:
+        SynthgapError: there is no room for the figure.
     """
-    width = size[0] if size else None
-    figure = draw(name, profile, width)
-    with style(width), atomic(target) as temporary:
-        if size:
-            figure.set_size_inches(size)
+    figure = draw(name, profile, size[0] if size else None)
+    if size:
+        if size[1] < LOWEST * (height := figure.get_figheight()):
+            plt.close(figure)
+            raise SynthgapError(
+                f"{name} of a width of {size[0]:g} inches needs a height of {LOWEST * height:.1f} or more"
+            )
+        figure.set_size_inches(size)
+    with atomic(target) as temporary:
         temporary.write_bytes(as_bytes(figure, form, exact=size is not None))
     plt.close(figure)
     return target

@@ -26,7 +26,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.core.paths import command, outputs_folder
 from synthgap.figures import as_bytes
-from synthgap.pipeline.drawings import draw, drawing_of, figure_names
+from synthgap.pipeline.drawings import draw, figure_names
 from synthgap.pipeline.manifest import read_manifest
 from synthgap.pipeline.stages import saved_table, setting_text
 from synthgap.pipeline.validity import finished_in, products_of, stage_state, stages_of
@@ -165,7 +165,7 @@ def write_report(profile: Profile) -> Path:
         badges={name: meaning for name, meaning in BADGES.items() if name in shown},
         caveats=[*left_out(profile), *caveats(profile)],
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
-        classifier=classifier,
+        classifier=profile.training.classifiers[classifier].title if classifier else "",
         found=_found(profile, classifier),
         leading=figures.get("gap_by_task" if profile.tasks else "own_curve"),
         questions=_questions(answers),
@@ -240,8 +240,9 @@ def _as_written(table: pd.DataFrame) -> pd.DataFrame:
 def _section(profile: Profile, stage: str, answers: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     title, lead = SECTIONS[stage]
     folder = finished_in(stage, profile) / "tables"
-    files = sorted(Path(name).stem for name in products_of(stage, profile) if name.endswith(".csv"))
-    files = [name for name in files if (folder / f"{name}.csv").is_file() and not name.startswith("answers_")]
+    paths = [Path(name) for name in sorted(products_of(stage, profile)) if name.startswith("tables/")]
+    files = [path.stem for path in paths if path.suffix == ".csv" and not path.stem.startswith("answers_")]
+    files = [name for name in files if (folder / f"{name}.csv").is_file()]
     tables = list(_tables(profile, stage, folder, files))
     in_words = {table.source for table in tables}
     return {
@@ -265,12 +266,10 @@ def _figure(name: str, stage: str, profile: Profile) -> ReportFigure:
         return found
 
     figure = draw(name, profile, read=read)
-    drawing, part = drawing_of(name)
-    alt = f"{drawing.alt} ({part})" if part else drawing.alt
-    caption = getattr(figure, "caption", alt).removesuffix(footer(profile, stage))
+    caption = figure.caption.removesuffix(footer(profile, stage))
     source = "data:image/svg+xml," + quote(as_bytes(figure, "svg"), safe=UNQUOTED)
     plt.close(figure)
-    return ReportFigure(name, alt, caption, Markup(source), badges_of(profile, stage, name, sources))  # noqa: S704  quoted
+    return ReportFigure(name, figure.alt, caption, Markup(source), badges_of(profile, stage, name, sources))  # noqa: S704  quoted
 
 
 def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) -> Iterator[ReportTable]:

@@ -17,7 +17,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown
-from matplotlib.figure import Figure
 
 from synthgap import tables
 from synthgap.core.config import Profile
@@ -25,7 +24,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import file_digest, parquet_about, read_json, write_json, write_parquet
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.core.versions import versions
-from synthgap.figures import Drawing, Look, save_figure
+from synthgap.figures import CaptionedFigure, Drawing, Look, save_figure
 from synthgap.pipeline.failures import watch_cells
 from synthgap.pipeline.validity import (
     STAGES,
@@ -142,13 +141,13 @@ class Stage:
         self.wrote(tables.write_shown(self.folder / "tables", self.name, self._shown))
         return tables.to_look_at(shown, caption, notes)
 
-    def save_figure(self, drawing: Drawing, part: str = "") -> Figure:
-        """Draw a figure from the saved tables, save it as PDF and PNG, and give it to look at.
+    def save_figure(self, drawing: Drawing, part: str = "") -> CaptionedFigure:
+        """Draw a figure from the saved tables, save it as PDF and PNG, and give it to look at with its caption.
 
         Args:
             part: of a drawing that is made for several classifiers or sources, which of them.
         """
-        figure = drawing.drawn(self.table, self.look, self.footer, part)
+        figure = drawing.drawn(self.table, self.look, tables.source(self.profile, self.name), part, self.footer)
         self.wrote(save_figure(figure, self.folder / "figures", drawing.file_name(part)))
         plt.close(figure)  # it is shown as the cell's value, and not once more by the notebook
         return figure

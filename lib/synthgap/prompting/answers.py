@@ -111,12 +111,11 @@ def of_diversity(effects: pd.DataFrame, texts: pd.DataFrame, titles: Mapping[str
     if not said:
         return "Too few tasks to say what diversity prompts change."
     changes = matching(effects, {"task": ALL}).sort_values("change")
-    ends = (
-        f"{in_words(row)} ({titles.get(row['corpus'], row['corpus'])})" for _, row in changes.iloc[[0, -1]].iterrows()
-    )
+    ends = changes.iloc[[0, -1]].drop_duplicates("corpus")
+    between = " to ".join(f"{in_words(row)} ({titles.get(row['corpus'], row['corpus'])})" for _, row in ends.iterrows())
     by_task = effects.loc[effects["task"] != ALL, "margin"].median()
     said += [f"on one task one recording tells no difference below about {by_task:.0f}", _told_apart(effects, titles)]
-    return f"Points against the paper's prompt: {' to '.join(ends)}; {'; '.join(said)} ({_stands_on(effects)})."
+    return f"Points against the paper's prompt: {between}; {'; '.join(said)} ({_stands_on(effects)})."
 
 
 def table(answers: Mapping[str, str]) -> pd.DataFrame:

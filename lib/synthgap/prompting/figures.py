@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
-from synthgap.figures import INK, QUIET, Drawing, Drawn, Look, interval_panels, legend_above
+from synthgap.figures import INK, QUIET, Drawing, Drawn, Look, interval_panels, panels_by
 from synthgap.prompting.effects import ALL, MEASURES
 from synthgap.tables import ReadTable
 
@@ -20,9 +22,7 @@ def _by_task(name: str, alt: str, label: str, chosen: Callable[[pd.DataFrame], p
     def draw(read: ReadTable, look: Look, _: str) -> Drawn:
         rows = read(name)
         rows = rows[rows["task"].ne(ALL) & chosen(rows)]
-        figure, axes = interval_panels(rows, look, value="change", label=label, line=0)
-        legend_above(figure, axes[0])
-        return figure, NEW
+        return interval_panels(rows, look, value="change", label=label, line=0), NEW
 
     return Drawing(name, alt, draw)
 
@@ -32,21 +32,20 @@ def draw_diversity(read: ReadTable, look: Look, _: str) -> Drawn:
     scores, texts = read("diversity_prompts"), read("diversity_prompts_texts")
     both = texts.merge(scores, on=["task", "corpus", "control"], suffixes=("_texts", ""))
     both = both[both["task"].ne(ALL)]
-    figure, axes = look.panels(len(MEASURES), 3.6, columns=3, sharey=True)
-    for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
-        rows = both[both["measure"] == measure]
-        ax.axhspan(*_band(rows["margin"]), color=QUIET, alpha=0.15, linewidth=0)
-        ax.axvspan(*_band(rows["margin_texts"]), color=QUIET, alpha=0.15, linewidth=0)
-        for part, series in look.by_corpus(rows):
-            ax.plot(part["change_texts"], part["change"], series.marker, ls="", color=series.colour, label=series.title)
-        ax.axhline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
-        ax.set_xlabel(f"change in {title}", fontsize="small")
-    axes[0].set_ylabel("change in macro-F1, points")
-    legend_above(figure, axes[0])
-    return (
-        figure,
-        "A mark for each task. Grey: a task's median margin, within which nothing is told from the control.",
-    )
+    both = both.assign(panel=both["measure"].map({name: f"change in {title}" for name, title in MEASURES.items()}))
+    options: dict[str, Any] = {"columns": 3, "sharey": True, "y": "change in macro-F1, points"}
+    figure = panels_by("panel", both, look, plot_diversity, 1.8, **options)
+    note = "A mark for each task. Grey: a task's median margin, within which nothing is told from the control."
+    return figure, note
+
+
+def plot_diversity(rows: pd.DataFrame, look: Look, ax: Axes) -> None:
+    """One measure: the change in macro-F1 against that in diversity."""
+    ax.axhspan(*_band(rows["margin"]), color=QUIET, alpha=0.15, linewidth=0)
+    ax.axvspan(*_band(rows["margin_texts"]), color=QUIET, alpha=0.15, linewidth=0)
+    for part, series in look.by_corpus(rows):
+        ax.plot(part["change_texts"], part["change"], series.marker, color=series.colour, label=series.title)
+    ax.axhline(0, color=INK, linewidth=plt.rcParams["axes.linewidth"])
 
 
 def _band(margins: pd.Series) -> tuple[float, float]:

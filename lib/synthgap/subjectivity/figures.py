@@ -1,12 +1,12 @@
 """The figures of 04_subjectivity, drawn from its saved tables. Functions that plot take an `ax` and return it.
 
-Figures of agreement are made per kind of source, a key of KINDS. Narrow ones show less.
+Figures of agreement are made per kind of source, a key of KINDS.
 """
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import networkx as nx
@@ -15,31 +15,40 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.dates import DateFormatter, MonthLocator
 
+from synthgap.core.config import REAL
 from synthgap.core.errors import unknown
 from synthgap.figures import (
+    DOUBLE,
     INK,
     QUIET,
+    ROW_TITLES,
+    SMALLEST,
     Drawing,
     Drawn,
     Look,
     Series,
-    classifiers_of,
+    grey_keys,
     legend_above,
     log_axis,
+    panels_by,
     plot_intervals,
+    plot_line,
+    row_titles,
+    rows_height,
+    set_title,
     short_title,
     task_order,
 )
+from synthgap.subjectivity.accuracy_by_agreement import STEP
 from synthgap.subjectivity.agreement_sources import BANDS, KINDS, kind_of, kinds_in
 from synthgap.subjectivity.over_time import FEWEST_ITEMS, MONTHS
 from synthgap.subjectivity.predicted_agreement import reach_note
 from synthgap.subjectivity.ranking import main_ranking, majority_graph, stars
-from synthgap.tables import ReadTable, format_p, matching, signed
+from synthgap.tables import ReadTable, matching, signed
 
 FINE_ODDS = (0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 1.75, 2)  # ticks of odds ratios
 COARSE_ODDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 EFFECTS = {"effect": "points of accuracy", "odds_ratio": "odds ratio"}
-MOST_COUNTS = 12  # thresholds beyond which item counts would run into each other
 
 
 def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
@@ -50,15 +59,15 @@ def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
     shown = nx.transitive_reduction(graph) if nx.is_directed_acyclic_graph(graph) else graph
     across = ranking.groupby("level").cumcount() + 0.3 * (level % 2)
     points = dict(zip(task, zip(across, -level, strict=True), strict=True))
-    figure, (ax,) = look.panels(1, 0.2 + 0.6 * level.max())
+    figure, (ax,) = look.panels(1, 0.3 + 0.32 * level.max())
     size = 2.7 * plt.rcParams["font.size"] ** 2
-    nx.draw_networkx_edges(graph, points, shown.edges, ax=ax, edge_color="#999999", node_size=size)
-    nx.draw_networkx_nodes(graph, points, ax=ax, node_size=size, node_color="white", edgecolors=INK, linewidths=1.5)
+    nx.draw_networkx_edges(graph, points, shown.edges, ax=ax, edge_color="#999999", node_size=size, arrowsize=6)
+    nx.draw_networkx_nodes(graph, points, ax=ax, node_size=size, node_color="white", edgecolors=INK, linewidths=0.8)
     for name, (x, y) in points.items():
         ax.annotate(str(-y), (x, y), ha="center", va="center")
-        ax.annotate(short_title(name), (x, y), (1.1 * size**0.5 / 2 + 3, 0), textcoords="offset points", va="center")
+        ax.annotate(short_title(name), (x, y), (1.1 * size**0.5 / 2 + 2, 0), textcoords="offset points", va="center")
     ax.set(xlim=(-0.3, level.value_counts().max() + 0.3), ylim=(-level.max() - 0.6, -0.4))
-    ax.set_title("Levels of subjectivity (1: most objective)")
+    set_title(ax, f"Levels of subjectivity (1: most objective)\n{source}")
     ax.axis("off")
     return figure, f"Source: {source}."
 
@@ -66,18 +75,19 @@ def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
 def draw_task_scores(read: ReadTable, look: Look, _: str) -> Drawn:
     ranking = main_ranking(read("task_ranking"))
     source, highest = ranking["source"].iloc[0], ranking["level"].max()
-    figure, (ax,) = look.panels(1, 0.4 + 0.4 * len(ranking))
-    titles = [f"{short_title(row.task)}  {stars(row.level, highest)}" for row in ranking.itertuples()]
+    figure, (ax,) = look.panels(1, 0.6 + 0.21 * len(ranking), left=1.8)
+    rows = ranking.set_index("task").loc[task_order(ranking)].reset_index()
+    titles = [f"{short_title(row.task)}  {stars(row.level, highest)}" for row in rows.itertuples()]
     series = {source: Series(source, INK, "o")}
-    plot_intervals(ranking, ax, series, rows=ranking["task"], titles=titles, value="bradley_terry", by="source")
-    ax.set(xlabel="Bradley–Terry score", title="Subjectivity of tasks")
-    return figure, f"Source: {source}. Right: more subjective, in logits; 95 % intervals over judges."
+    plot_intervals(rows, ax, series, rows=rows["task"], titles=titles, value="bradley_terry", by="source")
+    ax.set_xlabel("Bradley–Terry score")
+    set_title(ax, f"Subjectivity of tasks\n{source}")
+    note = "Tasks in the paper's order (unverified). Right: more subjective, in logits; 95 % intervals over judges."
+    return figure, f"Source: {source}. {note}"
 
 
-def of_kind(table: pd.DataFrame, kind: str, look: Look) -> pd.DataFrame:
+def of_kind(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """The rows of one kind of source, tasks in the paper's order, with a column `row`: what stands beside them.
-
-    Of several classifiers, a narrow figure has the last one alone.
 
     Raises:
         SynthgapError: the table has no such kind.
@@ -85,10 +95,8 @@ def of_kind(table: pd.DataFrame, kind: str, look: Look) -> pd.DataFrame:
     chosen = table[table["source"].map(kind_of) == kind]
     if chosen.empty:
         raise unknown("kind of source", kind, kinds_in(table))
-    if look.narrow and "classifier" in chosen:
-        chosen = matching(chosen, {"classifier": classifiers_of(chosen)[-1]})
-    order, who = task_order(chosen), "\n(" if look.narrow else " ("
-    titles = [row_title(row.task, row.source).replace(" (", who) for row in chosen.itertuples()]
+    order = task_order(chosen)
+    titles = [row_title(row.task, row.source) for row in chosen.itertuples()]
     return chosen.assign(row=titles).sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable")
 
 
@@ -100,54 +108,57 @@ def row_title(task: str, source: str) -> str:
 def draw_agreement(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each kind of source, people first."""
     table = read("agreement_shares")
-    panels = {kind: of_kind(table, kind, look) for kind in kinds_in(table)[: 1 if look.narrow else None]}
-    heights = [rows["row"].nunique() + 1.5 for rows in panels.values()]
-    height = (0.5 + 0.36 * sum(heights)) / len(panels)
-    figure, axes = look.panels(len(panels), height, columns=1, height_ratios=heights)
+    panels = {kind: of_kind(table, kind) for kind in kinds_in(table)}
+    heights = [rows["row"].nunique() + 2 for rows in panels.values()]
+    height = (0.3 + 0.19 * sum(heights)) / len(panels)
+    figure, axes = look.panels(len(panels), height, columns=1, left=ROW_TITLES, height_ratios=heights)
     for ax, (kind, rows) in zip(axes, panels.items(), strict=True):
-        plot_agreement(rows, ax).set_title(f"Agreement, {KINDS[kind]}")
+        plot_agreement(rows, ax)
+        set_title(ax, f"Agreement, {KINDS[kind]}")
     axes[-1].set_xlabel("share of items, percent")
-    legend_above(figure, axes[0], "agreement")
-    return figure, ""
+    legend_above(figure)
+    return figure, "Shares of the items on which so large a part of the annotators chose the most frequent label."
 
 
 def plot_agreement(shares: pd.DataFrame, ax: Axes) -> Axes:
     """Stacked bars of `agreement_shares`, a bar per row."""
     widths = shares.pivot_table("share", "row", "band", sort=False)[list(BANDS)]
-    widths.plot.barh(stacked=True, color=sns.color_palette("crest_r", len(BANDS)), width=0.7, legend=False, ax=ax)
+    widths.index = pd.Index(row_titles(widths.index))
+    widths.plot.barh(
+        stacked=True, color=sns.color_palette("blend:#1f3b4d,#d5e8e4", len(BANDS)), width=0.7, legend=False, ax=ax
+    )
     ax.set(xlim=(0, 100), ylim=(len(widths) - 0.5, -0.5), ylabel="")
     ax.grid(visible=False)
     return ax
 
 
+def curves_of(read: ReadTable, kind: str) -> pd.DataFrame:
+    """Threshold curves of a kind of source with their fits, of the last of the classifiers that most tasks have."""
+    key, fits = ["task", "source", "classifier", "corpus"], read("threshold_fits")
+    fits = fits[[*key, "slope", "r2", "rho", "above_chance", "p_holm"]].rename(columns={"above_chance": "height"})
+    curves = of_kind(read("threshold_curves").merge(fits, on=key), kind)
+    tasks = curves.groupby("classifier", sort=False)["task"].nunique()
+    return matching(curves, {"classifier": tasks.index[tasks == tasks.max()][-1]})
+
+
 def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
-    """Threshold curves, a panel per task, source and classifier."""
-    key = ["task", "source", "classifier", "corpus"]
-    fits = read("threshold_fits")[[*key, "above_chance", "p_holm"]].rename(columns={"above_chance": "height"})
-    curves = of_kind(read("threshold_curves").merge(fits, on=key), kind, look)
-    panels = curves.groupby(["task", "row", "classifier"], sort=False)
-    figure, axes = look.panels(len(panels), 3.2, columns=5 if look.narrow else 2)
-    for ax, ((task, row, classifier), curve) in zip(axes, panels, strict=True):
-        plot_threshold_curve(curve, look, ax)
-        if look.narrow:
-            ax.set_title(textwrap.fill(short_title(task), 11, break_long_words=False), fontsize="x-small")
-            ax.locator_params(nbins=2)
-            ax.tick_params(labelsize="x-small", pad=0)
-        else:
-            title = textwrap.fill(f"{row}, {classifier}", 40)
-            ax.legend(title=title, loc=(-0.02, 1), frameon=False, alignment="left", fontsize="x-small")
+    """Threshold curves, a panel per task and source."""
+    curves = curves_of(read, kind)
+    options: dict[str, Any] = {"columns": 5, "x": "agreement at least", "y": "accuracy, percent"}
+    figure = panels_by("row", curves, look, plot_threshold_curve, 1.85, **options)
     note = (
-        f"Across: agreement at least; up: accuracy of {' and '.join(classifiers_of(curves))} in percent. Dashed, with "
-        "95 % bands: chance, as agreement reassigned within each class."
+        f"{_about(curves, look)} Dashed, with 95 % bands: chance, as agreement reassigned within each class. Numbers "
+        "above: how many points each curve runs above chance, in the legend's order; *: p < 0.05, Holm-corrected over "
+        "all curves of the table; below them, how many items the lowest and the highest threshold leave."
     )
-    if look.narrow:
-        legend_above(figure, axes[0])
-    else:
-        note += (
-            " In brackets: items left. Points: how far a curve runs above chance; p: of that, Holm-corrected over all "
-            "curves of this figure."
-        )
-    return figure, f"{note} Source: {'; '.join(curves['source'].unique())}."
+    return figure, note
+
+
+def _about(curves: pd.DataFrame, look: Look) -> str:
+    """What the curves are of."""
+    (classifier,) = curves["classifier"].unique()
+    who = f"Across: agreement at least; up: accuracy of {look.classifier(classifier)} in percent."
+    return f"{who} Source: {'; '.join(curves['source'].unique())}."
 
 
 def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
@@ -155,37 +166,62 @@ def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
 
     `curve` holds one task's, source's and classifier's rows of the curves, with `height` and `p_holm` of their fits.
     """
+    heights = []
     for part, series in look.by_corpus(curve):
-        x, y, colour, fit = part["threshold"], part["accuracy"], series.colour, part.iloc[0]
-        ax.fill_between(x, part["null_low"], part["null_high"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(x, y - part["above_chance"], color=colour, linewidth=0.9, linestyle="--")
-        title = series.title
-        if pd.notna(fit["p_holm"]) and not look.narrow:
-            title += f": {signed(fit['height'])} points, {format_p(float(fit['p_holm']))}"
-        ax.plot(x, y, label=title, color=colour, marker=series.marker, markersize=3 if look.width else 5)
-    counts = curve.drop_duplicates("threshold")
-    if len(counts) <= MOST_COUNTS and not look.narrow:
-        titles = [f"{row.threshold:.2f} ({row.items})" for row in counts.itertuples()]
-        ax.set_xticks(counts["threshold"], titles, rotation=90, fontsize="x-small")
+        x, y, fit = part["threshold"], part["accuracy"], part.iloc[0]
+        ax.fill_between(x, part["null_low"], part["null_high"], color=series.colour, alpha=0.15, linewidth=0)
+        ax.plot(x, y - part["above_chance"], color=series.colour, linewidth=0.7, linestyle="--")
+        plot_line(ax, x, y, series)
+        heights.append(signed(fit["height"]) + "*" * bool(fit["p_holm"] < 0.05))
+    ax.set_title(f"{' '.join(heights)}\n{curve['items'].max()} to {curve['items'].min()} items", loc="left")
+    ax.locator_params(nbins=4)
+    return ax
+
+
+def draw_fits(read: ReadTable, look: Look, kind: str) -> Drawn:
+    """The paper's own form of accuracy against agreement: points, straight lines, R^2 and Spearman's rho."""
+    curves = curves_of(read, kind)
+    curves = curves[curves["corpus"] != REAL]
+    options: dict[str, Any] = {"columns": 5, "x": "agreement at least", "y": "accuracy, percent"}
+    figure = panels_by("row", curves, look, plot_threshold_fit, 1.85, **options)
+    note = "Lines: least squares; above: R² and Spearman's rho, in the legend's order."
+    return figure, f"{_about(curves, look)} {note} Points of a curve share most items: both are high even by chance."
+
+
+def plot_threshold_fit(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
+    """The points of threshold curves with the lines of their fits."""
+    r2, rho = [], []
+    for part, series in look.by_corpus(curve):
+        x, y, fit = part["threshold"], part["accuracy"], part.iloc[0]
+        plot_line(ax, x, y, series, ls="")
+        ax.plot(x, y.mean() + fit["slope"] / STEP * (x - x.mean()), color=series.colour, ls=series.dash, lw=0.9)
+        r2.append("–" if pd.isna(fit["r2"]) else f"{fit['r2']:.2f}")
+        rho.append("–" if pd.isna(fit["rho"]) else f"{fit['rho']:.2f}".replace("-", "−"))
+    ax.set_title(f"R² {', '.join(r2)}\nrho {', '.join(rho)}", loc="left")
+    ax.locator_params(nbins=4)
     return ax
 
 
 def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
     """Effects of agreement on being right, a line of panels per classifier: in points, and as odds ratios.
 
-    A narrow figure has the points alone. No value, no mark.
+    No value, no mark.
     """
     models = read("agreement_models")
     fitted = models.groupby(["task", "source"])["odds_ratio"].transform("count") > 0
-    models = of_kind(models[fitted], kind, look)
-    scales = list(EFFECTS)[: 1 if look.narrow else None]
-    panels = [(*group, scale) for group in models.groupby("classifier", sort=False) for scale in scales]
-    height = 0.9 + 0.5 * models["row"].nunique()
-    figure, axes = look.panels(len(panels), height, columns=len(scales), sharey="row")
+    models = of_kind(models[fitted], kind)
+    parts = {name: matching(models, {"classifier": name}) for name in look.classifiers_in(models)}
+    panels = [(*part, scale) for part in parts.items() for scale in EFFECTS]
+    heights = [rows_height(row_titles(rows["row"].unique()), rows["term"].nunique()) for rows in parts.values()]
+    options: dict[str, Any] = {"columns": len(EFFECTS), "left": ROW_TITLES, "sharey": "row"}
+    if not look.width or look.width >= DOUBLE:  # else they stand one below another
+        options["height_ratios"] = heights
+    figure, axes = look.panels(len(panels), sum(heights) / len(heights), **options)
     for ax, (classifier, rows, scale) in zip(axes, panels, strict=True):
         plot_agreement_effects(rows, look, ax, scale)
-        ax.set(title=f"Being right, {classifier}", xlabel=EFFECTS[scale])
-    legend_above(figure, axes[0], "Filled: p < 0.05 (Holm), over all marks of its kind here")
+        set_title(ax, look.classifier(classifier))
+        ax.set_xlabel(EFFECTS[scale])
+    legend_above(figure, keys=grey_keys("over all marks of its kind here"))
     held = "Intervals hold items, draws and seeds, and new recordings of corpora that have several."
     return figure, f"For 0.1 more agreement. {held} Source: {'; '.join(models['source'].unique())}."
 
@@ -200,10 +236,10 @@ def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: st
             series[term] = replace(corpus, title=f"more so: {corpus.title}")
     odds = scale == "odds_ratio"
     low, high, p = (name if odds else f"effect_{name}" for name in ("low", "high", "p_holm"))
-    models, rows = models.assign(filled=models[p] < 0.05), models["row"].unique()
+    models, rows = models.assign(filled=models[p] < 0.05), list(models["row"].unique())
     columns = {"row": "row", "value": scale, "by": "term", "low": low, "high": high, "filled": "filled"}
-    ax.axvline(1 if odds else 0, color=QUIET, linewidth=1.2)
-    plot_intervals(models, ax, series, rows=rows, titles=rows, **columns)
+    ax.axvline(1 if odds else 0, color=QUIET, linewidth=0.7)
+    plot_intervals(models, ax, series, rows=rows, titles=row_titles(rows), **columns)
     if not odds:
         return ax
     ax.set_xscale("log")
@@ -212,50 +248,45 @@ def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: st
 
 
 def draw_predicted_agreement(read: ReadTable, look: Look, task: str) -> Drawn:
-    """For each human source of a task: its agreement where the LLM estimated about the same, and the lift by either.
-
-    A narrow figure has the first panel alone.
-    """
-    bands, lifts = (read(f"predicted_agreement_{name}") for name in ("bands", "recovered"))
-    panels = []
-    for source in matching(bands, {"task": task})["source"].unique():
-        own = {"task": task, "source": source}
-        panels += [(plot_reliability, matching(bands, own)), (plot_lifts, matching(lifts, own))]
-    panels = panels[: 1 if look.narrow else None]
-    figure, axes = look.panels(len(panels), 4.0, columns=2)
-    for ax, (plot, rows) in zip(axes, panels, strict=True):
+    """For each human source of a task: its agreement where the LLM estimated about the same, and the lift by either."""
+    bands, lifts = (matching(read(f"predicted_agreement_{name}"), {"task": task}) for name in ("bands", "recovered"))
+    panels: list[tuple[Any, str, pd.DataFrame]] = []
+    for source, own in bands.groupby("source", sort=False):
+        panels.append((plot_reliability, row_title(task, str(source)), own))
+        for classifier, rows in matching(lifts, {"source": str(source)}).groupby("classifier", sort=False):
+            panels.append((plot_lifts, f"Lift, {look.classifier(str(classifier))}", rows))
+    figure, axes = look.panels(len(panels), 1.9, columns=4, left=1.8)
+    for ax, (plot, title, rows) in zip(axes, panels, strict=True):
         plot(rows, look, ax)
-    if not look.narrow:
-        legend_above(figure, axes[1])
+        set_title(ax, title)
+    legend_above(figure)
     bounds = "Where a set names bands of agreement, human agreement is their lower bound."
     note = f"Dots: means of items, their number beside; dashed: as estimated. {bounds}"
-    return figure, f"{note} {reach_note(read('predicted_agreement'))}"
+    return figure, f"{note} Lift: from keeping agreed items first. {reach_note(read('predicted_agreement'))}"
 
 
 def plot_reliability(bands: pd.DataFrame, _: Look, ax: Axes) -> Axes:
     """Human agreement where the LLM estimated about the same; `bands` has one source's rows of `agreement_bands`."""
-    ax.plot([0.4, 1], [0.4, 1], color="#999999", linestyle="--", linewidth=1)
-    ax.vlines(bands["estimated"], bands["low"], bands["high"], color=INK, linewidth=2)
-    ax.scatter(bands["estimated"], bands["human"], color=INK, s=42, zorder=3)
+    ax.plot([0.4, 1], [0.4, 1], color="#999999", linestyle="--", linewidth=0.7)
+    ax.vlines(bands["estimated"], bands["low"], bands["high"], color=INK)
+    ax.scatter(bands["estimated"], bands["human"], color=INK, s=14, zorder=3)
     for row in bands.itertuples():
-        ax.annotate(f"    {row.items}", (row.estimated, row.human), va="center", fontsize="x-small")
-    ax.set(xlabel="agreement that the LLM estimated", ylabel="human agreement")
-    ax.set_title(row_title(bands["task"].iloc[0], bands["source"].iloc[0]), fontsize="small")
+        ax.annotate(f"  {row.items}", (row.estimated, row.human), va="center", fontsize=SMALLEST)
+    ax.set(xlabel="estimated by the LLM", ylabel="human agreement")
     return ax
 
 
 def plot_lifts(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
-    """Lift by human and by estimated agreement, side by side; `table` has one source's rows of `recovered_lift`."""
-    titles = [f"{row.classifier}, {look.title(row.corpus)}" for row in table.itertuples()]
+    """Lift by human and by estimated agreement; `table` has one source's and classifier's rows of `recovered_lift`."""
+    titles = [look.title(corpus) for corpus in table["corpus"]]
     series = {"human": Series("human agreement", INK, "o"), "estimated": Series("estimated agreement", QUIET, "D")}
     lifts = [
         table.filter(regex=f"^{name}_").set_axis(["lift", "low", "high"], axis=1).assign(row=titles, agreement=name)
         for name in series
     ]
-    ax.axvline(0, color=QUIET, linewidth=1.2)
+    ax.axvline(0, color=QUIET, linewidth=0.7)
     plot_intervals(pd.concat(lifts), ax, series, rows=titles, titles=titles, row="row", value="lift", by="agreement")
-    ax.set_xlabel("lift in accuracy, points")
-    ax.set_title("Lift from keeping agreed items first", fontsize="small")
+    ax.set_xlabel("points of accuracy")
     return ax
 
 
@@ -264,20 +295,22 @@ def draw_over_time(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("agreement_over_time")
     months = matching(table, {"source": table["source"].iloc[0], "windows": MONTHS})
     months = months[months["items"] >= FEWEST_ITEMS]
-    panels = months.groupby("label", sort=False)
-    figure, axes = look.panels(len(panels), 1.8, sharex=True, sharey=True)
-    for ax, (label, rows) in zip(axes, panels, strict=True):
-        middle = pd.to_datetime(rows["first"]) + (pd.to_datetime(rows["last"]) - pd.to_datetime(rows["first"])) / 2
-        ax.axhline(0, color=QUIET, linewidth=1)
-        ax.vlines(middle, rows["alpha_low"], rows["alpha_high"], color=INK, linewidth=1.5)
-        ax.plot(middle, rows["alpha"], "o", color=INK, markersize=4)
-        ax.set_title(str(label), fontsize="small")
-        ax.set_ylim(-0.5, 1)
-        ax.xaxis.set_major_locator(MonthLocator(interval=2))
-        ax.xaxis.set_major_formatter(DateFormatter("%b"))
-    axes[0].set_ylabel("alpha", fontsize="small")
+    options: dict[str, Any] = {"columns": 4, "y": "alpha", "sharex": True, "sharey": True}
+    figure = panels_by("label", months, look, plot_months, 1.1, **options)
     note = "Alpha of present or absent by month, with 95 % intervals over items and people (cut at -0.5)."
     return figure, f"{note} Who judged differs by month. Source: {months['source'].iloc[0]}."
+
+
+def plot_months(rows: pd.DataFrame, _: Look, ax: Axes) -> Axes:
+    """One label's alpha by month."""
+    middle = pd.to_datetime(rows["first"]) + (pd.to_datetime(rows["last"]) - pd.to_datetime(rows["first"])) / 2
+    ax.axhline(0, color=QUIET, linewidth=0.7)
+    ax.vlines(middle, rows["alpha_low"], rows["alpha_high"], color=INK)
+    ax.plot(middle, rows["alpha"], "o", color=INK)
+    ax.set_ylim(-0.5, 1)
+    ax.xaxis.set_major_locator(MonthLocator(interval=2))
+    ax.xaxis.set_major_formatter(DateFormatter("%b"))
+    return ax
 
 
 def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
@@ -285,20 +318,18 @@ def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("panel_sizes")
     table = matching(table, {"source": table["source"].iloc[0]})
     shown = {"error": "error of an item's agreement", "same_majority": "same majority label, percent"}
-    figure, axes = look.panels(len(shown), 2.4, columns=2)
+    figure, axes = look.panels(len(shown), 1.6, columns=2)
     for ax, (name, title) in zip(axes, shown.items(), strict=True):
-        size, low, high = table["annotators"], table[f"{name}_low"], table[f"{name}_high"]
-        ax.vlines(size, low, high, color=INK, linewidth=1.5)
-        ax.plot(size, table[name], "o-", color=INK, markersize=4, linewidth=0.8)
-        ax.set_title(title, fontsize="small")
-        ax.set_xlabel("annotators of an item", fontsize="small")
+        size = table["annotators"]
+        ax.vlines(size, table[f"{name}_low"], table[f"{name}_high"], color=INK)
+        ax.plot(size, table[name], "o-", color=INK, linewidth=0.8)
+        set_title(ax, title)
+        ax.set_xlabel("annotators of an item")
         log_axis(ax, size.tolist())
     first = table.iloc[0]
     who = f"{first['items']} items, each judged by {first['fewest']} to {first['most']} of {first['people']} people"
-    return (
-        figure,
-        f"Panels of a few against all: {who}; 95 % intervals over items and people. Source: {first['source']}.",
-    )
+    note = f"Panels of a few against all: {who}; 95 % intervals over items and people. Source: {first['source']}."
+    return figure, note
 
 
 DRAWINGS = (
@@ -319,6 +350,11 @@ DRAWINGS = (
         "accuracy_by_agreement", "Accuracy by agreement of people or a simulation, with bands of chance.", draw_accuracy
     ),
     Drawing(
+        "threshold_fits",
+        "Accuracy against the least agreement of an item's annotators as the paper draws it, with straight lines.",
+        draw_fits,
+    ),
+    Drawing(
         "agreement_effects",
         "What more agreement of people or a simulation does to being right, in points and as odds ratios.",
         draw_effects,
@@ -335,5 +371,5 @@ DRAWINGS = (
         draw_panel_sizes,
     ),
 )
-TASK_LEVELS, TASK_SCORES, AGREEMENT_BY_SOURCE, ACCURACY_BY_AGREEMENT, AGREEMENT_EFFECTS, *_ = DRAWINGS
-PREDICTED_AGREEMENT, OVER_TIME, PANEL_SIZES = DRAWINGS[5:]
+TASK_LEVELS, TASK_SCORES, AGREEMENT_BY_SOURCE, ACCURACY_BY_AGREEMENT, THRESHOLD_FITS, *_ = DRAWINGS
+AGREEMENT_EFFECTS, PREDICTED_AGREEMENT, OVER_TIME, PANEL_SIZES = DRAWINGS[5:]

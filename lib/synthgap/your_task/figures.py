@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
 from synthgap.core.config import REAL
-from synthgap.figures import COLOURS, MARKERS, Drawing, Drawn, Look, Series, classifiers_of, legend_above, plot_curves
-from synthgap.tables import ReadTable, matching
+from synthgap.figures import REFERENCE, Drawing, Drawn, Look, Series, panels_by, plot_curves, series_of
+from synthgap.tables import ReadTable
 
 
 def draw_curve(read: ReadTable, look: Look, _: str) -> Drawn:
     """Macro-F1 against training texts per label, a panel for each classifier."""
     points = read("own_curve")
-    own = own_look(points, look)
-    classifiers = classifiers_of(points)
-    figure, axes = own.panels(len(classifiers), 3.5, columns=3, sharey=True)
-    for ax, classifier in zip(axes, classifiers, strict=True):
-        plot_own(matching(points, {"classifier": classifier}), own, ax)
-        ax.set_title(classifier, fontsize="small")
-    axes[0].set_ylabel("macro-F1")
-    legend_above(figure, axes[0])
+    options: dict[str, Any] = {"columns": 3, "sharey": True, "x": "training texts per label", "y": "macro-F1"}
+    figure = panels_by("classifier", points, own_look(points, look), plot_own, 2.0, **options)
     return figure, "Across: training texts per label. Bands and bars: 95 % intervals, for these files."
 
 
 def own_look(points: pd.DataFrame, look: Look) -> Look:
     """How the corpora of a table with the column title look."""
     titles = points[points["corpus"] != REAL].drop_duplicates("corpus").set_index("corpus")["title"]
-    series = {
-        name: Series(title, COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
-        for at, (name, title) in enumerate(titles.items())
-    }
-    return Look({REAL: Series("Real", "#4d4d4d", "s"), **series}, look.width)
+    return replace(look, corpora={REAL: Series("Real", *REFERENCE), **series_of(dict(titles))})
 
 
 def plot_own(points: pd.DataFrame, look: Look, ax: Axes) -> Axes:
