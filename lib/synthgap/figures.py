@@ -43,9 +43,11 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
 REFERENCE = ("#4d4d4d", "s")  # the colour and marker of real texts
 SINGLE, DOUBLE = 3.3, 6.9  # inches: figures of one and of two columns of a paper
 SMALLEST = 6.5  # points, of any text
+WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 LEAST = 1.25  # inches below which a panel cannot be read
 ROW_TITLES = 1.3  # inches that the titles of rows take
 SCREEN = 1.4  # times as large on a screen
+DPI = {"png": 180}  # else 150, of what is dots within a drawing
 FORMS = {  # {form: (where its caption is kept, what is left out as it differs by the day)}
     "pdf": ("Subject", ["CreationDate"]),
     "png": ("Description", ["Software"]),
@@ -86,7 +88,8 @@ class CaptionedFigure(Figure):
     letters = 40  # of a title that fit above a panel
 
     def _ipython_display_(self) -> None:
-        display(Picture(as_bytes(self, "png"), width=round(96 * SCREEN * self.get_figwidth()), alt=self.alt))
+        dots = round(96 * SCREEN)
+        display(Picture(as_bytes(self, "png", dpi=dots), width=round(dots * self.get_figwidth()), alt=self.alt))
         display(Markdown(escape_markdown(self.caption)))
 
 
@@ -216,7 +219,7 @@ class Drawing:
         with style():
             drawn, note = self.draw(read, look, part)
             figure = cast(CaptionedFigure, drawn)
-            figure.alt = f"{self.alt} ({part})" if part else self.alt
+            figure.alt = f"{self.alt} ({look.classifier(part)})" if part else self.alt
             figure.caption = " ".join(filter(None, (self.alt, note, footer or source)))
             lines = textwrap.wrap(source, letters_in(figure.get_figwidth()))
             figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALLEST, color=QUIET)
@@ -240,27 +243,28 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def as_bytes(figure: Figure, form: str, exact: bool = False) -> bytes:
+def as_bytes(figure: Figure, form: str, exact: bool = False, dpi: float | None = None) -> bytes:
     """The figure in one of FORMS, with its caption; the same figure gives the same bytes.
 
     Args:
         exact: in all its colours and places, for print.
+        dpi: of what is dots; None: as files have it.
     """
     written, (caption, left_out) = io.BytesIO(), FORMS[form]
     metadata = {caption: getattr(figure, "caption", "") or None, **dict.fromkeys(left_out)}
     fonts = ["DejaVu Sans", "Verdana"]  # which an SVG names at each of its texts
     with plt.rc_context(STYLE | {"font.sans-serif": fonts}):
-        figure.savefig(written, format=form, metadata=metadata, dpi=300 if exact else 200)
+        figure.savefig(written, format=form, metadata=metadata, dpi=dpi or (300 if exact else DPI.get(form, 150)))
     smaller = {"png": smaller_png, "svg": smaller_svg}
     return smaller[form](written.getvalue()) if form in smaller and not exact else written.getvalue()
 
 
 def smaller_png(picture: bytes) -> bytes:
-    """The same picture in at most 64 colours: much smaller, and nothing that a reader would miss."""
+    """The same picture in at most 32 colours: much smaller, and nothing that a reader would miss."""
     smaller, kept, image = io.BytesIO(), PngInfo(), Image.open(io.BytesIO(picture))
     for name, text in getattr(image, "text", {}).items():
         kept.add_itxt(name, text)
-    few = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few = image.convert("RGB").quantize(32, dither=Image.Dither.NONE)
     few.save(smaller, "PNG", optimize=True, pnginfo=kept, dpi=image.info.get("dpi"))
     return min(smaller.getvalue(), picture, key=len)
 
@@ -323,7 +327,7 @@ def set_title(ax: Axes, title: str) -> None:
 
 
 def wrapped(ax: Axes, text: str) -> str:
-    return textwrap.fill(text, cast(CaptionedFigure, ax.figure).letters, break_long_words=False)
+    return textwrap.fill(text, cast(CaptionedFigure, ax.figure).letters, **WHOLE_WORDS)
 
 
 def interval_panels(
@@ -375,12 +379,12 @@ def interval_panels(
 def rows_height(titles: Sequence[str], series: int) -> float:
     """Inches of a panel with a row for each title, in which so many series stand beside each other."""
     lines = max((title.count("\n") + 1 for title in titles), default=1)
-    return 0.5 + len(titles) * max(0.21, 0.08 * series + 0.05, 0.13 * lines)
+    return 0.5 + len(titles) * max(0.21, 0.08 * series + 0.05, 0.15 * lines)
 
 
 def row_titles(titles: Sequence[str]) -> list[str]:
     """Titles of rows in lines that are short enough."""
-    return [textwrap.fill(title, 25) for title in titles]
+    return [textwrap.fill(title, 25, **WHOLE_WORDS) for title in titles]
 
 
 def grey_keys(significant: str = "", lines: Sequence[str] = ()) -> list[Line2D]:
@@ -475,7 +479,7 @@ def legend_above(figure: Figure, order: Sequence[str] = (), keys: Sequence[Line2
     for columns in range(len(shown), 0, -1):
         options: dict[str, Any] = {"loc": "outside upper left", "ncols": columns}
         legend = figure.legend([*shown.values()], [*shown], **options)
-        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+        if legend.get_window_extent().width <= 0.96 * figure.bbox.width or columns == 1:
             break
         legend.remove()
     figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from synthgap.causes.figures import DRAWINGS as CAUSES
 from synthgap.core.config import Profile
@@ -26,7 +28,7 @@ from synthgap.your_task.figures import DRAWINGS as YOUR_TASK
 
 DRAWINGS = (*GENERATION, *EVALUATION, *SUBJECTIVITY, *DIVERSITY, *CAUSES, *LLMS, *PROMPTING, *DECISION, *YOUR_TASK)
 
-LOWEST = 0.7  # of a figure's own height, down to which it can be pressed
+LOWEST = 0.2  # inches that a panel is high at least
 
 
 def figure_names(profile: Profile, stage: str) -> list[str]:
@@ -82,13 +84,18 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
     """
     figure = draw(name, profile, size[0] if size else None)
     if size:
-        if size[1] < LOWEST * (height := figure.get_figheight()):
-            plt.close(figure)
-            raise SynthgapError(
-                f"{name} of a width of {size[0]:g} inches needs a height of {LOWEST * height:.1f} or more"
-            )
         figure.set_size_inches(size)
+        _needs_room(name, figure)
     with atomic(target) as temporary:
         temporary.write_bytes(as_bytes(figure, form, exact=size is not None))
     plt.close(figure)
     return target
+
+
+def _needs_room(name: str, figure: Figure) -> None:
+    with warnings.catch_warnings(action="ignore"):  # matplotlib's, that panels have no room
+        figure.draw_without_rendering()
+    if min(ax.get_window_extent().height for ax in figure.axes) < LOWEST * figure.dpi:
+        plt.close(figure)
+        width, height = figure.get_size_inches()
+        raise SynthgapError(f"{name} has no room on {width:g} x {height:g} inches; give it more height")

@@ -172,7 +172,7 @@ def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
         ax.fill_between(x, part["null_low"], part["null_high"], color=series.colour, alpha=0.15, linewidth=0)
         ax.plot(x, y - part["above_chance"], color=series.colour, linewidth=0.7, linestyle="--")
         plot_line(ax, x, y, series)
-        heights.append(signed(fit["height"]) + "*" * bool(fit["p_holm"] < 0.05))
+        heights.append("–" if pd.isna(fit["height"]) else signed(fit["height"]) + "*" * bool(fit["p_holm"] < 0.05))
     ax.set_title(f"{' '.join(heights)}\n{curve['items'].max()} to {curve['items'].min()} items", loc="left")
     ax.locator_params(nbins=4)
     return ax
