@@ -1,5 +1,6 @@
 """Set-up files agree with each other, and importing the package is light."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -14,6 +15,8 @@ import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from synthgap.pipeline.code_digest import read_cells
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
@@ -69,17 +72,30 @@ def test_the_packages_that_users_are_promised_are_there():
         assert not locked(forbidden)
 
 
-def test_importing_the_package_loads_nothing_and_its_rooms_nothing_heavy():
-    def loaded(modules: str, names: list[str]) -> str:
-        code = f"import sys, {modules}; print([name for name in {names} if name in sys.modules])"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-        return done.stdout.strip()
+HEAVY = ["torch", "transformers", "sentence_transformers", "openai", "huggingface_hub", "datasets", "distributed"]
 
-    heavy = ["torch", "transformers", "sentence_transformers", "datasets", "openai", "huggingface_hub", "distributed"]
+
+def loaded(modules: str, names: list[str]) -> str:
+    """Which of these modules are loaded by importing others, in a process of its own."""
+    code = f"import sys, {modules}; print([name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_and_its_rooms_nothing_heavy():
     light = ["numpy", "pandas", "sklearn", "matplotlib", "scipy", "pydantic", "yaml", "papermill"]
-    assert loaded("synthgap", [*heavy, *light]) == "[]"
-    assert loaded("synthgap.__main__", [*heavy, *light]) == "[]"
-    assert loaded("synthgap.pipeline.commands", [*heavy, "papermill"]) == "[]"
+    assert loaded("synthgap", [*HEAVY, *light]) == "[]"
+    assert loaded("synthgap.__main__", [*HEAVY, *light]) == "[]"
+    assert loaded("synthgap.pipeline.commands", [*HEAVY, "papermill"]) == "[]"
+
+
+def test_no_notebook_imports_what_takes_seconds_to_load():
+    """Each has a kernel of its own: what only new texts or an LLM need is imported when they come."""
+    cells = ["".join(cell["source"]) for path in (ROOT / "notebooks").glob("*.ipynb") for cell in read_cells(path)]
+    nodes = [node for cell in cells for node in ast.parse(cell).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(nodes) > 50
+    imports = "\n".join(map(ast.unparse, nodes))
+    assert loaded(f"os\n{imports}\nimport sys", HEAVY) == "[]"
 
 
 def test_importing_the_package_takes_no_time():

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
 from IPython.display import HTML
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.model_selection import cross_val_predict
@@ -197,6 +196,8 @@ def issues(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         labels: places, shape (texts,).
         probabilities: of the labels, shape (texts, labels), by a classifier that did not see the text.
     """
+    from cleanlab.filter import find_label_issues  # which loads datasets
+
     return np.asarray(find_label_issues(labels, probabilities, n_jobs=1), dtype=bool)
 
 
