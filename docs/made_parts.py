@@ -61,11 +61,11 @@ def table_1() -> str:
 
 def exercises() -> str:
     """The exercises of each notebook, up to their first question mark."""
-    lines = ["| notebook | exercise | |", "|---|---|---|"]
+    lines = ["| notebook | exercise |", "|---|---|"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for number, asked in EXERCISE.findall("\n".join("".join(cell["source"]) for cell in cells)):
-            lines.append(f"| [{path.stem[:2]}](../notebooks/{path.name}) | {number} | {asked.replace('|', '&#124;')} |")
+            lines.append(f"| [{path.stem[:2]}](../notebooks/{path.name}), {number} | {asked.replace('|', '&#124;')} |")
     return "\n".join(lines)
 
 
