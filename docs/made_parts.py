@@ -38,12 +38,12 @@ def found() -> str:
     verdict = "the loss follows it" if order["p_holm"] < 0.05 else f"{order['n']} tasks cannot tell whether it matters"
     added = rows("strategies_over_tasks", strategy="real + zero_shot").iloc[0]
     return (
-        "- **In place of real texts**: trained on zero-shot texts instead of as many real ones, a classifier's "
-        f"macro-F1 changes by {zero_shot} points, on few-shot texts by {few_shot}.\n"
+        "- **In place of real texts**: trained on zero-shot texts instead of as many real ones, a classifier's score "
+        f"changes by {zero_shot} points on average over the tasks; trained on few-shot texts, by {few_shot}.\n"
         "- **By subjectivity**: the correlation of that change with the paper's order of tasks, from the least to the "
         f"most subjective, is {rho} ({format_p(order['p_holm'])} after Holm's correction): {verdict}.\n"
-        f"- **Beside real texts**: with {added['real_labels']} real labels of each class, zero-shot texts add "
-        f"{change(added, 'gain', '')} points."
+        f"- **Beside real texts**: with {added['real_labels']} real labels of each class, zero-shot texts "
+        f"beside them change the score by {change(added, 'gain', '')} points."
     )
 
 
