@@ -74,9 +74,9 @@ format: setup ## put code and notebooks into shape
 lab: setup ## open this folder in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-book: $(BOOK) ## make a site of README, docs and executed notebooks: book/index.html
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . book
-	@cp book/README.html book/index.html
+book: $(BOOK) ## make a site of README, docs and executed notebooks: book/html/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs --doctree-dir book/doctrees . book/html
+	@cp book/html/README.html book/html/index.html
 
 $(BOOK): docs/requirements.lock  # small, and alike in what it shares with requirements.lock
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -38,12 +38,12 @@ def found() -> str:
     verdict = "the loss follows it" if order["p_holm"] < 0.05 else f"{order['n']} tasks cannot tell whether it matters"
     added = rows("strategies_over_tasks", strategy="real + zero_shot").iloc[0]
     return (
-        "- **In place of real texts**: trained on zero-shot texts instead of as many real ones, a classifier's "
-        f"macro-F1 changes by {zero_shot} points, on few-shot texts by {few_shot}.\n"
+        "- **In place of real texts**: trained on zero-shot texts instead of as many real ones, a classifier's score "
+        f"changes by {zero_shot} points on average over the tasks; trained on few-shot texts, by {few_shot}.\n"
         "- **By subjectivity**: the correlation of that change with the paper's order of tasks, from the least to the "
         f"most subjective, is {rho} ({format_p(order['p_holm'])} after Holm's correction): {verdict}.\n"
-        f"- **Beside real texts**: with {added['real_labels']} real labels of each class, zero-shot texts add "
-        f"{change(added, 'gain', '')} points."
+        f"- **Beside real texts**: with {added['real_labels']} real labels of each class, zero-shot texts "
+        f"beside them change the score by {change(added, 'gain', '')} points."
     )
 
 
@@ -61,11 +61,11 @@ def table_1() -> str:
 
 def exercises() -> str:
     """The exercises of each notebook, up to their first question mark."""
-    lines = ["| notebook | exercise | |", "|---|---|---|"]
+    lines = ["| notebook | exercise |", "|---|---|"]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for number, asked in EXERCISE.findall("\n".join("".join(cell["source"]) for cell in cells)):
-            lines.append(f"| [{path.stem[:2]}](../notebooks/{path.name}) | {number} | {asked.replace('|', '&#124;')} |")
+            lines.append(f"| [{path.stem[:2]}](../notebooks/{path.name}), {number} | {asked.replace('|', '&#124;')} |")
     return "\n".join(lines)
 
 

@@ -12,13 +12,14 @@ pytest.importorskip("myst_nb", reason="the extra `book` is not installed: `make 
 
 @pytest.mark.slow
 def test_the_book_has_every_page_and_is_read_without_a_network(tmp_path):
-    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
-    done = subprocess.run([*build, "--conf-dir", "docs", ".", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    book = tmp_path / "html"
+    build = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", "docs"]
+    done = subprocess.run([*build, ".", book], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
     for page in pages:
-        text = (tmp_path / page.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
+        text = (book / page.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
         fetched = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=\"(?:https?:)?//[^\"]*", text)
         assert not fetched, page.name
-    for styles in (tmp_path / "_static").rglob("*.css"):
+    for styles in (book / "_static").rglob("*.css"):
         assert not re.search(r"(url\(|@import )\W*(https?:)?//\w", styles.read_text(encoding="utf-8")), styles.name
