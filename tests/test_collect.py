@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from conftest import synthgap
 from hypothesis import given
 from hypothesis import strategies as st
 from test_data import save
@@ -420,13 +419,13 @@ def test_any_text_is_read_or_refused_with_a_sentence(tmp_path_factory, text):
 # -------------------------------------------------------------------------------------------------------- command line
 
 
-def test_the_command_line_exports_and_imports(tmp_path):
-    done = synthgap("annotate", "export", "humor", "--profile", "smoke", "--items", "4", "--output", str(tmp_path))
+def test_the_command_line_exports_and_imports(command, tmp_path):
+    done = command("annotate", "export", "humor", "--profile", "smoke", "--items", "4", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     table = tmp_path / "smoke" / "annotations" / "export" / "humor.csv"
     assert str(table) in done.stdout
     path = filled(table, {"annotator": "ann", "label": LABELS[0]}, tmp_path / "ann.csv")
-    done = synthgap("annotate", "import", str(path), "--profile", "smoke", "--output", str(tmp_path))
+    done = command("annotate", "import", str(path), "--profile", "smoke", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "4 new annotations" in done.stdout
 

@@ -244,7 +244,7 @@ def test_a_broken_run_in_another_process_fails_with_its_reason(troubled):
 
 
 @pytest.mark.parametrize("number", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(command, tmp_path, number):
+def test_a_broken_classifier_ends_a_run_with_status_1_and_its_reason(command, in_process, tmp_path, number):
     classifiers = "{tfidf: {kind: tfidf}, bad: {kind: finetune, encoder: no/such-encoder}}"
     sets = ("--set", f"training.classifiers={classifiers}", "--set", "tasks=[humor]", "--set", "training.curve=null")
     sets += ("--set", "training.augmentation=null", "--set", "training.decision=null", "--set", "variant=bad")
