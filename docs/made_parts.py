@@ -26,8 +26,9 @@ def rows(table: str, **wanted: str) -> pd.DataFrame:
 
 
 def change(row: pd.Series, value: str = "gap", new: str = "new_") -> str:
-    """A difference in points with its interval."""
-    return f"{signed(row[value])} {signed_interval(row[f'{new}low'], row[f'{new}high'])}"
+    """A difference in points with its interval, which no line breaks."""
+    interval = signed_interval(row[f"{new}low"], row[f"{new}high"]).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{signed(row[value])} {interval}"
 
 
 def found() -> str:

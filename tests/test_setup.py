@@ -20,7 +20,10 @@ from synthgap.pipeline.code_digest import read_cells
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
-LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
+LOCK, BOOK = (
+    [Requirement(line) for line in (ROOT / name).read_text().splitlines()]
+    for name in ("requirements.lock", "docs/requirements.lock")
+)
 
 
 def locked(name: str) -> list[Requirement]:
@@ -28,8 +31,15 @@ def locked(name: str) -> list[Requirement]:
 
 
 def test_every_locked_version_is_exact():
-    for one in LOCK:
+    for one in (*LOCK, *BOOK):
         assert [specifier.operator for specifier in one.specifier] == ["=="], str(one)
+
+
+def test_the_book_is_locked_to_the_versions_that_everything_else_has():
+    for direct in map(Requirement, PROJECT["optional-dependencies"]["book"]):
+        assert any(one.name == direct.name and direct.specifier.contains(str(one.specifier)[2:]) for one in BOOK)
+    for one in BOOK:
+        assert not locked(one.name) or one.specifier in [same.specifier for same in locked(one.name)], one.name
 
 
 @pytest.mark.parametrize("direct", DIRECT, ids=lambda one: one.name)
