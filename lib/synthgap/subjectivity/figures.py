@@ -132,6 +132,11 @@ def plot_agreement(shares: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+def who(kind: str) -> str:
+    """Whether agreement of a kind is that of people or simulated."""
+    return KINDS[kind].partition(":")[0]
+
+
 def curves_of(read: ReadTable, kind: str) -> pd.DataFrame:
     """Threshold curves of a kind of source with their fits, of the last of the classifiers that most tasks have."""
     key, fits = ["task", "source", "classifier", "corpus"], read("threshold_fits")
@@ -144,7 +149,7 @@ def curves_of(read: ReadTable, kind: str) -> pd.DataFrame:
 def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
     """Threshold curves, a panel per task and source."""
     curves = curves_of(read, kind)
-    options: dict[str, Any] = {"columns": 5, "x": "agreement at least", "y": "accuracy, percent"}
+    options: dict[str, Any] = {"columns": 5, "x": f"agreement at least ({who(kind)})", "y": "accuracy, percent"}
     figure = panels_by("row", curves, look, plot_threshold_curve, 1.85, **options)
     note = (
         f"{_about(curves, look)} Dashed, with 95 % bands: chance, as agreement reassigned within each class. Numbers "
@@ -157,8 +162,8 @@ def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
 def _about(curves: pd.DataFrame, look: Look) -> str:
     """What the curves are of."""
     (classifier,) = curves["classifier"].unique()
-    who = f"Across: agreement at least; up: accuracy of {look.classifier(classifier)} in percent."
-    return f"{who} Source: {'; '.join(curves['source'].unique())}."
+    about = f"Across: agreement at least; up: accuracy of {look.classifier(classifier)} in percent."
+    return f"{about} Source: {'; '.join(curves['source'].unique())}."
 
 
 def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
@@ -182,7 +187,7 @@ def draw_fits(read: ReadTable, look: Look, kind: str) -> Drawn:
     """The paper's own form of accuracy against agreement: points, straight lines, R^2 and Spearman's rho."""
     curves = curves_of(read, kind)
     curves = curves[curves["corpus"] != REAL]
-    options: dict[str, Any] = {"columns": 5, "x": "agreement at least", "y": "accuracy, percent"}
+    options: dict[str, Any] = {"columns": 5, "x": f"agreement at least ({who(kind)})", "y": "accuracy, percent"}
     figure = panels_by("row", curves, look, plot_threshold_fit, 1.85, **options)
     note = "Lines: least squares; above: R² and Spearman's rho, in the legend's order."
     return figure, f"{_about(curves, look)} {note} Points of a curve share most items: both are high even by chance."
@@ -219,7 +224,7 @@ def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
     figure, axes = look.panels(len(panels), sum(heights) / len(heights), **options)
     for ax, (classifier, rows, scale) in zip(axes, panels, strict=True):
         plot_agreement_effects(rows, look, ax, scale)
-        set_title(ax, look.classifier(classifier))
+        set_title(ax, f"{look.classifier(classifier)} ({who(kind)})")
         ax.set_xlabel(EFFECTS[scale])
     legend_above(figure, keys=grey_keys("over all marks of its kind here"))
     held = "Intervals hold items, draws and seeds, and new recordings of corpora that have several."
@@ -327,8 +332,8 @@ def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
         ax.set_xlabel("annotators of an item")
         log_axis(ax, size.tolist())
     first = table.iloc[0]
-    who = f"{first['items']} items, each judged by {first['fewest']} to {first['most']} of {first['people']} people"
-    note = f"Panels of a few against all: {who}; 95 % intervals over items and people. Source: {first['source']}."
+    panels = f"{first['items']} items, each judged by {first['fewest']} to {first['most']} of {first['people']} people"
+    note = f"Panels of a few against all: {panels}; 95 % intervals over items and people. Source: {first['source']}."
     return figure, note
 
 
