@@ -89,7 +89,7 @@ def marks(figure: Figure) -> Iterator[np.ndarray]:
             places = np.asarray(line.get_xydata(), float)
             if line.get_transform() == ax.transData and not (len(places) == 2 and (places[:, 0] == places[:, 1]).all()):
                 yield places
-        yield np.array([(one.get_width(), one.get_height()) for one in ax.patches if isinstance(one, Rectangle)])
+        yield from (np.array([[one.get_width(), one.get_height()]]) for one in ax.patches if isinstance(one, Rectangle))
 
 
 def rounded_to_five(values: Iterable[float]) -> set[str]:
