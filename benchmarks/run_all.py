@@ -57,7 +57,7 @@ def growth() -> pd.DataFrame:
 TABLES = {
     "One task by every way in one run (`side_by_side.py`, 40 texts a label, seconds of processor time)": side_by_side,
     "Growth of a run with its training texts (`growth.py`, processor time, memory beyond the start)": growth,
-    "Fine-tuning MiniLM, 200 texts a label (`finetune_ways.py`: time an epoch, SetFit's of a run; medians)": finetune_ways,
+    "MiniLM, 200 texts a label (`finetune_ways.py`, time an epoch, of SetFit a run; medians)": finetune_ways,
     "Macro-F1 less SetFit's on whole test splits (`setfit_scores.py`, over tasks)": setfit_scores,
     "Weights of BERT's size (`finetune_peak.py`, real tokens)": lambda: pd.read_csv(HERE / "finetune_peak.csv"),
     "Fine-tunings side by side on a GPU (`gpu_sharing.py`)": lambda: pd.read_csv(HERE / "gpu_sharing.csv"),
