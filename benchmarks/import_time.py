@@ -1,24 +1,37 @@
-"""Import time of synthgap and its modules in a fresh process, against importing what they use when they need it."""
+"""What starting costs: the package, a kernel, the imports of each notebook, and the libraries that are imported late.
 
-import statistics
+Processor time of fresh processes, so that a busy machine changes little.
+"""
+
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
-OURS = ", ".join(
-    f"synthgap.{name}" for name in ("config", "tasks", "data", "llm", "generation", "runs", "stages", "runner")
-)
-HEAVY = "torch, transformers, sentence_transformers, sklearn, pandas, matplotlib.pyplot"
-CODE = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+from synthgap.pipeline.code_digest import read_cells
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+CODE = "{}\nimport os; print(sum(os.times()[:2]))"
 
 
-def seconds(modules: str) -> float:
-    command = [sys.executable, "-c", CODE.format(modules)]
-    return statistics.median(float(subprocess.check_output(command, text=True)) for _ in range(5))
+def seconds(code: str) -> float:
+    command = [sys.executable, "-c", CODE.format(code)]
+    return float(subprocess.check_output(command, text=True))
+
+
+def imports(notebook: Path) -> str:
+    """A notebook's import statements."""
+    nodes = [node for cell in read_cells(notebook) for node in ast.parse("".join(cell["source"])).body]
+    return "\n".join(ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def main() -> None:
-    ours, heavy = seconds(OURS), seconds(HEAVY)
-    print(f"importing synthgap's modules: {ours:.2f} s; the libraries that they defer: {heavy:.2f} s (medians of 5)")
+    of_each = [seconds(imports(notebook)) for notebook in NOTEBOOKS]
+    print(
+        f"synthgap {seconds('import synthgap'):.2f} s, a kernel {seconds('import ipykernel.kernelapp'):.2f} s, a "
+        f"notebook's imports {min(of_each):.1f} to {max(of_each):.1f} s, {sum(of_each):.0f} s for {len(of_each)}; left "
+        f"for when it is needed: {seconds('import sentence_transformers'):.1f} s"
+    )
 
 
 if __name__ == "__main__":
