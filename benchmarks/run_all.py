@@ -55,7 +55,7 @@ def growth() -> pd.DataFrame:
 
 
 TABLES = {
-    "One task by every way in one run (`side_by_side.py`, 40 texts a label, seconds of processor time)": side_by_side,
+    "One task by every way in one run (`side_by_side.py`, 40 texts a label of humor, seconds of processor time)": side_by_side,
     "Growth of a run with its training texts (`growth.py`, processor time, memory beyond the start)": growth,
     "MiniLM, 200 texts a label (`finetune_ways.py`, time an epoch, of SetFit a run; medians)": finetune_ways,
     "Macro-F1 less SetFit's on whole test splits (`setfit_scores.py`, over tasks)": setfit_scores,
