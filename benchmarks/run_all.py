@@ -16,8 +16,16 @@ RESULTS = HERE / "RESULTS.md"
 ROW = re.compile(r"\| `(\w+)\.py` \| .*")
 BY_HAND = re.compile(r"^## (?:Planted faults|Training steps on a GPU)\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 SCRIPTS = (
-    *("import_time", "busy_neighbour", "map_speed", "packed_batches", "gram", "interval_speed", "embedding_speed"),
-    *("fan_out_speed", "distance_speed", "distance_memory", "filter_speed", "llm_throughput", "local_throughput"),
+    *("import_time", "busy_neighbour", "map_speed", "packed_batches", "gram", "growth", "interval_speed"),
+    *(
+        "embedding_speed",
+        "fan_out_speed",
+        "distance_speed",
+        "distance_memory",
+        "filter_speed",
+        "llm_throughput",
+        "local_throughput",
+    ),
 )
 
 
@@ -55,7 +63,7 @@ def growth() -> pd.DataFrame:
 
 
 TABLES = {
-    "One task by every way in one run (`side_by_side.py`, 40 texts a label, seconds of processor time)": side_by_side,
+    "One task by every way in one run (`side_by_side.py`, humor, 40 texts a label, processor time)": side_by_side,
     "Growth of a run with its training texts (`growth.py`, processor time, memory beyond the start)": growth,
     "MiniLM, 200 texts a label (`finetune_ways.py`, time an epoch, of SetFit a run; medians)": finetune_ways,
     "Macro-F1 less SetFit's on whole test splits (`setfit_scores.py`, over tasks)": setfit_scores,

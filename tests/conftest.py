@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -58,10 +58,12 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
         os.environ.pop(f"SYNTHGAP_{name}", None)
 
 
-def synthgap(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def synthgap(
+    *arguments: str, program: Sequence[str] = ("-m", "synthgap"), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "synthgap", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -111,14 +113,18 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """outputs/smoke of one run of all notebooks, which all processes of the tests share; not to be changed."""
+    """outputs/smoke of one run of all notebooks, which all processes of the tests share; not to be changed.
+
+    Two stand for all in being executed in kernels; see in_process.py.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     finished = folder / "smoke_finished"
     with FileLock(folder / "smoke.lock"):
         if not finished.is_file():
-            done = synthgap("run", "smoke", "--output", str(folder / "outputs"))
+            program = [str(ROOT / "tests" / "in_process.py")]
+            done = synthgap("run", "smoke", "--output", str(folder / "outputs"), program=program)
             assert done.returncode == 0, done.stderr[-3000:]
             finished.touch()
     return folder / "outputs" / "smoke"

@@ -1,10 +1,14 @@
-"""Notebooks executed in this process; the runner does it in kernels, whose starts and imports take most of its time."""
+"""Notebooks executed in this process; the runner does it in kernels, whose starts and imports take most of its time.
+
+As a program it is the command line, which executes most notebooks so: two have kernels, as all have for a user.
+"""
 
 from __future__ import annotations
 
 import ast
 import contextlib
 import io
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,8 +20,13 @@ import matplotlib as mpl
 import nbformat
 from IPython.core.formatters import format_display_data
 
+from synthgap.__main__ import main
 from synthgap.core.paths import root
+from synthgap.pipeline import notebooks
 from synthgap.pipeline.notebooks import COPIES
+
+IN_KERNELS = {"01_generation", "06_augmentation"}
+in_kernel = notebooks.execute
 
 
 def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
@@ -73,3 +82,12 @@ def _printed() -> Iterator[list[str]]:
             warnings.simplefilter("ignore", kind)  # as in a kernel
         yield texts
     texts += [printed.getvalue(), *(f"{one.category.__name__}: {one.message}\n" for one in warned)]
+
+
+def execute_most(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    (in_kernel if notebook.stem in IN_KERNELS else execute)(notebook, parameters)
+
+
+if __name__ == "__main__":
+    with mock.patch.object(notebooks, "execute", execute_most):
+        sys.exit(main(sys.argv[1:]))
