@@ -9,6 +9,7 @@ from in_process import executed
 from IPython.display import HTML
 
 from synthgap.core.config import Profile
+from synthgap.pipeline import stages
 from synthgap.tables import read_shown
 from synthgap.tasks import load_profile, load_task
 from synthgap.training import predictions
@@ -122,6 +123,7 @@ def test_what_a_profile_lacks_ends_in_a_sentence_and_a_finished_stage(case, tmp_
     monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
     profile = load_profile("smoke", overrides)
     made = MadeRuns(profile)
+    monkeypatch.setattr(stages, "check_earlier_stages", lambda *_: None)
     monkeypatch.setattr(predictions, "load_predictions", made.load)
     monkeypatch.setattr(predictions, "read_index", made.index)
     epochs = {"train_loss": [0.7, 0.4], "watched_macro_f1": [0.6, 0.5]} if case == "fine-tuned" else {}

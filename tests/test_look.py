@@ -102,6 +102,7 @@ def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_shor
 
 def test_numbers_are_rounded_for_people_and_what_is_undefined_is_a_dash():
     frame = pd.DataFrame({"gap": [-0.12345, np.nan], "n": [3, 40000], "p": [0.00012, 0.0456], "name": ["a", None]})
+    assert tables.rounded(frame.assign(gap=np.inf))["gap"].tolist() == ["–", "–"]
     shown = tables.rounded(frame)
     assert shown.to_numpy().tolist() == [["−0.123", "3", "<0.001", "a"], ["–", "40000", "0.046", "–"]]
     assert (tables.format_p(0.0009), tables.format_p(0.0013)) == ("p < 0.001", "p = 0.001")

@@ -114,7 +114,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     run.says(7, "It takes two tasks at least", "No figure: it takes a corpus", NO_ROWS)
     assert run.figures() == {
         *("text_lengths", "text_counts", "power", "diversity", "rarefaction_chamfer", "rarefaction_vendi", "maps"),
-        *("reliability", "recitation"),
+        *("reliability", "recitation", "design", "diversity_by_label"),
     }
     shown = read_shown(run.results / "tables", "03_evaluation")["table_1_tfidf_macro_f1"]
     assert "Texting" in shown

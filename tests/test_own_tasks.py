@@ -409,7 +409,7 @@ def test_corpora_whose_folder_is_lacking_are_left_out_with_a_notice(project):
     found = with_what_is_there(named)
     assert (found.left_out, list(found.corpora)) == (("one", "two", "pool"), ["there"])
     assert {name: one.corpora for name, one in found.comparisons.items()} == {"main": ("there",), "mixed": ("there",)}
-    stage = open_stage("02", "own")
+    stage = open_stage("01", "own")
     for said in (check(found), plan(found), stage.notice().data):
         assert "3 corpora (one, two, pool)" in said
     assert stage.profile == found

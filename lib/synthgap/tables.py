@@ -262,9 +262,9 @@ def rounded(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def _number(value: Any, digits: int) -> str:
-    if isinstance(value, float) and value == value:
+    if isinstance(value, float) and math.isfinite(value):
         return f"{value:.{digits}f}".replace("-", "−")
-    return UNDEFINED if pd.isna(value) else str(value)
+    return UNDEFINED if pd.isna(value) or value in (math.inf, -math.inf) else str(value)
 
 
 def signed(value: float, digits: int = 1) -> str:
