@@ -13,7 +13,7 @@ from seaborn import boxplot
 from synthgap.data.real import checked
 from synthgap.figures import Look
 from synthgap.generation.corpora import CorpusTexts
-from synthgap.generation.figures import BOX_LINES, DRAWINGS, TEXT_LENGTHS
+from synthgap.generation.figures import BOX_LINES, LLMS, TEXT_COUNTS, TEXT_LENGTHS
 from synthgap.generation.filtering import LEDGER_COLUMNS, REASONS
 from synthgap.generation.llms import (
     COLUMNS,
@@ -155,7 +155,7 @@ def test_every_figure_is_drawn_from_saved_tables_for_any_corpora(texts):
     )
     made = {**BOTH, ("sms_spam", "file"): imported()}
     tables = {"text_lengths": text_lengths({"sms_spam": data}, made), "llms": compare_llms(made, COSTS)}
-    for drawing in DRAWINGS:
+    for drawing in (TEXT_LENGTHS, TEXT_COUNTS, LLMS):
         for width in (None, 3.3):
             figure = drawing.drawn(tables.__getitem__, Look.of(profile, width), "a footer")
             ax = figure.axes[0]
