@@ -125,6 +125,7 @@ def test_one_task_of_ones_own_and_real_texts_alone(command, in_process, own_task
     assert NO_ROWS in run.report
 
 
+@pytest.mark.slow
 def test_two_tasks_zero_shot_alone_and_one_person_who_judged(command, in_process, tmp_path):
     """Labels that differ in number, one seed, no few-shot; one annotator, so no agreement; pairs of other tasks."""
     for task in ("tweet_irony", "ag_news"):

@@ -214,12 +214,22 @@ def test_every_run_names_its_data(smoke):
         assert name == run["run"]
 
 
-def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(command, in_process, smoke, tmp_path):
-    """All that follows 02 comes out again without the real texts, and its tables are the same."""
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (["05"], r"all \d+ tables of 05_diversity equal"),
+        pytest.param([], "of 03_.*, 11_your_task equal", marks=pytest.mark.slow),
+    ],
+    ids=["one stage", "all stages"],
+)
+def test_nothing_but_the_runs_and_what_was_measured_is_needed_after_02(
+    stages, said, command, in_process, smoke, tmp_path
+):
+    """What follows 02 comes out again without the real texts, and its tables are the same."""
     shutil.copytree(smoke, tmp_path / "smoke")
-    done = command("verify", "smoke", "--output", str(tmp_path))
+    done = command("verify", "smoke", *stages, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert re.search(r"all \d\d tables of 03_.*, 11_your_task equal the committed ones", done.stdout)
+    assert re.search(f"{said} the committed ones", done.stdout)
     done = command("run", "smoke", "--no-data", "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("kept: it needs the real texts") == 2
