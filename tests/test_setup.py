@@ -144,6 +144,15 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+def test_nothing_lies_at_the_top_but_what_belongs_there():
+    folders = {"benchmarks", "configs", "docs", "lib", "notebooks", "outputs", "tests", ".ci", ".github"}
+    pages = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"}
+    settings = {"Makefile", "environment.yml", "pyproject.toml", "requirements.lock"}
+    hidden = {".gitattributes", ".gitignore", ".pre-commit-config.yaml"}
+    assert {name.partition("/")[0] for name in tracked()} <= folders | pages | settings | hidden
+
+
 LARGER = {
     "outputs/recorded/report.html": 3 * 2**20,  # one page that holds every figure and table of the profile
 }
