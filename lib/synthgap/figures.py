@@ -4,8 +4,6 @@ A room's figures are `Drawing`s: each is drawn from saved tables alone, so that 
 `synthgap figure` show the same. Functions that plot take an `ax` and return it.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap
@@ -110,7 +108,7 @@ class Look:
     main: Sequence[str] = ()
 
     @classmethod
-    def of(cls, profile: Profile, width: float | None = None) -> Look:
+    def of(cls, profile: Profile, width: float | None = None) -> "Look":
         titles = {name: one.title or name.replace("_", " ").capitalize() for name, one in profile.corpora.items()}
         looks = {REAL: Series("Real", *REFERENCE), **series_of(titles)}
         named = {name: one.title for name, one in profile.training.classifiers.items()}

@@ -1,7 +1,5 @@
 """How every table looks: tidy CSV for programs; Markdown, LaTeX and HTML for people, every text escaped."""
 
-from __future__ import annotations
-
 import html
 import math
 import re

@@ -1,7 +1,5 @@
 """Draws of a corpus's texts beside draws of as many real ones, and the probe that is fitted to either."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -47,15 +45,15 @@ class Sample:
     vectors: np.ndarray
 
     @classmethod
-    def of(cls, texts: pd.DataFrame, labels: Sequence[str]) -> Sample:
+    def of(cls, texts: pd.DataFrame, labels: Sequence[str]) -> "Sample":
         places = np.array(numbered(texts, labels).labels, dtype=int)
         return cls(texts[COLUMNS].reset_index(drop=True), places, embed(texts["text"].tolist(), PROBE.encoder))
 
-    def take(self, chosen: np.ndarray) -> Sample:
+    def take(self, chosen: np.ndarray) -> "Sample":
         """Some of the texts, by their places or a mask."""
         return Sample(self.texts.iloc[chosen], self.labels[chosen], self.vectors[chosen])
 
-    def labelled(self, labels: np.ndarray) -> Sample:
+    def labelled(self, labels: np.ndarray) -> "Sample":
         """The same texts under other labels."""
         return replace(self, labels=labels)
 

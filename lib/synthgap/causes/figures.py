@@ -1,7 +1,5 @@
 """The figures of 07_causes, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

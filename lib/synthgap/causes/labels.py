@@ -1,7 +1,5 @@
 """Do labels mean the same on synthetic and on real texts, and does cleaning the synthetic ones help?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple

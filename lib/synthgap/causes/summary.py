@@ -1,7 +1,5 @@
 """What was found on single draws, as means with intervals: over draws and recordings, and over tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

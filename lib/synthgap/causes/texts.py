@@ -1,7 +1,5 @@
 """What tells synthetic texts from real ones, what their length explains, and which of them recite real ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

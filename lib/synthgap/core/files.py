@@ -1,7 +1,5 @@
 """Files that are whole or absent, and digests of what determines a result."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import errno

@@ -3,8 +3,6 @@
 Tokens are estimated from the length of texts and prompts; where a live LLM was asked, its log tells them, and the time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The figures of 10_decision, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -4,8 +4,6 @@ It knows the strategies' gains on other tasks, and of its own task three numbers
 labels says, how these labels score by themselves, and how well the LLM's texts are told from real ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Predictions are named "<strategy> <n>". What can be done without a label can be done with n of them, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Did test texts slip into the synthetic ones, and what does it change?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

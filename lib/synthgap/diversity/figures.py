@@ -1,7 +1,5 @@
 """The figures of 05_diversity, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Maps of texts: those of like meaning lie near each other."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 Embeddings have shape (texts, dimensions). `distance` is "cosine" or "euclidean", see `distances`.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any

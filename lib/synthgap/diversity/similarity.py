@@ -1,7 +1,5 @@
 """How near the texts of the reference corpus lie to those of the other corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

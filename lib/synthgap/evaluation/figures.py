@@ -1,7 +1,5 @@
 """Figures of scores: gaps by task and by subjectivity, learning curves, worth, mixes and what they gain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any

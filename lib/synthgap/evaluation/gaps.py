@@ -1,7 +1,5 @@
 """Gaps between corpora on the same test items: paired tests, their correction, and the gap against subjectivity."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace

@@ -7,8 +7,6 @@ seeds alone, and *new recordings* under the same conditions, of which these are 
 docs/statistics.md, and benchmarks/coverage.py shows how often the intervals hold what they are for.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ class Part(NamedTuple):
     variance: float
     df: float = math.inf
 
-    def times(self, factor: float) -> Part:
+    def times(self, factor: float) -> "Part":
         """The part with its variance multiplied, as that of a mean or a difference needs."""
         return Part(factor * self.variance, self.df)
 

@@ -4,8 +4,6 @@ The predictions of a learning curve are named by corpus and texts per label, as 
 What the worth is counted in are the texts of the comparison's reference, whose points come first.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 What a classifier that was trained on the LLM's labels scores is another question, and stands beside Table 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What synthetic texts add to real ones: scores of the mixes that 02 trained, and their gains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -4,8 +4,6 @@ Arrays follow one convention: `truth` has shape (items,), `predicted` has shape 
 of labels in the task's list. Scores are in percent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Table 1 as people read it: corpora side by side, what is lost against the reference, and the paper's figures."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from synthgap.core.config import REAL, Profile

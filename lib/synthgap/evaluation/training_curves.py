@@ -5,8 +5,6 @@ epoch that is chosen on the very texts of which it is told looks better than it 
 compare corpora, and do not take a gain as such.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

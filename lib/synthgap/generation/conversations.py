@@ -1,7 +1,5 @@
 """What an LLM is asked: the paper's conversations turn by turn, or completions; and with which few-shot examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil

@@ -5,8 +5,6 @@
 no texts; `synthetic/labels/<corpus>.parquet` holds what an LLM took test items for.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The picture of the whole design: boxes and arrows, and which notebook does what."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import matplotlib.pyplot as plt

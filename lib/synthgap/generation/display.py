@@ -1,7 +1,5 @@
 """What 01 shows of tasks, prompts and texts: HTML in which every text is escaped, real ones only where allowed."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Collection, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The figures of 01: lengths and numbers of texts, and LLMs side by side."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from synthgap.figures import Drawing, Drawn, Look, interval_panels, log_axis

@@ -1,7 +1,5 @@
 """Answers of an LLM -> the texts that are accepted, and a ledger of every text that was rejected, with the reason."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Conversations with live LLMs share one event loop; one that fails ends alone. Ev
 it is used.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc
@@ -85,7 +83,7 @@ class Job:
         first = first_number(self.recording)
         return begin_conversation(self.data.task, self.setting, label, first + number, self.protocol)
 
-    def prepared(self, settings: GenerationSettings) -> Job:
+    def prepared(self, settings: GenerationSettings) -> "Job":
         """The job with the prompts, examples and number of texts a turn that are asked for."""
         return replace(self, data=with_prompt(self.data, settings, self.llm.answer_format, self.protocol))
 

@@ -10,8 +10,6 @@ is a module beside openai.py, its settings in core/config.py, and a line in back
 The room may import data, tasks and core; how conversations go on is generation/'s.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from synthgap.core.config import LLMSettings, LocalSettings, OpenAISettings, shown_endpoint

@@ -3,8 +3,6 @@
 Keys are read from the environment and are in no file, message or hash.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

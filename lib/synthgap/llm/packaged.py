@@ -3,8 +3,6 @@
 A package's files are found without importing it, none of its code runs, and its weights are those of a known digest.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import shutil

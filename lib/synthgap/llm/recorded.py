@@ -5,8 +5,6 @@ variant) and `recording.yaml`, which says who wrote the answers. Where the same 
 `<setting>.2`, `<setting>.3`, ... hold that.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from collections import Counter

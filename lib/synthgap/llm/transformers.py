@@ -4,8 +4,6 @@ Every request draws its tokens from random numbers of its own, so that an answer
 what else is in the batch (but for rounding), and a run that was stopped goes on as if it had not been.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import shutil

@@ -6,8 +6,6 @@ quantile of the absolute errors on tasks left out. The LLM's blind agreement wit
 either, is no feature: of found texts there is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A comparison on the question `llms` is a pipeline. Differences between LLMs are 
 pipelines prompts, lengths and filters differ as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

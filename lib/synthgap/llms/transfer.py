@@ -4,8 +4,6 @@ It is called transfer: time, outlet and labelling rule change together, and an L
 set of an earlier year holds, so that none of it is the ageing of a corpus.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path

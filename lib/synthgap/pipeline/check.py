@@ -1,7 +1,5 @@
 """Whether a profile has what it needs: everything that is missing or wrong, named at once, before anything runs."""
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from itertools import product

@@ -3,8 +3,6 @@
 Docstrings, comments and formatting are no part of it, and neither is the version of Python that reads the code.
 """
 
-from __future__ import annotations
-
 import ast
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A notebook in which a cell failed says so above all that follows: its text goes on as if nothing had happened."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from IPython import get_ipython

@@ -1,7 +1,5 @@
 """A notebook executed by papermill, and what is kept of it; imported late, as it takes a second."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import logging

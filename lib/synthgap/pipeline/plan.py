@@ -1,7 +1,5 @@
 """What a profile will take before it runs: the LLMs' answers, and training, each estimated from a pilot."""
 
-from __future__ import annotations
-
 from synthgap.core.config import Profile
 from synthgap.core.paths import base_folder
 from synthgap.data.real import load_real

@@ -1,7 +1,5 @@
 """The generated texts of a profile as a data set for the Hugging Face Hub: Parquet, and a card on their making."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

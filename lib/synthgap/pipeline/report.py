@@ -5,8 +5,6 @@ is named, with a link to its file. Figures are drawn anew from the saved tables 
 they lie on a light card.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

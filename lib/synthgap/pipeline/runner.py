@@ -1,7 +1,5 @@
 """Execute the notebooks headlessly: check first, believe only the notebook's own success marker, keep a manifest."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import os

@@ -3,8 +3,6 @@
 The marker is written by the notebook's last cell, so nothing but a full run of the notebook makes it.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import warnings

@@ -5,8 +5,6 @@ its tasks, its data, its notebook's code, the code that this imports, and what e
 same. Docstrings, comments, formatting and modules that it does not import do not matter.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Whether the committed results of a profile come out again: stages regenerated without data, tables compared."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a prompt changes: gaps to its control, the share of the examples' advantage, recitation, diversity."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

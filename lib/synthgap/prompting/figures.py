@@ -1,7 +1,5 @@
 """What is drawn of prompts, from saved tables alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How many recordings and texts per label tell a difference of so many points, from variances that were measured."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

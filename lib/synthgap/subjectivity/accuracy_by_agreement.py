@@ -4,8 +4,6 @@ Agreement lies between 0 and 1, accuracy is in percent. Arrays `agreement`, `gol
 `correct` is the share of seeds whose run was right.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -256,7 +254,7 @@ class _Slope:
     noise: float
     parts: Sequence[Part] = ()
 
-    def steeper_than(self, other: _Slope) -> _Slope:
+    def steeper_than(self, other: "_Slope") -> "_Slope":
         """The difference, paired on the items."""
         value, items, noise = self.value - other.value, self.items - other.items, self.noise + other.noise
         return replace(self, value=value, items=items, noise=noise, parts=(*self.parts, *other.parts))

@@ -4,8 +4,6 @@ Every source begins with its kind, "human: ..." or "simulated: ...", wherever it
 are ids, labels and numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

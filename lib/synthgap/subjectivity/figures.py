@@ -3,8 +3,6 @@
 Figures of agreement are made per kind of source, a key of KINDS.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

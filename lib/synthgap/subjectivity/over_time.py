@@ -4,8 +4,6 @@ A window's alpha varies with its items and its people, and the same people judge
 weighted sum of the windows' values, with the variance of that sum over items and over people.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

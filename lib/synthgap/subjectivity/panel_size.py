@@ -4,8 +4,6 @@ Those who judged an item stand for all people: a panel is drawn from them with r
 crowdsourcing does. What panels give on average follows from the multinomial distribution and needs no drawing.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

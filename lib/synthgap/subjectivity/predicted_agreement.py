@@ -3,8 +3,6 @@
 Agreement lies between 0 and 1; lifts are in points of accuracy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ A row of such a table is `judge, task_a, task_b, more_objective`. Level 1 holds 
 score means more subjective, so that both grow the same way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """How the tables of this room are saved: what people said and what was simulated never stand in one shown table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

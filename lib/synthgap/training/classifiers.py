@@ -1,7 +1,5 @@
 """Train a classifier on texts and labels, and predict: tf-idf, a probe on embeddings, or fine-tuning."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

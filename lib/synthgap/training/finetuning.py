@@ -3,8 +3,6 @@
 What is taught is here; what makes it fast (`accelerations`) is called by its name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import time

@@ -6,8 +6,6 @@ recorded once for each of a few lengths that batches are padded to, and then rep
 rates are the Trainer's own, and what is learned is the same but for rounding.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import warnings

@@ -4,8 +4,6 @@ Several processes may work on one folder: each run is trained under a lock, and 
 is training and comes back to them. A killed process leaves finished runs and nothing else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """What finished runs predicted: the one reader for all notebooks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,7 +35,7 @@ class Predictions:
     n_train: Mapping[str, int]
     recordings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def without(self, ids: Collection[str]) -> Predictions:
+    def without(self, ids: Collection[str]) -> "Predictions":
         """The same with some items left out."""
         kept = ~np.isin(self.ids, list(ids))
         predicted = {corpus: runs[:, kept] for corpus, runs in self.predicted.items()}

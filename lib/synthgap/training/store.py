@@ -10,8 +10,6 @@
 A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import hashlib

@@ -1,7 +1,5 @@
 """The texts that a profile's runs train on and predict, read from where they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
