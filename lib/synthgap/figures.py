@@ -129,10 +129,8 @@ class Look:
 
     def present(self, table: pd.DataFrame) -> list[str]:
         """The corpora of a table's column, in the order in which they are shown."""
-        return [name for name in self.corpora if name in set(table["corpus"])]
-
-    def among(self, names: Sequence[str]) -> dict[str, Series]:
-        return {name: self.corpora[name] for name in names}
+        there = set(table["corpus"])
+        return [name for name in self.corpora if name in there]
 
     def by_corpus(self, table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Series]]:
         """The rows of each corpus of a table, and how it looks, in the order in which they are shown."""
@@ -359,7 +357,7 @@ def interval_panels(
     """
     rows = task_order(table) if row == "task" else list(table[row].unique())
     titles = row_titles([short_title(one) if row == "task" else str(one) for one in rows])
-    series = series or look.among(look.present(table))
+    series = series or {name: look.corpora[name] for name in look.present(table)}
 
     def plot(own: pd.DataFrame, _: Look, ax: Axes) -> None:
         filled = "filled" if "filled" in table else None

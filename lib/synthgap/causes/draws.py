@@ -12,16 +12,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from synthgap.core.config import REAL, ProbeSettings, Profile
+from synthgap.core.config import Comparison, ProbeSettings, Profile
 from synthgap.core.terminal import Progress
 from synthgap.data.draws import at_most, draw_equal
-from synthgap.data.real import RealData, load_real
+from synthgap.data.real import RealData
 from synthgap.evaluation.scores import confusion, score_confusions
-from synthgap.generation.corpora import load_corpus
-from synthgap.tasks import load_task
 from synthgap.training.base import logistic_regression, numbered
 from synthgap.training.embeddings import embed
-from synthgap.training.runs import TaskTexts, training_sizes
+from synthgap.training.runs import TaskTexts, comparison_sizes
+from synthgap.training.texts import comparison_texts
 
 PROBE = ProbeSettings(kind="probe")
 DRAWS, DRAWS_OF_RECORDINGS = 3, 2  # of a corpus with one recording, and of each of several; at most
@@ -170,27 +169,26 @@ class TaskDraws:
     comparison: str | None = None
     _real: dict[int, Sample] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
+    @property
     def real(self) -> RealData:
-        return load_real(load_task(self.task), self.profile)
+        return self.texts.real
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.real.task.labels)
 
+    @property
+    def compared(self) -> Comparison:
+        return self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+
     @cached_property
     def texts(self) -> TaskTexts:
-        compared = self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
-        names = [name for name in compared.members if name != REAL]
-        return TaskTexts(self.real, {name: load_corpus(self.folder, self.profile, name, self.task) for name in names})
+        return comparison_texts(self.profile, self.folder, self.compared, self.task)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """{label: texts of every draw}: as for the runs of the comparison."""
-        parts = {REAL: self.real.split("train")}
-        for name in self.texts.corpora:
-            parts |= {f"{name} {number}": frame for number, frame in self.texts.recordings(name).items()}
-        return training_sizes(self.real, parts, self.profile.training.texts_per_label)
+        return comparison_sizes(self.profile.training, self.compared, self.texts)
 
     @cached_property
     def test(self) -> Sample:
@@ -215,18 +213,16 @@ class TaskDraws:
                 for number, seed in enumerate(seeds):
                     made = Sample.of(draw_equal(frame, self.sizes, seed), self.labels)
                     real = self.real_draw(place * len(seeds) + number)
-                    pair = (recording, number, self.labels, real, made, _joined(rest), self.test)
+                    pair = (recording, number, self.labels, real, made, joined(rest) if rest else None, self.test)
                     found.append(Draw(self.task, corpus, *pair))
         return found
 
 
-def _joined(samples: Sequence[Sample]) -> Sample | None:
-    if not samples:
-        return None
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Several samples of a task as one."""
     texts = pd.concat([one.texts for one in samples], ignore_index=True)
-    return Sample(
-        texts, np.concatenate([one.labels for one in samples]), np.concatenate([one.vectors for one in samples])
-    )
+    labels, vectors = (np.concatenate([getattr(one, name) for one in samples]) for name in ("labels", "vectors"))
+    return Sample(texts, labels, vectors)
 
 
 def on_draws(tasks: Sequence[TaskDraws], measure: Callable[[Draw], Mapping[str, float]], title: str) -> pd.DataFrame:

@@ -41,18 +41,14 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
     """A drawing with a panel for each measure of the table of its name: the corpora's values by task."""
 
     def draw(read: ReadTable, look: Look, _: str) -> Drawn:
-        rows = _of_measures(read(name), titles)
+        rows = read(name)
+        rows = rows.assign(part=rows["measure"].map(titles)).dropna(subset="part")
+        rows = rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")
         shown: dict[str, Any] = {"label": label, "lines": ("95 % interval over draws of texts", "over recordings, too")}
         figure = interval_panels(rows, look, value="value", panel="part", line=line, **shown)
         return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings too."
 
     return Drawing(name, alt, draw)
-
-
-def _of_measures(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of these measures, in their order, the measure's title in the column `part`."""
-    rows = table.assign(part=table["measure"].map(titles)).dropna(subset="part")
-    return rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")
 
 
 def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:

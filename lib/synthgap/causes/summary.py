@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
-from synthgap.tables import told_interval
+from synthgap.tables import told_interval, wide
 
 FEW = 10  # real labels of each kind that the cheapest teacher has
 FOUND = ["value", "low", "high", "new_low", "new_high"]
@@ -88,10 +88,9 @@ def shown(summary: pd.DataFrame, titles: Mapping[str, str], digits: int = 1) -> 
         titles: {measure: its column}, in their order.
     """
     rows = summary[summary["measure"].isin(titles)]
-    cells = rows.assign(cell=[cell(row, digits) for row in rows.itertuples()], column=rows["measure"].map(titles))
+    cells = rows.assign(cell=[cell(row, digits) for row in rows.itertuples()], title=rows["measure"].map(titles))
     key = [name for name in ("task", "classifier", "corpus", "tasks") if name in cells]
-    wide = cells.pivot_table(index=key, columns="column", values="cell", aggfunc="first", sort=False)
-    return wide.reindex(columns=list(titles.values())).fillna("–").reset_index().rename_axis(columns=None)
+    return wide(cells, key, [*titles.values()])
 
 
 def cell(row: pd.Series, digits: int = 1) -> str:

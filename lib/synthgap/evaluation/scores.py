@@ -84,7 +84,7 @@ def bootstrap(predictions: Predictions, resamples: int, seed: int) -> dict[str, 
     return draws
 
 
-def interval(draws: np.ndarray) -> tuple[float, float]:
+def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of resampled values."""
     low, high = np.percentile(draws, INTERVAL)
     return float(low), float(high)

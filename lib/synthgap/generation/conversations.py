@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-from synthgap.core.config import GeneratedCorpus, GenerationSettings, ProtocolName, Setting
+from synthgap.core.config import GeneratedCorpus, GenerationSettings
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.data.draws import draw_places
 from synthgap.data.real import RealData
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Message

@@ -21,11 +21,10 @@ from synthgap.core.config import (
     LabelledCorpus,
     PooledCorpus,
     Profile,
-    ProtocolName,
-    Setting,
 )
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, parquet_about, write_parquet
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.data.imported import read_imported
 from synthgap.data.labelled import read_labelled
 from synthgap.data.real import RealData, load_real
@@ -41,9 +40,11 @@ from synthgap.generation.conversations import (
 from synthgap.generation.filtering import LEDGER_COLUMNS, TEXT_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
+from synthgap.tables import stacked
 from synthgap.tasks import Task, load_task
 
 TEST_LABELS = ["corpus", "task", "condition", "id", "label"]
+NOTHING_REJECTED = pd.DataFrame(columns=LEDGER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,7 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
         "received": len(texts) + sum(dropped.values()),
         "rejected": dropped,
     }
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
-    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+    return CorpusTexts(texts, NOTHING_REJECTED, [], _provenance(task, corpus, written_by, texts, []) | about)
 
 
 def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_by: str) -> CorpusTexts:
@@ -183,9 +183,8 @@ def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_b
         "received": len(found.texts) + sum(found.dropped.values()),
         "rejected": {reason: count for reason, count in found.dropped.items() if count},
     }
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
     about = _provenance(data.task, corpus, written_by, found.texts, []) | about
-    return CorpusTexts(found.texts, none, [], about, found.test)
+    return CorpusTexts(found.texts, NOTHING_REJECTED, [], about, found.test)
 
 
 def from_pool(corpus: str, task: Task, members: Mapping[str, CorpusTexts], written_by: str) -> CorpusTexts:
@@ -198,8 +197,7 @@ def from_pool(corpus: str, task: Task, members: Mapping[str, CorpusTexts], writt
     received = sum(len(one.texts) for one in members.values())
     rejected = {"exact_duplicate": received - len(texts)}
     about = {"pool": list(members), "received": received, "rejected": rejected}
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
-    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+    return CorpusTexts(texts, NOTHING_REJECTED, [], _provenance(task, corpus, written_by, texts, []) | about)
 
 
 def pooled(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -320,8 +318,7 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
 def labels_of_test_items(folder: Path, profile: Profile) -> pd.DataFrame:
     """What LLMs took test items for, of all labelled corpora: columns TEST_LABELS."""
     files = [_labels_file(folder, name) for name, one in profile.corpora.items() if isinstance(one, LabelledCorpus)]
-    parts = [pd.read_parquet(path) for path in files if path.is_file()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TEST_LABELS)
+    return stacked([pd.read_parquet(path) for path in files if path.is_file()], TEST_LABELS)
 
 
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:

@@ -23,11 +23,10 @@ from synthgap.core.config import (
     LabelledCorpus,
     PooledCorpus,
     Profile,
-    ProtocolName,
-    Setting,
 )
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.core.terminal import Progress
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import RealData

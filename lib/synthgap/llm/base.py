@@ -5,7 +5,7 @@ import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from synthgap.core.config import ProtocolName
+from synthgap.core.settings import ProtocolName
 from synthgap.llm.parsing import QUOTES, Parsed, one_text, parse, without_lone_surrogates
 
 RECORDING = 1000  # numbers of conversations that belong to one recording

@@ -16,10 +16,12 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from synthgap.core.config import ProtocolName, RecordedSettings, Setting, read_yaml
+from synthgap.core.config import RecordedSettings
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
+from synthgap.core.settings import ProtocolName, Setting
+from synthgap.core.yaml_files import read_yaml
 from synthgap.data.real import read_text
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
 from synthgap.llm.response_log import LABELLING, ResponseLog

@@ -75,7 +75,9 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
     """
     COPIES.clear()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))  # else a folder in TMPDIR
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: beside a busy process, threads wait for each other
+    # NumPy's: beside a busy process, threads wait for each other. Small products keep to their thread where they are
+    # computed, too (threadpool_limits): kernels of JupyterLab and workers do not have this variable
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with _quiet_papermill():
             papermill.execute_notebook(

@@ -23,7 +23,7 @@ from synthgap.core.files import file_digest, parquet_about, read_json, write_jso
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.core.versions import versions
 from synthgap.figures import CaptionedFigure, Drawing, Look, save_figure
-from synthgap.pipeline.failures import watch_cells
+from synthgap.pipeline.failures import prepare_notebook
 from synthgap.pipeline.validity import (
     STAGES,
     determined_by,
@@ -249,7 +249,7 @@ def open_stage(
         overrides: profile keys to set anew, for example {"training.seeds": [0]}; results go into a folder of their own.
         show_real_texts: None for what the profile says.
     """
-    watch_cells()
+    prepare_notebook()
     warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
     resolved = with_what_is_there(load_profile(profile, overrides))
     if show_real_texts is not None:

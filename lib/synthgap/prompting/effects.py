@@ -11,7 +11,6 @@ from synthgap.core.config import REAL, Comparison, EvaluationSettings, Profile
 from synthgap.core.terminal import Progress
 from synthgap.data.draws import draw_equal
 from synthgap.data.duplicates import sharing_runs
-from synthgap.data.real import load_real
 from synthgap.diversity.distances import spread
 from synthgap.diversity.measures import vendi
 from synthgap.diversity.similarity import similarity_to
@@ -29,13 +28,12 @@ from synthgap.evaluation.gaps import (
 )
 from synthgap.evaluation.inference import Part, over_tasks, p_value, shared_part
 from synthgap.evaluation.scores import METRIC
-from synthgap.generation.corpora import load_corpus
 from synthgap.tables import matching, signed, signed_interval
-from synthgap.tasks import load_task
 from synthgap.training.embeddings import embed
 from synthgap.training.mixes import alone, both
 from synthgap.training.predictions import Predictions
-from synthgap.training.runs import TaskTexts, comparison_sizes
+from synthgap.training.runs import comparison_sizes
+from synthgap.training.texts import comparison_texts
 
 ALL = "all tasks"
 ANY = "any examples"
@@ -47,16 +45,16 @@ MEASURES = {"chamfer": "Chamfer", "vendi": "Vendi score", "similarity": "similar
 SHARES = np.linspace(-2, 4, 601)  # of the advantage, which are tried
 
 
-def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str], name: str = ANY) -> list[Predictions]:
-    """The predictions with one more corpus, whose recordings are those of several corpora."""
+def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str]) -> list[Predictions]:
+    """The predictions with one more corpus, ANY, whose recordings are those of several corpora."""
     pooled = []
     for one in predictions:
         having = [corpus for corpus in corpora if corpus in one.predicted]
         offsets = [100 * place for place in range(len(having))]
         numbers = [one.recordings[corpus] + offset for corpus, offset in zip(having, offsets, strict=True)]
-        predicted = {**one.predicted, name: np.concatenate([one.predicted[corpus] for corpus in having])}
-        recordings = {**one.recordings, name: np.concatenate(numbers)}
-        n_train = {**one.n_train, name: one.n_train[having[0]]}
+        predicted = {**one.predicted, ANY: np.concatenate([one.predicted[corpus] for corpus in having])}
+        recordings = {**one.recordings, ANY: np.concatenate(numbers)}
+        n_train = {**one.n_train, ANY: one.n_train[having[0]]}
         pooled.append(replace(one, predicted=predicted, recordings=recordings, n_train=n_train))
     return pooled
 
@@ -192,19 +190,12 @@ def recitation(profile: Profile, folder: Path, comparison: Comparison) -> pd.Dat
     """
     rows = []
     for name in Progress(profile.tasks_of(comparison), desc="recitation"):
-        texts = task_texts(profile, folder, comparison, name)
+        texts = comparison_texts(profile, folder, comparison, name)
         for corpus in texts.corpora:
             for recording, frame in texts.recordings(corpus).items():
                 shared = sharing_runs(frame["text"].tolist(), texts.real.frame["text"])
                 rows.append((name, corpus, recording, 100 * float(shared.mean())))
     return pd.DataFrame(rows, columns=["task", "corpus", "recording", "share"])
-
-
-def task_texts(profile: Profile, folder: Path, comparison: Comparison, task: str) -> TaskTexts:
-    """The texts of a comparison's corpora on one task."""
-    names = [name for name in comparison.members if name != REAL]
-    real = load_real(load_task(task), profile)
-    return TaskTexts(real, {name: load_corpus(folder, profile, name, task) for name in names})
 
 
 def diversity_of(profile: Profile, folder: Path, comparison: Comparison) -> pd.DataFrame:
@@ -214,7 +205,7 @@ def diversity_of(profile: Profile, folder: Path, comparison: Comparison) -> pd.D
     """
     settings, rows = profile.diversity, []
     for name in Progress(profile.tasks_of(comparison), desc="diversity"):
-        texts = task_texts(profile, folder, comparison, name)
+        texts = comparison_texts(profile, folder, comparison, name)
         sizes, seed = comparison_sizes(profile.training, comparison, texts), profile.training.seeds[0]
 
         def drawn(frame: pd.DataFrame, sizes: Mapping[str, int] = sizes, seed: int = seed) -> np.ndarray:

@@ -19,7 +19,7 @@ from synthgap.evaluation.gaps import holm_corrected
 from synthgap.evaluation.inference import Part, interval, p_value, training_spreads
 from synthgap.evaluation.scores import INTERVAL
 from synthgap.subjectivity.agreement_sources import kind_of
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 from synthgap.training.predictions import Predictions
 
 FEWEST_ITEMS = 20  # for a model that is worth printing

@@ -24,8 +24,7 @@ from synthgap.subjectivity.agreement import (
     mean_agreement,
     weighted_sum,
 )
-from synthgap.subjectivity.tables import stacked
-from synthgap.tables import matching, signed, signed_interval
+from synthgap.tables import matching, signed, signed_interval, stacked
 from synthgap.tasks import load_task
 
 MONTHS, EQUAL = "months", 6  # windows: calendar months, or so many of about equally many items

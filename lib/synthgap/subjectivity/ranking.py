@@ -16,7 +16,7 @@ import pandas as pd
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import bundled
 from synthgap.evaluation.scores import INTERVAL
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 from synthgap.tasks import known_tasks
 
 PAIR_COLUMNS = ("judge", "task_a", "task_b", "more_objective")
