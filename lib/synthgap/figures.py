@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -221,6 +222,11 @@ class Drawing:
             figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALLEST, color=QUIET)
             figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
         return figure
+
+
+def drawing(name: str, alt: str) -> Callable[[Callable[[ReadTable, Look, str], Drawn]], Drawing]:
+    """Make a drawing of the function below, which draws it; see `Drawing`."""
+    return partial(Drawing, name, alt)
 
 
 @contextmanager
