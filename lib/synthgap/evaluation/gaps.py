@@ -91,6 +91,9 @@ class Scored:
         return len(np.unique(self.recordings))
 
 
+TaskScores = dict[tuple[str, str], Scored]  # {(corpus, metric): scores} of one task and classifier
+
+
 def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
     """(corpus, baseline) of every gap: each corpus and the reference, then each later corpus and each earlier one.
 
@@ -142,8 +145,8 @@ def evaluate(
     )
 
 
-def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, str], Scored]:
-    """{(corpus, metric): scores} of one task and classifier."""
+def scores_of(one: Predictions, resamples: int, seed: int) -> TaskScores:
+    """The scores of one task and classifier."""
     draws, found = bootstrap(one, resamples, seed), {}
     for corpus, runs in one.predicted.items():
         recordings = one.recordings.get(corpus, np.ones(len(runs), int))
@@ -152,7 +155,7 @@ def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, st
     return found
 
 
-def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[str, str] | None = None) -> None:
+def add_spreads(tasks: Sequence[TaskScores], like: Mapping[str, str] | None = None) -> None:
     """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other.
 
     Args:
@@ -189,7 +192,7 @@ def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], l
     return {key: [part.times(1 / len(many)) for parts in many for part in parts] for key, many in found.items()}
 
 
-def _with_lent(scored: dict[tuple[str, str], Scored], parts: list[Part] | None) -> dict[tuple[str, str], Scored]:
+def _with_lent(scored: TaskScores, parts: list[Part] | None) -> TaskScores:
     """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do, too.
 
     `real` was not recorded.
@@ -215,7 +218,7 @@ def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
     return [*parts, *(part.times(2) for part in varying[0] if id(part) in both)]
 
 
-def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:
+def _score_row(one: Predictions, corpus: str, scored: TaskScores) -> dict[str, Any]:
     of_metric = {metric: scored[corpus, metric] for metric in METRICS}
     row = {"task": one.task, "classifier": one.classifier, "corpus": corpus, "n_train": one.n_train[corpus]}
     row |= {"n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
@@ -232,7 +235,7 @@ def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], S
 def _gap_rows(
     one: Predictions,
     pair: tuple[str, str],
-    scored: Mapping[tuple[str, str], Scored],
+    scored: TaskScores,
     conditional: Mapping[str, float],
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of GAP_COLUMNS of a corpus and its baseline."""
@@ -260,7 +263,7 @@ def over_tasks_rows(
     classifier: str,
     pair: tuple[str, str],
     metric: str,
-    tasks: Sequence[Mapping[tuple[str, str], Scored]],
+    tasks: Sequence[TaskScores],
     like: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
@@ -280,7 +283,7 @@ def over_tasks_rows(
     yield (classifier, *pair, metric, len(tasks), recordings, mean, *intervals)
 
 
-def means_of(tasks: Sequence[Mapping[tuple[str, str], Scored]], corpus: str, metric: str) -> np.ndarray | None:
+def means_of(tasks: Sequence[TaskScores], corpus: str, metric: str) -> np.ndarray | None:
     """A corpus's mean score of each recording, see `recording_means`; None where a task does not have it."""
     if any((corpus, metric) not in task for task in tasks):
         return None

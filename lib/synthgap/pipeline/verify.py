@@ -9,14 +9,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, command
 from synthgap.pipeline.runner import chosen_stages, run_stages, shown_path
-from synthgap.pipeline.validity import (
-    STAGES,
-    finished_in,
-    marker_file,
-    products_of,
-    stage_state,
-    stages_of,
-)
+from synthgap.pipeline.validity import STAGES, finished_in, marker_file, products_of, stage_state, stages_of
 
 VARIANT = "check"
 DIGITS = 6  # with which tables are written

@@ -14,18 +14,7 @@ from synthgap.data.duplicates import sharing_runs
 from synthgap.diversity.distances import spread
 from synthgap.diversity.measures import vendi
 from synthgap.diversity.similarity import similarity_to
-from synthgap.evaluation.gaps import (
-    OVER_TASKS_COLUMNS,
-    Evaluated,
-    Scored,
-    add_spreads,
-    evaluate,
-    inferred,
-    means_of,
-    over_tasks_rows,
-    parts_of,
-    scores_of,
-)
+from synthgap.evaluation import gaps
 from synthgap.evaluation.inference import Part, over_tasks, p_value, shared_part
 from synthgap.evaluation.scores import METRIC
 from synthgap.tables import matching, signed, signed_interval
@@ -92,10 +81,10 @@ def of_mixes(predictions: Sequence[Predictions], corpora: Sequence[str], setting
     def there(trained: Sequence[str]) -> list[tuple[str, str]]:
         return [pair for pair in pairs if set(pair) <= set(trained)]
 
-    return effects(evaluate(predictions, settings.resamples, settings.permutations, settings.seed, there))
+    return effects(gaps.evaluate(predictions, settings.resamples, settings.permutations, settings.seed, there))
 
 
-def effects(found: Evaluated) -> pd.DataFrame:
+def effects(found: gaps.Evaluated) -> pd.DataFrame:
     """What each corpus changes against its control in macro-F1, by task and over tasks; EFFECT_COLUMNS.
 
     p_holm is corrected over all changes by task.
@@ -144,9 +133,9 @@ def advantage_shares(
     corpora = (middle, nothing, everything)
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier and set(corpora) <= set(one.predicted)]
-        tasks = [scores_of(one, resamples, seed) for one in own]
-        add_spreads(tasks)
-        of_all: list[tuple[str, list[dict[tuple[str, str], Scored]]]] = [
+        tasks = [gaps.scores_of(one, resamples, seed) for one in own]
+        gaps.add_spreads(tasks)
+        of_all: list[tuple[str, list[gaps.TaskScores]]] = [
             (one.task, [task]) for one, task in zip(own, tasks, strict=True)
         ]
         for task, scored in [*of_all, (ALL, tasks)] if len(tasks) > 1 else of_all:
@@ -159,12 +148,12 @@ def advantage_shares(
     return pd.DataFrame(rows, columns=["task", "classifier", "share", "low", "high"])
 
 
-def _p_of_share(share: float, tasks: Sequence[Mapping[tuple[str, str], Scored]], corpora: Sequence[str]) -> float:
+def _p_of_share(share: float, tasks: Sequence[gaps.TaskScores], corpora: Sequence[str]) -> float:
     """The p-value of the middle corpus's being at this share of the way, on one task or in the mean over several."""
     weights = dict(zip(corpora, (1.0, share - 1, -share), strict=True))
     apart = np.array([sum(weight * task[name, METRIC].mean for name, weight in weights.items()) for task in tasks])
     if len(tasks) > 1:
-        means = {name: means_of(tasks, name, METRIC) for name in weights}
+        means = {name: gaps.means_of(tasks, name, METRIC) for name in weights}
         shared = [
             part.times(weights[name] ** 2)
             for name, each in means.items()
@@ -227,25 +216,28 @@ def diversity_effects(values: pd.DataFrame, like: Mapping[str, str]) -> pd.DataF
     Args:
         like: {variant: its control}, as whose recordings its one recording is taken to vary.
     """
-    tasks: dict[str, dict[tuple[str, str], Scored]] = {}
+    tasks: dict[str, gaps.TaskScores] = {}
     for (task, corpus, measure), rows in values.groupby(["task", "corpus", "measure"], sort=False):
         numbers = rows["recording"].to_numpy()
-        tasks.setdefault(task, {})[corpus, measure] = Scored(rows["value"].to_numpy(float), numbers, np.zeros(2))
-    add_spreads(list(tasks.values()), like)
+        tasks.setdefault(task, {})[corpus, measure] = gaps.Scored(rows["value"].to_numpy(float), numbers, np.zeros(2))
+    gaps.add_spreads(list(tasks.values()), like)
     found = [row for pair in like.items() for measure in MEASURES for row in _changes(tasks, pair, measure, like)]
     return _told(pd.DataFrame(found).rename(columns={"metric": "measure", "baseline": "control", "gap": "change"}))
 
 
 def _changes(
-    tasks: Mapping[str, Mapping[tuple[str, str], Scored]], pair: tuple[str, str], measure: str, like: Mapping[str, str]
+    tasks: Mapping[str, gaps.TaskScores],
+    pair: tuple[str, str],
+    measure: str,
+    like: Mapping[str, str],
 ) -> Iterator[dict[str, object]]:
     having = {task: one for task, one in tasks.items() if {(corpus, measure) for corpus in pair} <= one.keys()}
-    names = [*OVER_TASKS_COLUMNS[:4], "recordings", *OVER_TASKS_COLUMNS[6:]]
+    names = [*gaps.OVER_TASKS_COLUMNS[:4], "recordings", *gaps.OVER_TASKS_COLUMNS[6:]]
     for task, one in having.items():
         both = [one[corpus, measure] for corpus in pair]
         change, recordings = both[0].mean - both[1].mean, max(each.n_recordings for each in both)
-        intervals = (*inferred(change, None), *inferred(change, parts_of(both, new=True)))
+        intervals = (*gaps.inferred(change, None), *gaps.inferred(change, gaps.parts_of(both, new=True)))
         row = ("", *pair, measure, recordings, change, *intervals)
         yield {"task": task, **dict(zip(names, row, strict=True))}
-    for row in over_tasks_rows("", pair, measure, list(having.values()), like):
-        yield {"task": ALL, **dict(zip(OVER_TASKS_COLUMNS, row, strict=True))}
+    for row in gaps.over_tasks_rows("", pair, measure, list(having.values()), like):
+        yield {"task": ALL, **dict(zip(gaps.OVER_TASKS_COLUMNS, row, strict=True))}

@@ -1,5 +1,6 @@
 """What is drawn of prompts, from saved tables alone."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def plot_diversity(rows: pd.DataFrame, look: Look, ax: Axes) -> None:
 
 def _band(margins: pd.Series) -> tuple[float, float]:
     half = float(margins.median())
-    return (-half, half) if half == half else (0.0, 0.0)
+    return (0.0, 0.0) if math.isnan(half) else (-half, half)
 
 
 examples = _by_task(

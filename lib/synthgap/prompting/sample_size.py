@@ -1,7 +1,7 @@
 """How many recordings and texts per label tell a difference of so many points, from variances that were measured."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from synthgap.core.config import Profile
-from synthgap.evaluation.gaps import Scored, add_spreads, scores_of
+from synthgap.evaluation.gaps import Scored, TaskScores, add_spreads, scores_of
 from synthgap.evaluation.scores import METRIC
 from synthgap.training.predictions import Predictions
 
@@ -75,7 +75,7 @@ def _of_recording(scored: Scored) -> float:
     return float(np.var(means, ddof=1))
 
 
-def _of_items(task: Mapping[tuple[str, str], Scored], corpus: str) -> float:
+def _of_items(task: TaskScores, corpus: str) -> float:
     """Of the difference to the task's other corpora, mean over these."""
     others = [key for key in task if key[1] == METRIC and key[0] != corpus]
     own = task[corpus, METRIC].resampled
