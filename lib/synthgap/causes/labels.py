@@ -94,12 +94,9 @@ def disagreements(tasks: Sequence[TaskDraws]) -> pd.DataFrame:
             found = pd.concat([pd.DataFrame(one.teacher, index=one.made.texts["id"]) for one in own])
             means, counts = found.groupby(level=0).mean(), found.groupby(level=0).size()
             labels = pd.concat([one.made.texts for one in own]).drop_duplicates("id").set_index("id")["label"]
-            rows = {
-                "label": labels.reindex(means.index),
-                "taken_for": np.array(task.labels)[means.to_numpy().argmax(1)],
-            }
-            rows |= {"confidence": means.max(axis=1), "draws": counts}
-            parts.append(pd.DataFrame(rows).rename_axis("id").reset_index().assign(task=task.task, corpus=corpus))
+            rows = pd.DataFrame({"label": labels, "confidence": means.max(axis=1), "draws": counts}, means.index)
+            rows["taken_for"] = np.array(task.labels)[means.to_numpy().argmax(axis=1)]
+            parts.append(rows.rename_axis("id").reset_index().assign(task=task.task, corpus=corpus))
     table = stacked(parts, DISAGREEMENTS)
     doubted = table[table["label"] != table["taken_for"]]
     return doubted.sort_values("confidence", ascending=False, ignore_index=True)

@@ -284,11 +284,9 @@ def agreement_models(matched: Sequence[PredictedItems]) -> pd.DataFrame:
     notes = [_no_model(one) for one in matched]
     fitted = _with_parts(matched, [{} if note else _fit(one) for one, note in zip(matched, notes, strict=True)])
     rows = []
-    for one, slopes, note in zip(matched, fitted, notes, strict=True):
-        note, reference = (
-            note or ("" if slopes else "separable: being right follows from agreement"),
-            next(iter(one.right)),
-        )
+    for one, slopes, reason in zip(matched, fitted, notes, strict=True):
+        note = reason or ("" if slopes else "separable: being right follows from agreement")
+        reference = next(iter(one.right))
         for corpus in one.right:
             term = "agreement" if corpus == reference else f"{corpus} x agreement"
             row = one.row(items=len(one.ids), term=term, recordings=len(np.unique(one.recording_of(corpus))), note=note)
