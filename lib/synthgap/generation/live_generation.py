@@ -148,9 +148,13 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
 @contextlib.contextmanager
 def open_llms(profile: Profile, log_file: Path) -> Iterator[dict[str, RecordedLLM | LoggedLLM]]:
     """The LLMs as `connected` gives them, and the response log open for as long, where one of them needs it."""
-    live = any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
-    with ResponseLog(log_file) if live else contextlib.nullcontext() as log:
+    with ResponseLog(log_file) if is_live(profile) else contextlib.nullcontext() as log:
         yield connected(profile, log)
+
+
+def is_live(profile: Profile) -> bool:
+    """Whether an LLM that writes a corpus has to be asked, unlike a recording."""
+    return any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
 
 
 def connected(profile: Profile, log: ResponseLog | None) -> dict[str, RecordedLLM | LoggedLLM]:

@@ -11,11 +11,12 @@ from typing import Any
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, refuse, unknown
 from synthgap.core.paths import command, outputs_folder
+from synthgap.generation.live_generation import is_live
 from synthgap.pipeline import validity
 from synthgap.pipeline.check import check_llms, read_texts
 from synthgap.pipeline.code_digest import read_cells
 from synthgap.pipeline.manifest import read_manifest, record
-from synthgap.pipeline.plan import is_live, plan_generation
+from synthgap.pipeline.plan import plan_generation
 from synthgap.pipeline.report import write_report
 from synthgap.tables import OWN_FILES
 from synthgap.training.workers import Workers
