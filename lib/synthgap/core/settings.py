@@ -85,7 +85,7 @@ class OpenAISettings(Settings):
 
     @field_validator("base_url")
     @classmethod
-    def _nobody_is_named_in_it(cls, url: str | None) -> str | None:
+    def _refuse_user_in_url(cls, url: str | None) -> str | None:
         if url and "@" in urlsplit(url).netloc:
             raise SynthgapError(
                 f"the base_url of an LLM at {shown_endpoint(url)} names a user or a password before the @; leave them "
@@ -95,13 +95,13 @@ class OpenAISettings(Settings):
 
     @field_validator("key_variable")
     @classmethod
-    def _it_is_no_key(cls, name: str) -> str:
+    def _refuse_key_itself(cls, name: str) -> str:
         if name.startswith(("sk_", "gsk_")):
             raise SynthgapError("an LLM's key_variable is the name of an environment variable, and not the key itself")
         return name
 
     @model_validator(mode="after")
-    def _budget_has_prices(self) -> Self:
+    def _refuse_budget_without_prices(self) -> Self:
         if self.budget is not None and (self.input_price is None or self.output_price is None):
             raise SynthgapError("an LLM's budget needs its input_price and output_price, or it could not be kept")
         return self
@@ -157,13 +157,13 @@ class GeneratedCorpus(Settings):
 
     @field_validator("prompt")
     @classmethod
-    def _a_setting_is_none(cls, prompt: str | None) -> str | None:
+    def _refuse_setting_as_prompt(cls, prompt: str | None) -> str | None:
         if prompt in get_args(Setting):
             raise ValueError("a setting is no prompt; leave `prompt` out for the task's own")
         return prompt
 
     @model_validator(mode="after")
-    def _completions_have_their_own(self) -> Self:
+    def _refuse_prompt_of_completions(self) -> Self:
         if self.prompt and self.protocol == "completion":
             raise ValueError("`prompt` changes the requests of conversations, and completions have none; leave it out")
         return self

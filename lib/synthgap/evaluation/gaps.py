@@ -118,7 +118,8 @@ def evaluate(
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
         lent: {(task, classifier): what the macro-F1 of one recording varies with}, for corpora with one recording, of
             which nothing else is known; see `one_recording`.
-        like: {corpus with one recording: one with several, as whose recordings its own would vary}.
+        like: {corpus with one recording: one with several, as whose recordings its own would vary}; unlike `lent` in
+            both metrics, and over tasks, too.
     """
     like = like or {}
     scored = {id(one): scores_of(one, resamples, seed) for one in Progress(predictions, desc="scores")}
