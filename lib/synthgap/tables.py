@@ -153,11 +153,7 @@ def write_csv(path: Path, frame: pd.DataFrame, private: bool = False) -> Path:
 
 
 def read_csv(folder: Path, name: str) -> pd.DataFrame:
-    """A saved table.
-
-    Raises:
-        SynthgapError: it has not been written.
-    """
+    """A saved table; refused where it has not been written."""
     path = folder / f"{name}.csv"
     if not path.is_file():
         raise SynthgapError(f"the table '{path.name}' is not there yet; run the stage that writes it first")

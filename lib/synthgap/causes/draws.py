@@ -226,11 +226,7 @@ def joined(samples: Sequence[Sample]) -> Sample:
 
 
 def on_draws(tasks: Sequence[TaskDraws], measure: Callable[[Draw], Mapping[str, float]], title: str) -> pd.DataFrame:
-    """What a function finds on each draw: columns VALUE_COLUMNS, a row for each measure.
-
-    Args:
-        measure: gives {measure: value} of a draw.
-    """
+    """What a function that gives {measure: value} finds on each draw: columns VALUE_COLUMNS, a row for each measure."""
     draws = [one for task in tasks for one in task.draws]
     with threadpool_limits(1):  # these fits are small: threads would only wait
         rows = [

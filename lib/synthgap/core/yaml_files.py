@@ -38,11 +38,7 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The value of a YAML text, by the safe loader.
-
-    Raises:
-        yaml.YAMLError: it is none, or too large or too deep to be a setting.
-    """
+    """The value of a YAML text, by the safe loader; yaml.YAMLError for none, or one too large or too deep."""
     loader = _YamlLoader(text)
     try:
         return loader.get_single_data()

@@ -188,11 +188,7 @@ def costs_table(
 
 
 def llm_itself(scored: pd.DataFrame, tokens: pd.DataFrame, prices: Prices) -> pd.DataFrame:
-    """The LLM as the classifier, which costs nothing beforehand: rows of COSTS, one or none.
-
-    Args:
-        scored: as `llm_as_classifier` gives it.
-    """
+    """The LLM as the classifier, which costs nothing beforehand: one row of COSTS or none, of `llm_as_classifier`."""
     own = scored[scored["corpus"] == llm_as_classifier.LLM].drop_duplicates("task").set_index("task")[METRIC]
     labels = matching(tokens, {"part": LABELS}).set_index("task")
     tasks = own.index.intersection(labels.index)

@@ -157,11 +157,7 @@ def scores_of(one: Predictions, resamples: int, seed: int) -> TaskScores:
 
 
 def add_spreads(tasks: Sequence[TaskScores], like: Mapping[str, str] | None = None) -> None:
-    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other.
-
-    Args:
-        like: as of `evaluate`.
-    """
+    """Give scores of a classifier's tasks what they vary with, as tasks tell of each other; `like` as of `evaluate`."""
     for key in dict.fromkeys(key for task in tasks for key in task):
         having = [task for task in tasks if key in task]
         spreads = training_spreads([task[key].runs for task in having], [task[key].recordings for task in having])
@@ -413,11 +409,7 @@ def rank_correlations(table: pd.DataFrame, by: Sequence[str], x: str, y: str) ->
 
 
 def power_note(correlations: pd.DataFrame, other: str = "an order of subjectivity") -> str:
-    """A sentence on how little a rank correlation over a handful of tasks can show.
-
-    Args:
-        other: what the gap is correlated with.
-    """
+    """A sentence on how little a rank correlation of gap and something other can show over a handful of tasks."""
     if correlations.empty:
         return f"Too few tasks to correlate the gap with {other}: at least 4 are needed that have both."
     n, detectable = int(correlations["n"].max()), correlations["detectable"].max()

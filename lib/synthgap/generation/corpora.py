@@ -188,11 +188,7 @@ def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_b
 
 
 def from_pool(corpus: str, task: Task, members: Mapping[str, CorpusTexts], written_by: str) -> CorpusTexts:
-    """A task's texts of a pool: all texts of its members.
-
-    Args:
-        members: {corpus: its texts}.
-    """
+    """A task's texts of a pool: all texts of its members, {corpus: its texts}."""
     texts = pooled({name: one.texts for name, one in members.items()})
     received = sum(len(one.texts) for one in members.values())
     rejected = {"exact_duplicate": received - len(texts)}
@@ -322,11 +318,7 @@ def labels_of_test_items(folder: Path, profile: Profile) -> pd.DataFrame:
 
 
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:
-    """Where a task's texts in a corpus come from.
-
-    Raises:
-        SynthgapError: the generation stage has not written any.
-    """
+    """Where a task's texts in a corpus come from; refused where 01 has not written any."""
     path = corpus_file(folder, corpus)
     about = parquet_about(path)["tasks"] if path.is_file() else {}
     if task not in about or not about[task]["accepted"]:

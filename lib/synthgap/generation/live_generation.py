@@ -192,11 +192,7 @@ def generate_live(
 
 
 def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
-    """Raise with every label that failed; one that only reached its limit of turns is no failure.
-
-    Raises:
-        SynthgapError: listing them, and the command to go on.
-    """
+    """Refuse with all labels that failed and the command to go on; one that only reached its limit of turns did not."""
     failed = [short for short in shortfalls if not all("generation.turns" in reason for reason in short.reasons)]
     if failed:
         listed = "\n  ".join(map(str, failed))

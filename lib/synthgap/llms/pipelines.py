@@ -235,11 +235,7 @@ def pools_in_words(gains: pd.DataFrame, look: Look) -> list[str]:
 
 
 def plain_in_words(found: pd.DataFrame) -> str:
-    """What leaving case and punctuation out changes, in a sentence.
-
-    Args:
-        found: of `plain` the means by task.
-    """
+    """What leaving case and punctuation out changes, in a sentence, from the means by task of `plain`."""
     if found.empty:
         return "No pipeline here has imported texts, whose case and punctuation could differ from real ones."
     wide = found.pivot_table(index=["task", "corpus"], columns="measure", values="value", sort=False)

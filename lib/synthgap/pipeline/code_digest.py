@@ -37,11 +37,7 @@ def imports_digest(notebook: Path) -> str:
 
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:
-    """The code cells of a notebook's file.
-
-    Raises:
-        SynthgapError: it is no notebook.
-    """
+    """The code cells of a notebook's file; refused where it is no notebook."""
     try:
         return [cell for cell in (read_json(notebook) or {})["cells"] if cell["cell_type"] == "code"]
     except (TypeError, KeyError) as error:

@@ -68,11 +68,7 @@ papermill_io.register(MEMORY, COPIES)
 
 
 def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Run a notebook in a kernel of its own; `keep_copy` writes what came of it.
-
-    Raises:
-        StageFailed: a cell failed, or the kernel died.
-    """
+    """Run a notebook in a kernel of its own, see `keep_copy`; StageFailed where a cell failed, or the kernel died."""
     COPIES.clear()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))  # else a folder in TMPDIR
     # NumPy's: beside a busy process, threads wait for each other. Small products keep to their thread where they are

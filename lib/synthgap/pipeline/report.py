@@ -143,11 +143,7 @@ class ReportTable:
 
 
 def write_report(profile: Profile) -> Path:
-    """Write report.html into the profile's folder, from what was run so far.
-
-    Raises:
-        SynthgapError: nothing was run yet.
-    """
+    """Write report.html into the profile's folder, from what was run so far; refused where nothing was."""
     manifest = read_manifest(profile)
     if not manifest:
         raise SynthgapError(f"profile '{profile.name}' has no results to report; run: {command('run', profile)}")

@@ -84,11 +84,7 @@ class Stage:
         self._products.update(paths)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table that this stage has saved, or an earlier one whose tables it says that it reads.
-
-        Raises:
-            SynthgapError: there is no such table.
-        """
+        """A table that this stage has saved, or one of an earlier stage that it says it reads; any other is refused."""
         path = f"tables/{name}.csv"
         if self.folder / path in self._products:
             return tables.read_csv(self.folder / "tables", name)
@@ -200,11 +196,7 @@ class Stage:
 
 
 def saved_table(name: str, profile: Profile, stages: Iterable[str] = validity.STAGES) -> pd.DataFrame:
-    """A table that one of the finished stages saved.
-
-    Raises:
-        SynthgapError: none of them did.
-    """
+    """A table that one of the finished stages saved; refused where none of them did."""
     for stage in stages:
         if f"tables/{name}.csv" in validity.products_of(stage, profile):
             return tables.read_csv(validity.finished_in(stage, profile) / "tables", name)

@@ -107,11 +107,7 @@ def _train_here(runs: Sequence[PlannedRun], folder: Path) -> Iterator[RunResult]
 
 
 def fan_out(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Iterator[RunResult]:
-    """Train runs in other processes, here or on a cluster, and give each one's result when it is there.
-
-    Raises:
-        SynthgapError: the Dask scheduler is out of reach.
-    """
+    """Train runs in other processes, here or on a cluster whose scheduler is in reach, and give each one's result."""
     train = train_in_processes
     if workers.address:
         try:

@@ -143,11 +143,7 @@ def _index(folder: Path, index: str) -> pd.DataFrame:
 
 
 def finished_run(folder: Path, row: Any) -> FinishedRun:
-    """The run that a row of an index names.
-
-    Raises:
-        SynthgapError: it is missing or torn.
-    """
+    """The run that a row of an index names; refused where it is missing or torn."""
     if run := find(folder, row.run):
         return run
     raise SynthgapError(

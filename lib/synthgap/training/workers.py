@@ -232,11 +232,7 @@ def limit_threads(threads: int) -> None:
 
 
 def processes_here(workers: Workers, gpus: int, gpu_memory: int) -> int:
-    """Processes at a time on this machine.
-
-    Args:
-        gpu_memory: bytes of the smallest GPU.
-    """
+    """Processes at a time on this machine, whose smallest GPU has so many bytes."""
     if workers.number:
         return workers.number
     here = min(cores(), free_memory() // MEMORY)
