@@ -161,11 +161,7 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
 
 
 def write_shown(folder: Path, page: str, shown: Mapping[str, tuple[str, str]]) -> list[Path]:
-    """`page`.md and `page`.tex: tables as people read them, one below the other, each under its name.
-
-    Args:
-        shown: {name: what `to_markdown` and `to_latex` made of it}.
-    """
+    """`page`.md and `page`.tex: tables as people read them, {name: (Markdown, LaTeX)}, each under its name."""
     return [
         write_text(folder / f"{page}.md", "\n".join(f"## {name}\n\n{text}" for name, (text, _) in shown.items())),
         write_text(folder / f"{page}.tex", "\n".join(f"% {name}\n{text}" for name, (_, text) in shown.items())),

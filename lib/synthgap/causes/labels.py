@@ -103,11 +103,7 @@ def disagreements(tasks: Sequence[TaskDraws]) -> pd.DataFrame:
 
 
 def show_disagreements(found: pd.DataFrame, profile: Profile, folder: Path) -> HTML:
-    """The text whose label is doubted most, of every task and generated corpus; no texts of other corpora.
-
-    Args:
-        folder: where the synthetic texts are.
-    """
+    """The text whose label is doubted most, of every task and generated corpus in a folder; none of other corpora."""
     allowed = found[~found["corpus"].isin(hidden_corpora(profile))]
     rows = []
     for (task, corpus), own in allowed.groupby(["task", "corpus"], sort=False):

@@ -82,11 +82,7 @@ def _ends(estimate: float, parts: list[Part] | None) -> tuple[float, float]:
 
 
 def shown(summary: pd.DataFrame, titles: Mapping[str, str], digits: int = 1) -> pd.DataFrame:
-    """A summary as people read it: a row for each task and corpus, and a column for each of the measures.
-
-    Args:
-        titles: {measure: its column}, in their order.
-    """
+    """A summary as people read it: a row for each task and corpus, a column for each of {measure: its title}."""
     rows = summary[summary["measure"].isin(titles)]
     cells = rows.assign(cell=[cell(row, digits) for row in rows.itertuples()], title=rows["measure"].map(titles))
     key = [name for name in ("task", "classifier", "corpus", "tasks") if name in cells]

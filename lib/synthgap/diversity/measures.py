@@ -41,11 +41,7 @@ def vendi(embeddings: np.ndarray) -> float:
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Share of n-grams of words that are different (Li et al. 2016), 0 to 1; falls with the number of words.
-
-    Raises:
-        SynthgapError: no text has n words.
-    """
+    """Share of n-grams of words that are different (Li et al. 2016), 0 to 1; refused where no text has n words."""
     split = [normalised(text).split() for text in texts]
     grams = [tuple(words[at : at + n]) for words in split for at in range(len(words) - n + 1)]
     if not grams:

@@ -95,11 +95,7 @@ TaskScores = dict[tuple[str, str], Scored]  # {(corpus, metric): scores} of one 
 
 
 def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
-    """(corpus, baseline) of every gap: each corpus and the reference, then each later corpus and each earlier one.
-
-    Args:
-        corpora: the reference first.
-    """
+    """(corpus, baseline) of every gap: of each corpus and the first, the reference, then of later and earlier ones."""
     return [(later, earlier) for earlier, later in combinations(corpora, 2)]
 
 

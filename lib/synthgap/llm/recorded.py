@@ -134,11 +134,7 @@ class RecordedLLM(LLM):
 
 
 def answers_folder(conditions: str, recording: int) -> str:
-    """The folder of a recording in which the answers are; the first one's bears no number.
-
-    Args:
-        conditions: of a corpus or conversation: its prompt variant, or else its setting.
-    """
+    """A recording's folder of answers under these conditions (prompt variant, or setting); the first has no number."""
     return conditions if recording == 1 else f"{conditions}.{recording}"
 
 

@@ -111,11 +111,7 @@ def shown(table: pd.DataFrame, look: Look) -> pd.DataFrame:
 
 
 def sizes_in_words(table: pd.DataFrame, profile: Profile) -> str:
-    """On how many texts of each label the corpora of a pipeline were trained, where some had fewer than are asked for.
-
-    Args:
-        table: as `side_by_side` gives it.
-    """
+    """On how many texts of a label pipelines of `side_by_side` were trained, where some had fewer than asked for."""
     sizes = table["n_train"] / table["task"].map(lambda task: len(load_task(task).labels))
     asked = profile.training.texts_per_label or np.inf
     smaller = [

@@ -118,11 +118,7 @@ def _of_kind(items: Items, kind: str) -> pd.DataFrame:
 
 
 def read_index(folder: Path, index: str = "grid") -> pd.DataFrame:
-    """An index, columns as in `store.INDEX_COLUMNS`: which runs make up the grid, the learning curves or the mixes.
-
-    Raises:
-        SynthgapError: there is none, or one of its runs is missing or torn.
-    """
+    """An index, columns as in `store.INDEX_COLUMNS`; refused where it, or one of its runs, is missing or torn."""
     rows = _index(folder, index)
     for row in rows.itertuples():
         finished_run(folder, row)

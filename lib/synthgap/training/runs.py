@@ -189,11 +189,7 @@ def comparison_sizes(training: TrainingSettings, comparison: Comparison, texts: 
 
 
 def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int | None) -> dict[str, int]:
-    """{label: texts that every corpus trains on}: the smallest number that any corpus has, or `cap`.
-
-    Raises:
-        SynthgapError: a corpus has no text of some label.
-    """
+    """{label: texts that every corpus trains on}: the smallest number that any has, or `cap`; refused where it is 0."""
     counts = {corpus: texts["label"].value_counts().to_dict() for corpus, texts in corpora.items()}
     sizes = equal_sizes(counts, cap)
     for label in data.task.labels:
