@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 from conftest import ROOT
 
-from synthgap.core.config import GenerationSettings, OpenAISettings, Profile, build_profile, read_yaml
+from synthgap.core.config import GenerationSettings, OpenAISettings, Profile, build_profile
+from synthgap.core.yaml_files import read_yaml
 from synthgap.data.real import load_real
 from synthgap.generation.live_generation import Job, generate_live
 from synthgap.llm.logged import LoggedLLM

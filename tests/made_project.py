@@ -72,8 +72,8 @@ stage.save_table("verdict", pd.DataFrame({"texts": ["made"]}))""",
 
 # in place of the comment in 03, where a test wants figures, which take time
 FIGURES = """from synthgap.evaluation import figures
-stage.save_figure(figures.GAP_BY_TASK)
-stage.save_figure(figures.GAP_BY_SUBJECTIVITY)"""
+stage.save_figure(figures.gap_by_task)
+stage.save_figure(figures.gap_by_subjectivity)"""
 
 
 def make_project(folder: Path) -> Path:

@@ -3,9 +3,10 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from synthgap.core.config import REAL, ImportedCorpus, load_yaml, parse_overrides, read_yaml
+from synthgap.core.config import REAL, ImportedCorpus, parse_overrides
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, known_profiles, outputs_folder
+from synthgap.core.yaml_files import load_yaml, read_yaml
 from synthgap.tables import footer
 from synthgap.tasks import load_profile
 

@@ -15,7 +15,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_parquet
 from synthgap.diversity import texts
 from synthgap.diversity.distances import bootstrap_spread, spread, unit
-from synthgap.diversity.figures import DIVERSITY, DRAWINGS
+from synthgap.diversity.figures import DRAWINGS, diversity
 from synthgap.diversity.maps import map_texts
 from synthgap.diversity.measures import (
     distinct,
@@ -333,7 +333,7 @@ def test_an_empty_table_is_no_figure(saved, drawing):
 
 
 def test_the_figure_of_diversity_shows_the_values(saved):
-    figure = DIVERSITY.drawn(saved.__getitem__, Look.of(load_profile("smoke")), "")
+    figure = diversity.drawn(saved.__getitem__, Look.of(load_profile("smoke")), "")
     for ax, metric in zip(figure.axes, ("remote_clique", "chamfer", "vendi"), strict=True):
         drawn = [x for points in ax.collections for x, _ in np.atleast_2d(points.get_offsets())]
         table = saved["diversity"]

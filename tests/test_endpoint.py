@@ -13,8 +13,9 @@ import pytest
 from conftest import ROOT
 from endpoints import LABELS, WANTED, Endpoint, as_table, real_texts, run, run_elsewhere, settings
 
-from synthgap.core.config import OpenAISettings, build_profile, read_yaml
+from synthgap.core.config import OpenAISettings, build_profile
 from synthgap.core.errors import SynthgapError
+from synthgap.core.yaml_files import read_yaml
 from synthgap.generation.live_generation import refuse_failures
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.budget import BudgetReached, Money

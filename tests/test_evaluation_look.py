@@ -12,17 +12,8 @@ from test_evaluation import simulated
 
 from synthgap import tables
 from synthgap.core.errors import SynthgapError
+from synthgap.evaluation import figures
 from synthgap.evaluation.claims import CLAIM_COLUMNS, claims
-from synthgap.evaluation.figures import (
-    ARROW,
-    AUGMENTATION,
-    DRAWINGS,
-    GAP_BY_TASK,
-    LEARNING_CURVES,
-    MIXES,
-    TRAINING_CURVES,
-    WORTH,
-)
 from synthgap.evaluation.gaps import OVER_TASKS_COLUMNS, evaluate, gap_by_subjectivity, gaps_to_reference
 from synthgap.evaluation.learning_curves import curve_tables
 from synthgap.evaluation.mixes import AS_MANY, EXAMPLES, mix_tables
@@ -34,7 +25,7 @@ from synthgap.tasks import load_profile, load_task
 
 mpl.use("Agg")
 NAMES = ["ag_news", "imdb", "tweet_irony", "humor", "sarcasm_news"]
-BY_CLASSIFIER = (LEARNING_CURVES, WORTH, TRAINING_CURVES, MIXES, AUGMENTATION)
+BY_CLASSIFIER = (figures.learning_curves, figures.worth, figures.training_curves, figures.mixes, figures.augmentation)
 PROFILE = load_profile("recorded")
 
 
@@ -148,7 +139,7 @@ def test_corpora_that_the_paper_does_not_have_stand_beside_no_published_figures(
 # ------------------------------------------------------------------------------------------------------------ figures
 
 
-@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.name)
+@pytest.mark.parametrize("drawing", figures.DRAWINGS, ids=lambda drawing: drawing.name)
 @pytest.mark.parametrize("width", [None, 3.3])
 def test_figures_are_drawn_from_saved_tables_with_titles_labels_and_keys(read, drawing, width):
     look = Look.of(PROFILE, width)
@@ -166,7 +157,7 @@ def offsets(ax):
 
 
 def test_the_gap_figure_shows_the_gaps(result, read):
-    figure, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "")
+    figure, _ = figures.gap_by_task.draw(read, Look.of(PROFILE), "")
     (ax,) = figure.axes
     expected = gaps_to_reference(result.gaps)
     drawn = {x for x, _ in offsets(ax)}
@@ -183,7 +174,7 @@ def test_the_gap_figure_shows_the_gaps(result, read):
 
 
 def test_marks_of_several_recordings_are_filled_where_another_would_show_the_gap(several, read):
-    figure, _ = GAP_BY_TASK.draw(read, Look.of(PROFILE), "several")
+    figure, _ = figures.gap_by_task.draw(read, Look.of(PROFILE), "several")
     (ax,) = figure.axes
     expected = gaps_to_reference(several.gaps)
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -199,7 +190,8 @@ def test_marks_of_several_recordings_are_filled_where_another_would_show_the_gap
 
 def arrows_of(ax):
     """Places and directions of a figure's arrows, -1 to the left."""
-    marks = [one for one in ax.collections if len(one.get_paths()) and len(one.get_paths()[0].vertices) == len(ARROW)]
+    corners = len(figures.ARROW)
+    marks = [one for one in ax.collections if len(one.get_paths()) and len(one.get_paths()[0].vertices) == corners]
     return sorted(
         (round(float(x), 3), np.sign(one.get_paths()[0].vertices[0][0]), one.get_sizes()[0] > 50)
         for one in marks
@@ -208,7 +200,7 @@ def arrows_of(ax):
 
 
 def test_arrows_stand_where_only_a_bound_of_the_worth_is_known(read):
-    figure, note = WORTH.draw(read, Look.of(PROFILE), "probe")
+    figure, note = figures.worth.draw(read, Look.of(PROFILE), "probe")
     (ax,) = figure.axes
     assert arrows_of(ax) == [(0.1, -1, True)]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -231,7 +223,7 @@ def test_arrows_stand_where_only_a_bound_of_the_worth_is_known(read):
 def test_an_end_of_an_interval_that_is_only_a_bound_has_an_arrow(read, worth, arrows):
     row = read("worth").head(1).assign(**{"least": 0.2, "most": 4.0, "seeds": 3, **worth})
     tables_of = {"worth": row, "learning_curves": read("learning_curves")}
-    figure, note = WORTH.draw(tables_of.get, Look.of(PROFILE), "probe")
+    figure, note = figures.worth.draw(tables_of.get, Look.of(PROFILE), "probe")
     assert arrows_of(figure.axes[0]) == arrows
     assert ("thin: new ones" in note) == ("new_low" in worth)
 
@@ -239,15 +231,15 @@ def test_an_end_of_an_interval_that_is_only_a_bound_has_an_arrow(read, worth, ar
 def test_tasks_whose_points_have_one_seed_are_named_and_not_drawn(read):
     both = pd.concat([read("worth"), read("worth").assign(task="imdb", seeds=1)])
     given = {"worth": both, "learning_curves": read("learning_curves")}
-    figure, note = WORTH.draw(given.get, Look.of(PROFILE), "probe")
+    figure, note = figures.worth.draw(given.get, Look.of(PROFILE), "probe")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Humor speech"]
     assert "one seed: imdb." in note
     with pytest.raises(SynthgapError, match="rest on one seed"):
-        WORTH.draw((given | {"worth": both.query("seeds == 1")}).get, Look.of(PROFILE), "probe")
+        figures.worth.draw((given | {"worth": both.query("seeds == 1")}).get, Look.of(PROFILE), "probe")
 
 
 def test_training_curves_are_drawn_as_far_as_all_runs_of_a_corpus_went(read):
-    figure, _ = TRAINING_CURVES.draw(read, Look.of(PROFILE), "probe")
+    figure, _ = figures.training_curves.draw(read, Look.of(PROFILE), "probe")
     score, *_ = figure.axes
     assert [line.get_xydata().tolist() for line in score.get_lines()] == [
         [[1, 63.5], [2, 68.5]],  # of two runs on real texts, of 3 and of 2 epochs
@@ -257,7 +249,7 @@ def test_training_curves_are_drawn_as_far_as_all_runs_of_a_corpus_went(read):
 
 def test_gains_by_amount_have_looks_that_no_corpus_has(read):
     look = Look.of(PROFILE)
-    figure, _ = AUGMENTATION.draw(read, look, "probe")
+    figure, _ = figures.augmentation.draw(read, look, "probe")
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
     assert keys[:2] == ["10 real texts per label", "50 real texts per label"]
     colours = {mpl.colors.to_hex(one) for marks in figure.axes[0].collections for one in marks.get_edgecolor()}
@@ -268,19 +260,19 @@ def test_gains_by_amount_have_looks_that_no_corpus_has(read):
 def test_an_unknown_classifier_or_nothing_to_draw_is_an_error_that_says_so(read):
     look = Look.of(PROFILE)
     with pytest.raises(SynthgapError, match=r"classifier 'prob' is unknown \(did you mean 'probe'\?\)"):
-        LEARNING_CURVES.draw(read, look, "prob")
+        figures.learning_curves.draw(read, look, "prob")
     alone = evaluate([simulated({"real": [0.9]})], 100, 100).gaps
     with pytest.raises(SynthgapError, match="no gap to draw"):
-        GAP_BY_TASK.draw(lambda name: alone, look, "")
+        figures.gap_by_task.draw(lambda name: alone, look, "")
     grown = pd.DataFrame({"task": "humor", "classifier": "c", "mix": ["real 5", "real 5 + zero_shot"], "seeds": 1})
     with pytest.raises(SynthgapError, match="no examples were mixed"):
-        MIXES.draw(lambda name: grown, look, "c")
+        figures.mixes.draw(lambda name: grown, look, "c")
 
 
 def test_the_same_figure_gives_the_same_bytes_with_its_footer(tmp_path, read):
     contents = []
     for name in ("one", "two"):
-        figure = GAP_BY_TASK.drawn(read, Look.of(PROFILE), "evidence of nothing, $5 {braces}")
+        figure = figures.gap_by_task.drawn(read, Look.of(PROFILE), "evidence of nothing, $5 {braces}")
         written = save_figure(figure, tmp_path / name, "gap")
         contents.append([path.read_bytes() for path in written])
         assert any("evidence of nothing" in text.get_text() for text in figure.findobj(mpl.text.Text))

@@ -12,8 +12,8 @@ from seaborn import boxplot
 
 from synthgap.data.real import checked
 from synthgap.figures import Look
+from synthgap.generation import figures
 from synthgap.generation.corpora import CorpusTexts
-from synthgap.generation.figures import BOX_LINES, LLMS, TEXT_COUNTS, TEXT_LENGTHS
 from synthgap.generation.filtering import LEDGER_COLUMNS, REASONS
 from synthgap.generation.llms import (
     COLUMNS,
@@ -155,16 +155,16 @@ def test_every_figure_is_drawn_from_saved_tables_for_any_corpora(texts):
     )
     made = {**BOTH, ("sms_spam", "file"): imported()}
     tables = {"text_lengths": text_lengths({"sms_spam": data}, made), "llms": compare_llms(made, COSTS)}
-    for drawing in (TEXT_LENGTHS, TEXT_COUNTS, LLMS):
+    for drawing in (figures.text_lengths, figures.text_counts, figures.llms):
         for width in (None, 3.3):
             figure = drawing.drawn(tables.__getitem__, Look.of(profile, width), "a footer")
             ax = figure.axes[0]
             assert ax.get_title(loc="left")
             assert figure.axes[-1].get_xlabel(), "the lowest panel has it"
-            keys = {"llms": 3, "text_counts": 4, "text_lengths": 4 + len(BOX_LINES)}
+            keys = {"llms": 3, "text_counts": 4, "text_lengths": 4 + len(figures.BOX_LINES)}
             assert len(figure.legends[0].get_texts()) == keys[drawing.name]
             assert figure.get_figwidth() == (width or figure.get_figwidth())
-    assert TEXT_LENGTHS.file_name() == "text_lengths"
+    assert figures.text_lengths.file_name() == "text_lengths"
 
 
 @pytest.mark.slow

@@ -271,12 +271,12 @@ def test_figures_are_drawn_from_saved_tables():
     foretold = forecast.leave_one_task_out(examples(6, 3, 1))
     moved = pd.concat([gaps.assign(task="ag_news", items="bbc_2022", kind=kind) for kind in transfer.KINDS])
     saved = {"llms_side_by_side": gaps, "forecast": foretold, "transfer": moved}
-    for drawing, part in ((figures.LLMS, "probe"), (figures.FORECAST, ""), (figures.TRANSFER, "bbc_2022")):
+    for drawing, part in ((figures.llms, "probe"), (figures.forecast, ""), (figures.transfer, "bbc_2022")):
         figure, note = drawing.draw(saved.get, Look.of(PROFILE), part)
         assert note
         assert all(ax.collections for ax in figure.axes)
         plt.close(figure)
-    figure, _ = figures.LLMS.draw(saved.get, Look.of(PROFILE), "probe")
+    figure, _ = figures.llms.draw(saved.get, Look.of(PROFILE), "probe")
     beside = [[text.get_text() for text in ax.child_axes[0].get_yticklabels()] for ax in figure.axes]
     assert beside == [["a"], ["a", "b"]], "each pipeline's name stands beside its rows"
     plt.close(figure)

@@ -16,9 +16,10 @@ import transformers
 from conftest import ROOT, synthgap
 from endpoints import SETTINGS, as_table, jobs
 
-from synthgap.core.config import GenerationSettings, LocalSettings, build_profile, read_yaml
+from synthgap.core.config import GenerationSettings, LocalSettings, build_profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
+from synthgap.core.yaml_files import read_yaml
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
 from synthgap.generation.generation_cost import estimate_costs

@@ -198,7 +198,7 @@ def intervals(look, **options):
     )
     table = table.assign(low=table["gap"] - 1, high=table["gap"] + 1, sure=[True, False, True, True])
     figure, ax = plt.subplots()
-    series = look.among(["a", "b"])
+    series = {name: look.corpora[name] for name in ("a", "b")}
     titles = ["Movies", "Humor"]
     drawn = plot_intervals(table, ax, series, rows=["imdb", "humor"], titles=titles, value="gap", **options)
     assert drawn is ax

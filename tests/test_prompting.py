@@ -209,7 +209,7 @@ def test_texts_that_recite_are_counted_by_recording(monkeypatch, synthetic):
         {"id": ["a", "b", "c", "d"], "text": [copied, "one two", "three", "four"], "label": "humorous"}
     )
     planted = type(task)(task.real, {"zero_shot": frame.assign(recording=[1, 1, 2, 2], turn=0)})
-    monkeypatch.setattr(effects, "task_texts", lambda *_: planted)
+    monkeypatch.setattr(effects, "comparison_texts", lambda *_: planted)
     found = effects.recitation(PROFILE, synthetic, PROFILE.comparisons["prompts"])
     assert found["share"].tolist() == [50, 0]
 

@@ -114,10 +114,10 @@ def test_two_groups_of_people_who_judged_one_task_are_two_rows(tables):
 
 
 def test_bands_and_the_effect_of_agreement_have_no_corpus_colour(tables):
-    figure, _ = figures.draw_agreement(tables, LOOK, "")
+    figure, _ = figures.agreement_by_source.draw(tables, LOOK, "")
     bars = {to_hex(bar.get_facecolor()) for ax in figure.axes for bar in ax.patches}
     assert not bars & {one.colour for one in LOOK.corpora.values()}
-    figure, _ = figures.draw_effects(tables, LOOK, "human")
+    figure, _ = figures.agreement_effects.draw(tables, LOOK, "human")
     keys = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     colours = {title: to_hex(key.get_facecolor()[0]) for title, key in keys.items()}
     assert colours.pop("agreement") not in {one.colour for one in LOOK.corpora.values()}
@@ -125,19 +125,19 @@ def test_bands_and_the_effect_of_agreement_have_no_corpus_colour(tables):
 
 
 def test_people_and_simulations_stand_in_panels_of_their_own(tables):
-    figure, _ = figures.draw_agreement(tables, LOOK, "")
+    figure, _ = figures.agreement_by_source.draw(tables, LOOK, "")
     titles = [" ".join(ax.get_title(loc="left").split()) for ax in figure.axes]
     assert titles == ["Agreement, people", "Agreement, simulated: shares an LLM estimated"]
-    _, note = figures.draw_accuracy(tables, LOOK, "human")
+    _, note = figures.accuracy_by_agreement.draw(tables, LOOK, "human")
     assert "simulated" not in note
     with pytest.raises(SynthgapError, match="kind of source 'panel' is unknown; known: estimated, human"):
-        figures.draw_accuracy(tables, LOOK, "panel")
+        figures.accuracy_by_agreement.draw(tables, LOOK, "panel")
 
 
 def test_titles_of_curves_quote_the_tables_height_above_chance_and_whether_its_corrected_p_is_small(tables):
     fits = figures.curves_of(tables, "human")
     assert fits["classifier"].unique().tolist() == ["finetune"], "the last of those that all tasks have"
-    figure, note = figures.draw_accuracy(tables, LOOK, "human")
+    figure, note = figures.accuracy_by_agreement.draw(tables, LOOK, "human")
     for ax, (_, own) in zip(figure.axes, fits.groupby("row", sort=False), strict=True):
         rows = [matching(own, {"corpus": name}).iloc[0] for name in LOOK.present(own)]
         expected = " ".join(f"{row['height']:+.1f}".replace("-", "−") + "*" * int(row["p_holm"] < 0.05) for row in rows)
@@ -150,7 +150,7 @@ def test_titles_of_curves_quote_the_tables_height_above_chance_and_whether_its_c
 
 
 def test_the_papers_form_has_the_tables_line_and_its_fit(tables):
-    figure, _ = figures.draw_fits(tables, LOOK, "human")
+    figure, _ = figures.threshold_fits.draw(tables, LOOK, "human")
     curves = figures.curves_of(tables, "human")
     for ax, (_, own) in zip(figure.axes, curves.groupby("row", sort=False), strict=True):
         points, line, *_ = ax.get_lines()
@@ -163,16 +163,16 @@ def test_the_papers_form_has_the_tables_line_and_its_fit(tables):
 
 
 def test_effects_stand_in_points_beside_odds_ratios(tables):
-    figure, _ = figures.draw_effects(tables, LOOK, "human")
+    figure, _ = figures.agreement_effects.draw(tables, LOOK, "human")
     assert [ax.get_xlabel() for ax in figure.axes] == ["points of accuracy", "odds ratio"] * 2
     assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log"] * 2
-    narrow, _ = figures.draw_effects(tables, Look.of(PROFILE, 3.3), "human")
+    narrow, _ = figures.agreement_effects.draw(tables, Look.of(PROFILE, 3.3), "human")
     assert [ax.get_xlabel() for ax in narrow.axes] == ["points of accuracy", "odds ratio"] * 2
     assert narrow.axes[0].get_gridspec().ncols == 1
 
 
 def test_arrows_lead_from_objective_to_subjective(tables):
-    figure, note = figures.draw_task_levels(tables, LOOK, "")
+    figure, note = figures.task_levels.draw(tables, LOOK, "")
     assert "12 personas" in note
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts.count("1") == 2

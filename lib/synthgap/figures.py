@@ -4,8 +4,6 @@ A room's figures are `Drawing`s: each is drawn from saved tables alone, so that 
 `synthgap figure` show the same. Functions that plot take an `ax` and return it.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap
@@ -13,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -110,7 +109,7 @@ class Look:
     main: Sequence[str] = ()
 
     @classmethod
-    def of(cls, profile: Profile, width: float | None = None) -> Look:
+    def of(cls, profile: Profile, width: float | None = None) -> "Look":
         titles = {name: one.title or name.replace("_", " ").capitalize() for name, one in profile.corpora.items()}
         looks = {REAL: Series("Real", *REFERENCE), **series_of(titles)}
         named = {name: one.title for name, one in profile.training.classifiers.items()}
@@ -131,10 +130,8 @@ class Look:
 
     def present(self, table: pd.DataFrame) -> list[str]:
         """The corpora of a table's column, in the order in which they are shown."""
-        return [name for name in self.corpora if name in set(table["corpus"])]
-
-    def among(self, names: Sequence[str]) -> dict[str, Series]:
-        return {name: self.corpora[name] for name in names}
+        there = set(table["corpus"])
+        return [name for name in self.corpora if name in there]
 
     def by_corpus(self, table: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Series]]:
         """The rows of each corpus of a table, and how it looks, in the order in which they are shown."""
@@ -225,6 +222,11 @@ class Drawing:
             figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALLEST, color=QUIET)
             figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
         return figure
+
+
+def drawing(name: str, alt: str) -> Callable[[Callable[[ReadTable, Look, str], Drawn]], Drawing]:
+    """Make a drawing of the function below, which draws it; see `Drawing`."""
+    return partial(Drawing, name, alt)
 
 
 @contextmanager
@@ -361,7 +363,7 @@ def interval_panels(
     """
     rows = task_order(table) if row == "task" else list(table[row].unique())
     titles = row_titles([short_title(one) if row == "task" else str(one) for one in rows])
-    series = series or look.among(look.present(table))
+    series = series or {name: look.corpora[name] for name in look.present(table)}
 
     def plot(own: pd.DataFrame, _: Look, ax: Axes) -> None:
         filled = "filled" if "filled" in table else None

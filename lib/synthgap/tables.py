@@ -1,7 +1,5 @@
 """How every table looks: tidy CSV for programs; Markdown, LaTeX and HTML for people, every text escaped."""
 
-from __future__ import annotations
-
 import html
 import math
 import re
@@ -85,7 +83,8 @@ def caveats(profile: Profile) -> list[str]:
 def left_out(profile: Profile) -> list[str]:
     """What readers must know of corpora whose texts are not there."""
     names = profile.left_out
-    said = f"Left out, as the data folder lacks the folder of their files: {len(names)} corpora ({', '.join(names)})."
+    number = "1 corpus" if len(names) == 1 else f"{len(names)} corpora"
+    said = f"Left out, as the data folder lacks the folder of their files: {number} ({', '.join(names)})."
     return [said] if names else []
 
 
@@ -154,11 +153,7 @@ def write_csv(path: Path, frame: pd.DataFrame, private: bool = False) -> Path:
 
 
 def read_csv(folder: Path, name: str) -> pd.DataFrame:
-    """A saved table.
-
-    Raises:
-        SynthgapError: it has not been written.
-    """
+    """A saved table; refused where it has not been written."""
     path = folder / f"{name}.csv"
     if not path.is_file():
         raise SynthgapError(f"the table '{path.name}' is not there yet; run the stage that writes it first")
@@ -166,11 +161,7 @@ def read_csv(folder: Path, name: str) -> pd.DataFrame:
 
 
 def write_shown(folder: Path, page: str, shown: Mapping[str, tuple[str, str]]) -> list[Path]:
-    """`page`.md and `page`.tex: tables as people read them, one below the other, each under its name.
-
-    Args:
-        shown: {name: what `to_markdown` and `to_latex` made of it}.
-    """
+    """`page`.md and `page`.tex: tables as people read them, {name: (Markdown, LaTeX)}, each under its name."""
     return [
         write_text(folder / f"{page}.md", "\n".join(f"## {name}\n\n{text}" for name, (text, _) in shown.items())),
         write_text(folder / f"{page}.tex", "\n".join(f"% {name}\n{text}" for name, (_, text) in shown.items())),
@@ -305,6 +296,31 @@ def format_hours(hours: float) -> str:
 def matching(table: pd.DataFrame, key: Mapping[str, str]) -> pd.DataFrame:
     """The rows that have these values in these columns."""
     return table[(table[list(key)] == pd.Series(key)).all(axis=1)]
+
+
+def stacked(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Tables below each other, with these columns; those alone where no table has a row."""
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))
+
+
+def wide(cells: pd.DataFrame, key: Sequence[str], titles: Sequence[str]) -> pd.DataFrame:
+    """Cells beside each other: a row for each value of the key, a column for each title; a dash where there is none.
+
+    Args:
+        cells: the columns of the key, then title and cell.
+    """
+    table = cells.pivot_table(index=list(key), columns="title", values="cell", aggfunc="first", sort=False)
+    return table.reindex(columns=list(titles)).fillna(UNDEFINED).reset_index().rename_axis(columns=None)
+
+
+def bounded(least: float, most: float, digits: int = 2) -> str:
+    """What is known to lie from one number to another: "0.56", "< 0.20", "> 4.00", "0.20 to 0.30"."""
+    if least == most:
+        return f"{least:.{digits}f}"
+    if math.isinf(most):
+        return f"> {least:.{digits}f}"
+    return f"< {most:.{digits}f}" if least == 0 else f"{least:.{digits}f} to {most:.{digits}f}"
 
 
 def seeds_shown(rows: pd.DataFrame) -> str:

@@ -1,7 +1,5 @@
 """What classifiers decide too often, and how sure they are of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

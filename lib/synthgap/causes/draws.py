@@ -1,7 +1,5 @@
 """Draws of a corpus's texts beside draws of as many real ones, and the probe that is fitted to either."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,16 +12,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from synthgap.core.config import REAL, ProbeSettings, Profile
+from synthgap.core.config import Comparison, ProbeSettings, Profile
 from synthgap.core.terminal import Progress
 from synthgap.data.draws import at_most, draw_equal
-from synthgap.data.real import RealData, load_real
+from synthgap.data.real import RealData
 from synthgap.evaluation.scores import confusion, score_confusions
-from synthgap.generation.corpora import load_corpus
-from synthgap.tasks import load_task
 from synthgap.training.base import logistic_regression, numbered
 from synthgap.training.embeddings import embed
-from synthgap.training.runs import TaskTexts, training_sizes
+from synthgap.training.runs import TaskTexts, comparison_sizes
+from synthgap.training.texts import comparison_texts
 
 PROBE = ProbeSettings(kind="probe")
 DRAWS, DRAWS_OF_RECORDINGS = 3, 2  # of a corpus with one recording, and of each of several; at most
@@ -47,15 +44,15 @@ class Sample:
     vectors: np.ndarray
 
     @classmethod
-    def of(cls, texts: pd.DataFrame, labels: Sequence[str]) -> Sample:
+    def of(cls, texts: pd.DataFrame, labels: Sequence[str]) -> "Sample":
         places = np.array(numbered(texts, labels).labels, dtype=int)
         return cls(texts[COLUMNS].reset_index(drop=True), places, embed(texts["text"].tolist(), PROBE.encoder))
 
-    def take(self, chosen: np.ndarray) -> Sample:
+    def take(self, chosen: np.ndarray) -> "Sample":
         """Some of the texts, by their places or a mask."""
         return Sample(self.texts.iloc[chosen], self.labels[chosen], self.vectors[chosen])
 
-    def labelled(self, labels: np.ndarray) -> Sample:
+    def labelled(self, labels: np.ndarray) -> "Sample":
         """The same texts under other labels."""
         return replace(self, labels=labels)
 
@@ -172,27 +169,26 @@ class TaskDraws:
     comparison: str | None = None
     _real: dict[int, Sample] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
+    @property
     def real(self) -> RealData:
-        return load_real(load_task(self.task), self.profile)
+        return self.texts.real
 
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(self.real.task.labels)
 
+    @property
+    def compared(self) -> Comparison:
+        return self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+
     @cached_property
     def texts(self) -> TaskTexts:
-        compared = self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
-        names = [name for name in compared.members if name != REAL]
-        return TaskTexts(self.real, {name: load_corpus(self.folder, self.profile, name, self.task) for name in names})
+        return comparison_texts(self.profile, self.folder, self.compared, self.task)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """{label: texts of every draw}: as for the runs of the comparison."""
-        parts = {REAL: self.real.split("train")}
-        for name in self.texts.corpora:
-            parts |= {f"{name} {number}": frame for number, frame in self.texts.recordings(name).items()}
-        return training_sizes(self.real, parts, self.profile.training.texts_per_label)
+        return comparison_sizes(self.profile.training, self.compared, self.texts)
 
     @cached_property
     def test(self) -> Sample:
@@ -217,26 +213,20 @@ class TaskDraws:
                 for number, seed in enumerate(seeds):
                     made = Sample.of(draw_equal(frame, self.sizes, seed), self.labels)
                     real = self.real_draw(place * len(seeds) + number)
-                    pair = (recording, number, self.labels, real, made, _joined(rest), self.test)
+                    pair = (recording, number, self.labels, real, made, joined(rest) if rest else None, self.test)
                     found.append(Draw(self.task, corpus, *pair))
         return found
 
 
-def _joined(samples: Sequence[Sample]) -> Sample | None:
-    if not samples:
-        return None
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Several samples of a task as one."""
     texts = pd.concat([one.texts for one in samples], ignore_index=True)
-    return Sample(
-        texts, np.concatenate([one.labels for one in samples]), np.concatenate([one.vectors for one in samples])
-    )
+    labels, vectors = (np.concatenate([getattr(one, name) for one in samples]) for name in ("labels", "vectors"))
+    return Sample(texts, labels, vectors)
 
 
 def on_draws(tasks: Sequence[TaskDraws], measure: Callable[[Draw], Mapping[str, float]], title: str) -> pd.DataFrame:
-    """What a function finds on each draw: columns VALUE_COLUMNS, a row for each measure.
-
-    Args:
-        measure: gives {measure: value} of a draw.
-    """
+    """What a function that gives {measure: value} finds on each draw: columns VALUE_COLUMNS, a row for each measure."""
     draws = [one for task in tasks for one in task.draws]
     with threadpool_limits(1):  # these fits are small: threads would only wait
         rows = [

@@ -1,7 +1,5 @@
 """The figures of 07_causes, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from synthgap.causes.summary import FEW
-from synthgap.figures import INK, Drawing, Drawn, Look, interval_panels, panels_by, plot_line
+from synthgap.figures import INK, Drawing, Drawn, Look, drawing, interval_panels, panels_by, plot_line
 from synthgap.tables import ReadTable
 
 RARE = 0.005  # share of the decisions below which a bin says nothing
@@ -43,7 +41,9 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
     """A drawing with a panel for each measure of the table of its name: the corpora's values by task."""
 
     def draw(read: ReadTable, look: Look, _: str) -> Drawn:
-        rows = _of_measures(read(name), titles)
+        rows = read(name)
+        rows = rows.assign(part=rows["measure"].map(titles)).dropna(subset="part")
+        rows = rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")
         shown: dict[str, Any] = {"label": label, "lines": ("95 % interval over draws of texts", "over recordings, too")}
         figure = interval_panels(rows, look, value="value", panel="part", line=line, **shown)
         return figure, "Lines: 95 % intervals over draws of texts; thin ones, where there are any: over recordings too."
@@ -51,14 +51,8 @@ def _by_task(name: str, alt: str, titles: Mapping[str, str], label: str, line: f
     return Drawing(name, alt, draw)
 
 
-def _of_measures(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of these measures, in their order, the measure's title in the column `part`."""
-    rows = table.assign(part=table["measure"].map(titles)).dropna(subset="part")
-    return rows.sort_values("measure", key=lambda names: names.map(list(titles).index), kind="stable")
-
-
-def draw_reliability(read: ReadTable, look: Look, _: str) -> Drawn:
-    """A panel for each classifier: accuracy against confidence."""
+@drawing("reliability", "Accuracy against confidence, by classifier and corpus.")
+def reliability(read: ReadTable, look: Look, _: str) -> Drawn:
     options: dict[str, Any] = {"columns": 3, "sharey": True, "x": "confidence", "y": "accuracy"}
     figure = panels_by("classifier", read("reliability"), look, plot_reliability, 1.9, **options)
     note = "Ten bins of confidence, all tasks together, without rare ones."
@@ -75,7 +69,8 @@ def plot_reliability(bins: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_remedies(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("remedies", "What is left of the gap after each remedy, mean over tasks with intervals.")
+def remedies_figure(read: ReadTable, look: Look, _: str) -> Drawn:
     table = remedies(read("causes_over_tasks")).assign(panel="Mean over tasks")
     label, lines = "what is left of the gap (macro-F1)", ("95 % interval over tasks", "over recordings, too")
     shown: dict[str, Any] = {"row": "remedy", "panel": "panel", "label": label, "lines": lines}
@@ -84,48 +79,44 @@ def draw_remedies(read: ReadTable, look: Look, _: str) -> Drawn:
 
 
 POINTS = "points of macro-F1"
-LENGTH_GAP = _by_task(
+length_gap = _by_task(
     "length_gap",
     "The gap to real texts by task: of all texts, of texts of like length, and of as many random ones.",
     {"gap": "the gap", "matched": "like length", "random": "as many at random"},
     POINTS,
 )
-TELLING_APART = _by_task(
+telling_apart = _by_task(
     "telling_apart",
     "How well synthetic texts can be told from real ones by length, surface and embedding, by task.",
     VIEWS,
     "AUC",
     line=0.5,
 )
-LABEL_GAP = _by_task(
+label_gap = _by_task(
     "label_gap",
     "The gap to real texts by task, and what of it inputs and labels account for, with intervals.",
     {"gap": "the gap", "inputs": "of it: inputs", "labels": "of it: labels"},
     POINTS,
 )
-CLASS_BIAS = _by_task(
+class_bias = _by_task(
     "class_bias",
     "The gap by task, as it is and after both classifiers are told the test's class shares.",
     {"gap": "the gap", "told": "class shares told"},
     POINTS,
 )
-CLEANING = _by_task(
+cleaning = _by_task(
     "cleaning",
     "The gap by task, without texts that a teacher doubts, and without as many at random.",
     {"gap": "the gap", "teacher": "without doubted ones", "teacher_random": "as many at random"},
     POINTS,
 )
-RECITATION = _by_task(
+recitation = _by_task(
     "recitation",
     "The share of texts that share six words in a row with a real train or test text, by task and corpus.",
     {"train": "with a train text", "test": "with a test text"},
     "percent of texts",
 )
-RELIABILITY = Drawing("reliability", "Accuracy against confidence, by classifier and corpus.", draw_reliability)
-REMEDIES_FIGURE = Drawing(
-    "remedies", "What is left of the gap after each remedy, mean over tasks with intervals.", draw_remedies
-)
 DRAWINGS = (
-    *(LENGTH_GAP, TELLING_APART, LABEL_GAP, CLASS_BIAS, RELIABILITY),
-    *(CLEANING, RECITATION, REMEDIES_FIGURE),
+    *(length_gap, telling_apart, label_gap, class_bias, reliability),
+    *(cleaning, recitation, remedies_figure),
 )

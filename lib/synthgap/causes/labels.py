@@ -1,7 +1,5 @@
 """Do labels mean the same on synthetic and on real texts, and does cleaning the synthetic ones help?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +18,9 @@ from synthgap.causes.summary import FEW
 from synthgap.core.config import GeneratedCorpus, Profile, RecordedSettings
 from synthgap.core.paths import bundled
 from synthgap.generation.corpora import load_corpus
-from synthgap.generation.display import WORDS_SHOWN, first_words, hidden_corpora
+from synthgap.generation.display import WORDS_SHOWN, first_words, hidden_corpora, text_table
 from synthgap.llm.recorded import recording_folder
+from synthgap.tables import stacked
 
 BLIND = "recordings/labels/synthetic.csv"
 PLACE = ["task", "label", "recording", "turn", "position"]  # where an answer's text stood
@@ -95,37 +94,27 @@ def disagreements(tasks: Sequence[TaskDraws]) -> pd.DataFrame:
             found = pd.concat([pd.DataFrame(one.teacher, index=one.made.texts["id"]) for one in own])
             means, counts = found.groupby(level=0).mean(), found.groupby(level=0).size()
             labels = pd.concat([one.made.texts for one in own]).drop_duplicates("id").set_index("id")["label"]
-            rows = {
-                "label": labels.reindex(means.index),
-                "taken_for": np.array(task.labels)[means.to_numpy().argmax(1)],
-            }
-            rows |= {"confidence": means.max(axis=1), "draws": counts}
-            parts.append(pd.DataFrame(rows).rename_axis("id").reset_index().assign(task=task.task, corpus=corpus))
-    table = pd.concat(parts)[DISAGREEMENTS] if parts else pd.DataFrame(columns=DISAGREEMENTS)
+            rows = pd.DataFrame({"label": labels, "confidence": means.max(axis=1), "draws": counts}, means.index)
+            rows["taken_for"] = np.array(task.labels)[means.to_numpy().argmax(axis=1)]
+            parts.append(rows.rename_axis("id").reset_index().assign(task=task.task, corpus=corpus))
+    table = stacked(parts, DISAGREEMENTS)
     doubted = table[table["label"] != table["taken_for"]]
     return doubted.sort_values("confidence", ascending=False, ignore_index=True)
 
 
-def show_disagreements(found: pd.DataFrame, profile: Profile, folder: Path, each: int = 1) -> HTML:
-    """The texts whose label is doubted most, `each` of every task and generated corpus; no texts of other corpora.
-
-    Args:
-        folder: where the synthetic texts are.
-    """
+def show_disagreements(found: pd.DataFrame, profile: Profile, folder: Path) -> HTML:
+    """The text whose label is doubted most, of every task and generated corpus in a folder; none of other corpora."""
     allowed = found[~found["corpus"].isin(hidden_corpora(profile))]
     rows = []
     for (task, corpus), own in allowed.groupby(["task", "corpus"], sort=False):
         texts = load_corpus(folder, profile, str(corpus), str(task)).set_index("id")["text"]
-        rows += [
-            (task, corpus, row.label, row.taken_for, f"{row.confidence:.2f}", first_words(texts[row.id], WORDS_SHOWN))
-            for row in own.head(each).itertuples()
-        ]
+        first = own.iloc[0]
+        text = first_words(texts[first["id"]], WORDS_SHOWN)
+        rows.append((task, corpus, first["label"], first["taken_for"], f"{first['confidence']:.2f}", text))
     if not rows:
         return HTML("<p>No label of a generated text is doubted.</p>")
     columns = ["task", "corpus", "asked for", "taken for", "confidence", "text"]
-    table = pd.DataFrame(rows, columns=columns).style.hide(axis="index").format(escape="html")
-    table = table.set_properties(**{"text-align": "left", "white-space": "normal"})
-    return HTML(table.to_html(table_uuid="disagreements"))
+    return HTML(text_table(rows, columns, "disagreements"))
 
 
 # ------------------------------------------------------------------------------------------------------- blind labels
@@ -209,7 +198,8 @@ def cleaning(draw: Draw) -> dict[str, float]:
     what training on these few alone loses. Without: `own_folds`, `recordings`, `classifiers`.
     """
     n_labels, made = len(draw.labels), draw.made
-    few = draw.real.take(first_of_each(draw.real.labels, FEW))
+    place_of_label = pd.Series(draw.real.labels).groupby(draw.real.labels).cumcount().to_numpy()
+    few = draw.real.take(place_of_label < FEW)
     ways = {
         "teacher": issues(made.labels, draw.teacher),
         "teacher_few": issues(made.labels, probabilities(few.probe, made.vectors, n_labels)),
@@ -234,11 +224,6 @@ def with_controls(way: str, title: str) -> Iterator[tuple[str, str]]:
     if way not in {"few_real", "weighted", "relabelled"}:
         yield f"{way}_random", f"{title}: at random"
         yield f"{way}_share", f"{title}: % left out"
-
-
-def first_of_each(labels: np.ndarray, most: int) -> np.ndarray:
-    """Places of the first texts of each label, at most so many of each."""
-    return np.flatnonzero(pd.Series(labels).groupby(labels).cumcount() < most)
 
 
 def doubted_by_both(sample: Sample, n_labels: int) -> np.ndarray:

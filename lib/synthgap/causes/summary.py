@@ -1,14 +1,12 @@
 """What was found on single draws, as means with intervals: over draws and recordings, and over tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
 from synthgap.evaluation.inference import Part, interval, over_tasks, recording_means, training_spreads
-from synthgap.tables import told_interval
+from synthgap.tables import told_interval, wide
 
 FEW = 10  # real labels of each kind that the cheapest teacher has
 FOUND = ["value", "low", "high", "new_low", "new_high"]
@@ -84,16 +82,11 @@ def _ends(estimate: float, parts: list[Part] | None) -> tuple[float, float]:
 
 
 def shown(summary: pd.DataFrame, titles: Mapping[str, str], digits: int = 1) -> pd.DataFrame:
-    """A summary as people read it: a row for each task and corpus, and a column for each of the measures.
-
-    Args:
-        titles: {measure: its column}, in their order.
-    """
+    """A summary as people read it: a row for each task and corpus, a column for each of {measure: its title}."""
     rows = summary[summary["measure"].isin(titles)]
-    cells = rows.assign(cell=[cell(row, digits) for row in rows.itertuples()], column=rows["measure"].map(titles))
+    cells = rows.assign(cell=[cell(row, digits) for row in rows.itertuples()], title=rows["measure"].map(titles))
     key = [name for name in ("task", "classifier", "corpus", "tasks") if name in cells]
-    wide = cells.pivot_table(index=key, columns="column", values="cell", aggfunc="first", sort=False)
-    return wide.reindex(columns=list(titles.values())).fillna("–").reset_index().rename_axis(columns=None)
+    return wide(cells, key, [*titles.values()])
 
 
 def cell(row: pd.Series, digits: int = 1) -> str:

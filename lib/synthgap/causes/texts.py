@@ -1,7 +1,5 @@
 """What tells synthetic texts from real ones, what their length explains, and which of them recite real ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -196,11 +194,7 @@ def recited_shares(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_recited(draw: Draw, ids: Mapping[str, set[str]]) -> dict[str, float]:
-    """A draw's gap, without the texts that recite, and without as many at random; the share left out, in percent.
-
-    Args:
-        ids: {corpus: ids of its texts that recite}.
-    """
+    """A draw's gap without the texts that recite ({corpus: ids}), and without as many at random; percent left out."""
     left_out = draw.made.texts["id"].isin(ids.get(draw.corpus, set())).to_numpy()
     found = {"gap": draw.gap, "without": draw.gap_of(draw.made.take(~left_out))}
     return found | {"random": draw.gap_of(draw.at_random(left_out)), "share": 100 * float(left_out.mean())}

@@ -1,60 +1,41 @@
-"""A profile: everything that a run may vary, frozen and checked before anything starts."""
+"""A profile: everything that a run may vary, frozen and checked before anything starts.
 
-from __future__ import annotations
+What describes an LLM, a corpus or a classifier is in `settings`.
+"""
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from synthgap.core.errors import SynthgapError, unknown
+from synthgap.core.settings import (
+    REAL,
+    ClassifierSettings,
+    CorpusSettings,
+    FinetuneSettings,
+    GeneratedCorpus,
+    ImportedCorpus,
+    LabelledCorpus,
+    LLMSettings,
+    LocalSettings,
+    Name,
+    Names,
+    OpenAISettings,
+    PooledCorpus,
+    ProbeSettings,
+    RecordedSettings,
+    Seeds,
+    SeedsOrByTask,
+    Settings,
+    TfidfSettings,
+    shown_endpoint,
+)
+from synthgap.core.yaml_files import load_yaml
 
-REAL = "real"  # the corpus that every profile has: the train split of each task
-MOST_VALUES = 100_000  # in a YAML file
 MOST_SAID = 20  # of what is wrong with a file's values
-Setting = Literal["zero_shot", "few_shot"]
-ProtocolName = Literal["conversation", "completion"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-
-
-def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"'{value}' stands there twice")
-    return values
-
-
-Names = Annotated[tuple[Name, ...], AfterValidator(_each_once)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_each_once)]
-Repeats = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_each_once)]
-SeedsOrByTask = Annotated[
-    Annotated[Seeds, Tag("seeds")] | Annotated[dict[Name, Seeds], Tag("by task")],
-    Discriminator(lambda value: "by task" if isinstance(value, dict) else "seeds"),
-]
-
-
-def shown_endpoint(url: str) -> str:
-    """Scheme, host and port of an address; the rest may be a secret, and is neither shown nor stored."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class DataSettings(Settings):
@@ -62,200 +43,6 @@ class DataSettings(Settings):
 
     source: Literal["bundled", "folder", "hub"]
     test_texts_per_label: int | None = Field(None, ge=1, description="cap on the test split; null: all of it")
-
-
-class RecordedSettings(Settings):
-    """A recording answers the conversations, turn by turn."""
-
-    backend: Literal["recorded"]
-    recording: str = Field(
-        min_length=1, description="a recording of the package, or a folder: absolute, or below the project's"
-    )
-
-
-class OpenAISettings(Settings):
-    """An endpoint that speaks OpenAI's chat completions answers: a provider, vLLM, Ollama, llama.cpp, ...
-
-    The key is read from the environment alone; prices are those of the provider, none are built in.
-    """
-
-    backend: Literal["openai"]
-    model: str = Field(min_length=1)
-    base_url: str | None = Field(None, pattern=r"^https?://", description="null: OpenAI's own")
-    key_variable: str = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="where the key is")
-    temperature: float | None = Field(None, ge=0, le=2, description="null: the endpoint's default")
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
-    length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    context_window: int | None = Field(None, ge=1, description="tokens of prompt and answer together; null: unknown")
-    structured: bool = Field(False, description="ask for JSON by a schema, where the endpoint supports it")
-    system_role: bool | None = Field(
-        None,
-        description="null: the system prompt begins the first request where the endpoint refuses it; false: always",
-    )
-    seed: int | None = Field(None, ge=0, description="sent with each request, one more for each further conversation")
-    timeout: float = Field(120, gt=0, description="seconds until a request without an answer is given up")
-    attempts: int = Field(6, ge=1, description="how often one request is tried")
-    concurrency: int = Field(64, ge=1, le=1000, description="most requests at a time; fewer where it slows")
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0)
-    input_price: float | None = Field(None, ge=0, description="per million tokens, in the currency of the budget")
-    output_price: float | None = Field(None, ge=0, description="per million tokens")
-    budget: float | None = Field(
-        None, ge=0, description="of this model, for all runs of one response log; needs both prices"
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _nobody_is_named_in_it(cls, url: str | None) -> str | None:
-        if url and "@" in urlsplit(url).netloc:
-            raise SynthgapError(
-                f"the base_url of an LLM at {shown_endpoint(url)} names a user or a password before the @; leave them "
-                "out: what an endpoint wants to know is sent as its key, from the environment (key_variable)"
-            )
-        return url
-
-    @field_validator("key_variable")
-    @classmethod
-    def _it_is_no_key(cls, name: str) -> str:
-        if name.startswith(("sk_", "gsk_")):
-            raise SynthgapError("an LLM's key_variable is the name of an environment variable, and not the key itself")
-        return name
-
-    @model_validator(mode="after")
-    def _budget_has_prices(self) -> OpenAISettings:
-        if self.budget is not None and (self.input_price is None or self.output_price is None):
-            raise SynthgapError("an LLM's budget needs its input_price and output_price, or it could not be kept")
-        return self
-
-    @property
-    def endpoint(self) -> str:
-        return self.base_url or "https://api.openai.com/v1"
-
-
-class LocalSettings(Settings):
-    """A causal language model in transformers answers, on this machine."""
-
-    backend: Literal["transformers"]
-    model: str = Field(min_length=1, description="a folder, a name on the hub (name@revision pins it), or package:NAME")
-    device: str | None = Field(None, description="for example cpu or cuda:0; null: a GPU where there is one")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int = Field(8, ge=1, description="requests answered at once")
-    temperature: float = Field(1.0, ge=0, le=2, description="0: always the most probable token")
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int = Field(2048, ge=1, description="longest answer; an answer that reaches it is not used")
-    seed: int = Field(0, ge=0)
-    attempts: int = Field(3, ge=1, description="how often one request is tried")
-
-
-LiveSettings = OpenAISettings | LocalSettings
-LLMSettings = Annotated[RecordedSettings | OpenAISettings | LocalSettings, Field(discriminator="backend")]
-
-
-class GeneratedCorpus(Settings):
-    """Texts that an LLM of the profile writes.
-
-    Attributes:
-        setting: zero_shot gives the LLM the label alone, few_shot real examples of the label too.
-        protocol: conversation asks for a list of texts, turn by turn, as the paper does; completion has the LLM go on
-            from the beginning of one text (ZeroGen, arXiv 2202.07922), which base models and small ones need.
-        prompt: what the prompts say otherwise than the task's, a file `prompts/<prompt>.yaml` of the package or of the
-            project; null: nothing.
-        repeats: the recordings of these conditions that make up the corpus, numbered from 1 on. Each is written anew,
-            under the same prompts and from a few-shot pool of its own; a run trains on one of them.
-        title: how tables and figures call the corpus; null: its name.
-        published: the column of the paper's Table 1 that it is set beside; null: none.
-    """
-
-    llm: Name
-    setting: Setting
-    protocol: ProtocolName = "conversation"
-    prompt: Name | None = None
-    repeats: Repeats = (1,)
-    title: str | None = Field(None, min_length=1)
-    published: Setting | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def _a_setting_is_none(cls, prompt: str | None) -> str | None:
-        if prompt in get_args(Setting):
-            raise ValueError("a setting is no prompt; leave `prompt` out for the task's own")
-        return prompt
-
-    @model_validator(mode="after")
-    def _completions_have_their_own(self) -> GeneratedCorpus:
-        if self.prompt and self.protocol == "completion":
-            raise ValueError("`prompt` changes the requests of conversations, and completions have none; leave it out")
-        return self
-
-    @property
-    def conditions(self) -> str:
-        """How recordings and the response log call what it was written under: its prompt, or else its setting."""
-        return self.prompt or self.setting
-
-
-class ImportedCorpus(Settings):
-    """Texts from a CSV, JSON Lines or Parquet file, whoever wrote them; the file stays where it is.
-
-    Attributes:
-        file: absolute, or below the data folder or the project; `{task}` in it stands for the task's name.
-        rows: {column: value or values}; only rows that have them belong to the corpus.
-        written_by: who wrote the texts, as every table and figure will say.
-        title, published: as of a generated corpus.
-    """
-
-    file: str = Field(min_length=1)
-    rows: dict[str, Any] = {}
-    text_column: str = "text"
-    label_column: str = "label"
-    written_by: str | None = Field(None, min_length=1)
-    title: str | None = Field(None, min_length=1)
-    published: Setting | None = None
-
-
-class LabelledCorpus(Settings):
-    """Real texts of the train split under the labels of an LLM, as many of each label; no text is kept.
-
-    Attributes:
-        labels: `labels`, which the package has, or a folder with `<task>.csv`, or a file (columns item_id, label):
-            absolute, or below the data folder or the project; `{task}` in it stands for the task's name.
-        labelled_by: who gave them; null: as `labels.yaml` says beside them.
-        title, published: as of a generated corpus.
-    """
-
-    labels: str = Field(min_length=1)
-    labelled_by: str | None = Field(None, min_length=1)
-    title: str | None = Field(None, min_length=1)
-    published: Setting | None = None
-
-
-class PooledCorpus(Settings):
-    """Texts of several corpora of the profile: every draw takes as many of each as of the others, to within one.
-
-    Attributes:
-        pool: the corpora, which are no pools themselves.
-        title, published: as of a generated corpus.
-    """
-
-    pool: Names = Field(min_length=2)
-    title: str | None = Field(None, min_length=1)
-    published: Setting | None = None
-
-
-def _kind_of_corpus(value: Any) -> str:
-    for kind, key in (("labelled", "labels"), ("imported", "file"), ("pooled", "pool")):
-        if key in value if isinstance(value, dict) else hasattr(value, key):
-            return kind
-    return "generated"
-
-
-CorpusSettings = Annotated[
-    Annotated[GeneratedCorpus, Tag("generated")]
-    | Annotated[ImportedCorpus, Tag("imported")]
-    | Annotated[LabelledCorpus, Tag("labelled")]
-    | Annotated[PooledCorpus, Tag("pooled")],
-    Discriminator(_kind_of_corpus),
-]
 
 
 class Comparison(Settings):
@@ -301,82 +88,6 @@ class GenerationSettings(Settings):
     )
     examples_per_turn: int | None = Field(None, ge=1, description="few-shot examples of a turn; live LLMs only")
     diversity_prompt: str | None = Field(None, min_length=1, description="what later turns begin with; live LLMs only")
-
-
-def encoder_title(encoder: str) -> str:
-    """The encoder's name for readers: "MiniLM", or what stands last in the name of a repository or folder."""
-    return "MiniLM" if encoder == "minilm" else encoder.partition("@")[0].rstrip("/").rpartition("/")[2]
-
-
-class Classifier(Settings):
-    """What all classifiers have; none of it changes what one run computes."""
-
-    seeds: Seeds | None = Field(None, description="null: the grid's")
-    seeds_per_recording: Seeds | None = Field(
-        None, description="of corpora that were recorded several times, for each recording; null: as of other corpora"
-    )
-    tasks: Names | None = Field(
-        None, min_length=1, description="the tasks of the grid that it is trained on; null: all"
-    )
-
-
-class TfidfSettings(Classifier):
-    """Logistic regression on tf-idf of words and word pairs."""
-
-    kind: Literal["tfidf"]
-    inverse_regularisation: float = Field(10.0, gt=0)
-
-    @property
-    def title(self) -> str:
-        return "logistic regression on tf-idf"
-
-
-class ProbeSettings(Classifier):
-    """Logistic regression on frozen sentence embeddings."""
-
-    kind: Literal["probe"]
-    encoder: str = "minilm"
-    inverse_regularisation: float = Field(3.0, gt=0)
-
-    @property
-    def title(self) -> str:
-        return f"logistic regression on {encoder_title(self.encoder)} embeddings"
-
-
-class FinetuneSettings(Classifier):
-    """Fine-tuning of an encoder with a classification head."""
-
-    kind: Literal["finetune"]
-    encoder: str = "minilm"
-    learning_rate: float = Field(5e-5, gt=0)
-    batch_size: int = Field(64, ge=1)
-    epochs: int = Field(10, ge=1)
-    patience: int = Field(2, ge=1, description="epochs without a better validation score before stopping")
-    max_tokens: int = Field(256, ge=8)
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    weight_decay: float = Field(0.01, ge=0)
-    attention_dropout: float | None = Field(
-        None, ge=0, lt=1, description="null: the encoder's own; 0 is about twice as fast for long texts on a CPU"
-    )
-    validation_texts: int = Field(
-        500, ge=0, description="at most so many, to choose the epoch; 0: all epochs are trained and the last is kept"
-    )
-    head: Literal["probe"] | None = Field(
-        None,
-        description="null: the encoder's own, which starts at random; probe: one layer that starts as a logistic "
-        "regression on the encoder's embeddings",
-    )
-    members: int = Field(
-        1, ge=1, description="fine-tunings of different seeds whose probabilities are averaged: a deep ensemble"
-    )
-
-    @property
-    def title(self) -> str:
-        several = f", {self.members} averaged" if self.members > 1 else ""
-        return f"{encoder_title(self.encoder)} fine-tuned{'' if self.head else ', own head'}{several}"
-
-
-ClassifierSettings = Annotated[TfidfSettings | ProbeSettings | FinetuneSettings, Field(discriminator="kind")]
 
 
 class FurtherRuns(Settings):
@@ -434,14 +145,11 @@ class TrainingSettings(Settings):
     augmentation: AugmentationSettings | None = Field(None, description="null: no mixes of real and synthetic texts")
     decision: DecisionSettings | None = Field(None, description="null: no strategies at equal real labels spent")
 
-    @model_validator(mode="after")
-    def _further_runs_are_of_known_classifiers(self) -> TrainingSettings:
-        for key in ("curve", "augmentation", "decision"):
-            further: FurtherRuns | None = getattr(self, key)
-            for name in (*(further.classifiers or ()), *further.seeds) if further else ():
-                if name not in self.classifiers:
-                    raise unknown(f"classifier of training.{key}", name, list(self.classifiers))
-        return self
+    @property
+    def further_runs(self) -> dict[str, FurtherRuns]:
+        """{key: what is asked for} of the runs beside the grid."""
+        asked = {"curve": self.curve, "augmentation": self.augmentation, "decision": self.decision}
+        return {key: one for key, one in asked.items() if one}
 
     def seeds_of(self, classifier: str, recordings: int = 1, comparison: Comparison | None = None) -> tuple[int, ...]:
         """The seeds of each recording of a corpus that has so many, in a comparison."""
@@ -450,7 +158,7 @@ class TrainingSettings(Settings):
         settings = self.classifiers[classifier]
         return (settings.seeds_per_recording if recordings > 1 else None) or settings.seeds or self.seeds
 
-    def further(self, asked: FurtherRuns, task: str) -> TrainingSettings:
+    def further(self, asked: FurtherRuns, task: str) -> Self:
         """These settings with the classifiers that a task's curves or mixes are asked of, each with its seeds there.
 
         A classifier that they name has them on all tasks.
@@ -532,9 +240,9 @@ class Profile(Settings):
     tasks: Names
     own_files: OwnFiles | None = None
     data: DataSettings
-    llms: dict[Name, LLMSettings] = {}
-    corpora: dict[Name, CorpusSettings] = {}
-    comparisons: dict[Name, Comparison] = {}
+    llms: dict[Name, LLMSettings] = Field({})
+    corpora: dict[Name, CorpusSettings] = Field({})
+    comparisons: dict[Name, Comparison] = Field({})
     left_out: Names = ()
     generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
@@ -550,58 +258,62 @@ class Profile(Settings):
         return values
 
     @model_validator(mode="after")
-    def _it_has_tasks(self) -> Profile:
+    def _it_has_tasks(self) -> Self:
         if not self.tasks and not self.own_files:
             raise self._refusal("'tasks' is empty; name one at least")
         return self
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> Profile:
+    def _names_are_known(self) -> Self:
         for name, meaning in {REAL: "the train split of each task", "examples": "the examples in a mix"}.items():
             if name in self.corpora:
                 raise self._refusal(f"'{name}' is {meaning} and cannot be another corpus")
+        known, classifiers = [REAL, *self.corpora], self.training.classifiers
+        unpooled = [name for name, one in self.corpora.items() if not isinstance(one, PooledCorpus)]
+        asked: dict[str, tuple[Iterable[str | None], Iterable[str]]] = {}  # {what is named: names, those there are}
         for name, corpus in self.corpora.items():
-            if isinstance(corpus, GeneratedCorpus) and corpus.llm not in self.llms:
-                raise unknown(f"llm of corpus {name}", corpus.llm, self.llms)
-            if isinstance(corpus, GeneratedCorpus) and corpus.protocol == "completion":
-                self._check_completes(name, corpus.llm)
-            if isinstance(corpus, PooledCorpus):
-                unpooled = [one for one, about in self.corpora.items() if not isinstance(about, PooledCorpus)]
-                for member in set(corpus.pool) - set(unpooled):
-                    raise unknown(f"corpus in pool {name}", member, unpooled)
-        known = [REAL, *self.corpora]
-        asked = {f"corpus of comparison {name}": one.members for name, one in self.comparisons.items()}
-        if self.training.augmentation:
-            asked["corpus of training.augmentation"] = (self.training.augmentation.corpus,)
-        if decision := self.training.decision:
-            asked["corpus of training.decision"] = (*decision.corpora, *filter(None, [decision.labels]))
-        for where, names in asked.items():
-            for name in names:
-                if name not in known:
-                    raise unknown(where, name, known)
-        for name in decision.corpora if decision else ():
-            if not isinstance(self.corpora.get(name), GeneratedCorpus):
-                raise self._refusal(
-                    f"'{name}' in training.decision.corpora is not generated, so nobody knows how many real labels it "
-                    "has spent"
-                )
-        if decision and decision.labels and not isinstance(self.corpora.get(decision.labels), LabelledCorpus):
-            raise self._refusal(f"'{decision.labels}' in training.decision.labels is no corpus of an LLM's labels")
+            if isinstance(corpus, GeneratedCorpus):
+                asked[f"llm of corpus {name}"] = (corpus.llm,), self.llms
+            elif isinstance(corpus, PooledCorpus):
+                asked[f"corpus in pool {name}"] = corpus.pool, unpooled
         for name, comparison in self.comparisons.items():
-            for classifier in comparison.classifiers or ():
-                if classifier not in self.training.classifiers:
-                    raise unknown(f"classifier of comparison {name}", classifier, list(self.training.classifiers))
+            asked[f"corpus of comparison {name}"] = comparison.members, known
+            asked[f"classifier of comparison {name}"] = comparison.classifiers or (), classifiers
+        if augmentation := self.training.augmentation:
+            asked["corpus of training.augmentation"] = (augmentation.corpus,), known
+        if decision := self.training.decision:
+            asked["corpus of training.decision"] = (*decision.corpora, decision.labels), known
+        for key, further in self.training.further_runs.items():
+            asked[f"classifier of training.{key}"] = (*(further.classifiers or ()), *further.seeds), classifiers
+        for what, (names, there) in asked.items():
+            for name in filter(None, names):
+                if name not in there:
+                    raise unknown(what, name, there)
         return self
 
-    def _check_completes(self, corpus: str, llm: str) -> None:
-        if isinstance(self.llms[llm], OpenAISettings):
-            raise self._refusal(
-                f"corpus '{corpus}' has the protocol completion, and llm '{llm}' is an endpoint, which holds "
-                "conversations; leave `protocol` out, or take an LLM with the backend transformers"
-            )
+    @model_validator(mode="after")
+    def _corpora_are_of_the_kind_that_is_needed(self) -> Self:
+        for name, corpus in self.corpora.items():
+            if not isinstance(corpus, GeneratedCorpus) or corpus.protocol != "completion":
+                continue
+            if isinstance(self.llms[corpus.llm], OpenAISettings):
+                raise self._refusal(
+                    f"corpus '{name}' has the protocol completion, and llm '{corpus.llm}' is an endpoint, which holds "
+                    "conversations; leave `protocol` out, or take an LLM with the backend transformers"
+                )
+        if decision := self.training.decision:
+            for name in decision.corpora:
+                if not isinstance(self.corpora.get(name), GeneratedCorpus):
+                    raise self._refusal(
+                        f"'{name}' in training.decision.corpora is not generated, so nobody knows how many real labels "
+                        "it has spent"
+                    )
+            if decision.labels and not isinstance(self.corpora.get(decision.labels), LabelledCorpus):
+                raise self._refusal(f"'{decision.labels}' in training.decision.labels is no corpus of an LLM's labels")
+        return self
 
     @model_validator(mode="after")
-    def _recordings_stay_as_they_are(self) -> Profile:
+    def _recordings_stay_as_they_are(self) -> Self:
         changes = self.generation.model_dump(
             include={"pool_share", "examples_per_turn", "diversity_prompt"}, exclude_none=True
         )
@@ -672,7 +384,7 @@ class Profile(Settings):
                 llm["base_url"] = shown_endpoint(llm["base_url"])
         return values
 
-    def without(self, corpora: Collection[str]) -> Profile:
+    def without(self, corpora: Collection[str]) -> "Profile":
         """This profile without some corpora, and without the pools and comparisons that these leave empty."""
         pools = {name: set(one.pool) for name, one in self.corpora.items() if isinstance(one, PooledCorpus)}
         gone = {*corpora, *(name for name, members in pools.items() if len(members.difference(corpora)) < 2)}
@@ -685,64 +397,9 @@ class Profile(Settings):
                     kept[kind][name] = one | named
         return build_profile(values | kept | {"left_out": [name for name in self.corpora if name in gone]}, {})
 
-    def changed(self, overrides: dict[str, Any]) -> Profile:
+    def changed(self, overrides: dict[str, Any]) -> "Profile":
         """This profile with some keys set anew, for example {"training.seeds": [0]}."""
         return build_profile(self.model_dump(mode="json"), overrides)
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """The safe loader, which refuses a key that stands twice, and what would grow beyond MOST_VALUES by its aliases."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._sizes: dict[int, int] = {}  # {node: values in it, those of aliases counted each time}
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        is_alias = self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
-        if not is_alias:
-            values = node.value if isinstance(node, yaml.CollectionNode) else ()
-            children = [child for value in values for child in (value if isinstance(value, tuple) else (value,))]
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in children)
-        if self._sizes.get(id(node), MOST_VALUES + 1) > MOST_VALUES:  # an alias within what it names has no size yet
-            raise yaml.YAMLError(f"its aliases (*) make it more than {MOST_VALUES} values")
-        return node
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        node, seen = super().compose_mapping_node(anchor), set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if (key.tag, key.value) in seen:
-                raise yaml.YAMLError(f"the key '{key.value}' stands there twice (line {key.start_mark.line + 1})")
-            seen.add((key.tag, key.value))
-        return node
-
-
-def load_yaml(text: str) -> Any:
-    """The value of a YAML text, by the safe loader.
-
-    Raises:
-        yaml.YAMLError: it is none, or too large or too deep to be a setting.
-    """
-    loader = _YamlLoader(text)
-    try:
-        return loader.get_single_data()
-    except RecursionError as error:
-        raise yaml.YAMLError("it is nested too deeply") from error
-    finally:
-        loader.dispose()
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file, see `load_yaml`."""
-    try:
-        values = load_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise SynthgapError(f"'{path.name}' is no valid YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise SynthgapError(f"'{path.name}' cannot be read: {error.strerror}") from error
-    if not isinstance(values, dict):
-        raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
-    return values
 
 
 def build_profile(values: dict[str, Any], overrides: Mapping[str, Any], where: str = "profile") -> Profile:

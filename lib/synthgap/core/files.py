@@ -1,19 +1,18 @@
 """Files that are whole or absent, and digests of what determines a result."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +22,7 @@ from filelock import FileLock
 from synthgap.core.errors import SynthgapError
 
 OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+Read = TypeVar("Read")
 PRIVATE = 0o600  # read and written by the owner alone
 
 
@@ -39,6 +39,24 @@ def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def remembered(most: int) -> Callable[[Callable[[Path], Read]], Callable[[Path], Read]]:
+    """Let a function that reads a file remember what it read from so many files, as long as they stay as they are."""
+
+    def remembering(read: Callable[[Path], Read]) -> Callable[[Path], Read]:
+        @functools.lru_cache(most)
+        def read_once(path: Path, *state: int) -> Read:
+            return read(path)
+
+        @functools.wraps(read)
+        def reading(path: Path) -> Read:
+            state = path.stat()
+            return read_once(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+        return reading
+
+    return remembering
 
 
 @contextlib.contextmanager

@@ -1,7 +1,5 @@
 """Where things are: the project, its data and outputs, and what the package brings along."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from pathlib import Path

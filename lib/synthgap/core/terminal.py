@@ -1,7 +1,5 @@
 """What is printed: nothing of it steers the terminal, or tells what is to be hidden; and how far a long job is."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Versions of what computes."""
 
-from __future__ import annotations
-
 import platform
 from functools import cache
 from importlib import metadata

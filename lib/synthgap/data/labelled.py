@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from synthgap.core.config import LabelledCorpus, read_yaml
+from synthgap.core.config import LabelledCorpus
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled, data_folder, root
+from synthgap.core.yaml_files import read_yaml
 from synthgap.data.draws import draw
 from synthgap.data.real import SUFFIXES, RealData, column_names, read_file
 

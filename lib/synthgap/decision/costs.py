@@ -3,8 +3,6 @@
 Tokens are estimated from the length of texts and prompts; where a live LLM was asked, its log tells them, and the time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,12 @@ import pandas as pd
 
 from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
 from synthgap.decision.winners import TITLES
+from synthgap.evaluation import llm_as_classifier
 from synthgap.evaluation.learning_curves import at_one_size
 from synthgap.evaluation.scores import METRIC
 from synthgap.generation.labelling import CONTEXT, REQUEST
 from synthgap.llm.response_log import LABELLING, ResponseLog
-from synthgap.tables import matching
+from synthgap.tables import bounded, matching
 from synthgap.tasks import Task
 from synthgap.training.runs import TaskTexts
 from synthgap.training.store import packed_lines
@@ -189,12 +188,8 @@ def costs_table(
 
 
 def llm_itself(scored: pd.DataFrame, tokens: pd.DataFrame, prices: Prices) -> pd.DataFrame:
-    """The LLM as the classifier, which costs nothing beforehand: rows of COSTS, one or none.
-
-    Args:
-        scored: as `llm_as_classifier` gives it.
-    """
-    own = scored[scored["corpus"] == "the LLM"].drop_duplicates("task").set_index("task")[METRIC]
+    """The LLM as the classifier, which costs nothing beforehand: one row of COSTS or none, of `llm_as_classifier`."""
+    own = scored[scored["corpus"] == llm_as_classifier.LLM].drop_duplicates("task").set_index("task")[METRIC]
     labels = matching(tokens, {"part": LABELS}).set_index("task")
     tasks = own.index.intersection(labels.index)
     if not len(tasks):
@@ -229,13 +224,8 @@ def break_even_in_words(table: pd.DataFrame, digits: int = 4) -> pd.DataFrame:
     """`break_even` for people: "0.0012 [0.0008, 0.0031]", "> 0.0012" where the worth is only known to be small."""
     cells = []
     for row in table.itertuples():
-        least, most = row.least, row.most
-        if np.isinf(most):
-            said = f"> {least:.{digits}f}"
-        else:
-            said = f"{least:.{digits}f}" if least == most else f"< {most:.{digits}f}"
         ends = ["no end" if np.isinf(end) else f"{end:.{digits}f}" for end in (row.low, row.high)]
-        cells.append(f"{said} [{', '.join(ends)}]")
+        cells.append(f"{bounded(row.least, row.most, digits)} [{', '.join(ends)}]")
     return table[BREAK_EVEN[:4]].assign(**{"break-even price of a label": cells})
 
 

@@ -1,7 +1,5 @@
 """The figures of 10_decision, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +13,10 @@ from synthgap.evaluation.scores import METRIC
 from synthgap.figures import (
     INK,
     REFERENCE,
-    Drawing,
     Drawn,
     Look,
     Series,
+    drawing,
     interval_panels,
     others_of,
     panels_by,
@@ -37,8 +35,8 @@ def strategies_look(look: Look) -> Look:
     return replace(look, corpora=own)
 
 
-def draw_strategies(read: ReadTable, look: Look, classifier: str) -> Drawn:
-    """A panel for each task: score against real labels spent, a line for each strategy."""
+@drawing("strategies", "Score by task against real labels spent, a line for each strategy.")
+def strategies(read: ReadTable, look: Look, classifier: str) -> Drawn:
     table = matching(read("strategies"), {"classifier": classifier}).rename(columns={"strategy": "corpus"})
     figure = task_panels(table, strategies_look(look), plot_strategies, 1.5, x="real labels", y="macro-F1")
     note = f"Classifier: {look.classifier(classifier)}. Across: real labels of each class."
@@ -55,7 +53,8 @@ def plot_strategies(rows: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_gains(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("strategy_gains", "What strategies gain over real texts alone, means over tasks.")
+def gains(read: ReadTable, look: Look, _: str) -> Drawn:
     """Gains over real texts alone, means over tasks: a panel for each classifier, a row for each number of labels."""
     table = read("strategies_over_tasks")
     table = table[(table["real_labels"] > 0) & (table["strategy"] != ALONE)]
@@ -66,7 +65,8 @@ def draw_gains(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Means over the tasks that have all strategies; lines: 95 % intervals over tasks."
 
 
-def draw_regret(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("decision_regret", "What a choice without a test set loses against the best, by task.")
+def regret(read: ReadTable, look: Look, _: str) -> Drawn:
     """What the choices lose by task, a panel for each number of labels; of the first classifier."""
     table = read("decision_regret")
     classifier = look.classifiers_in(table)[0]
@@ -79,7 +79,8 @@ def draw_regret(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, f"Points of macro-F1 that a choice loses against the best strategy, {look.classifier(classifier)}."
 
 
-def draw_costs(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("costs", "Score against cost, by strategy, number of real labels and classifier.")
+def costs(read: ReadTable, look: Look, _: str) -> Drawn:
     """Score against cost, a panel for each classifier and for what is counted."""
     table, own = read("costs"), strategies_look(look)
     table = table[table["tasks"] == table["tasks"].max()]
@@ -108,10 +109,4 @@ def plot_costs(rows: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-STRATEGIES = Drawing(
-    "strategies", "Score by task against real labels spent, a line for each strategy.", draw_strategies
-)
-GAINS = Drawing("strategy_gains", "What strategies gain over real texts alone, means over tasks.", draw_gains)
-REGRET = Drawing("decision_regret", "What a choice without a test set loses against the best, by task.", draw_regret)
-COSTS = Drawing("costs", "Score against cost, by strategy, number of real labels and classifier.", draw_costs)
-DRAWINGS = (STRATEGIES, GAINS, REGRET, COSTS)
+DRAWINGS = (strategies, gains, regret, costs)

@@ -4,8 +4,6 @@ It knows the strategies' gains on other tasks, and of its own task three numbers
 labels says, how these labels score by themselves, and how well the LLM's texts are told from real ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +11,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from synthgap.causes.draws import FOLDS, PROBE, Sample, fit
+from synthgap.causes.draws import FOLDS, PROBE, Sample, fit, joined
 from synthgap.causes.texts import auc
 from synthgap.core.config import DecisionSettings, Profile
 from synthgap.core.terminal import Progress
@@ -61,10 +59,9 @@ def _of_draw(
     frames = {name: frame for name, frame, _ in strategies(texts, asked, most, draw)}
     for n in [n for n in asked.real_texts_per_label if 2 <= n <= MOST and f"{ALONE} {n}" in frames]:
         spent = n * len(labels)
-        beside_few_shot = frames.get(
-            f"{ALONE}{JOIN}{FEW_SHOT} {n}", frames[f"{ALONE} {n}"]
-        )  # the real texts come first
-        drawn, examples = (Sample.of(one.head(spent), labels) for one in (frames[f"{ALONE} {n}"], beside_few_shot))
+        alone = frames[f"{ALONE} {n}"]
+        beside_few_shot = frames.get(f"{ALONE}{JOIN}{FEW_SHOT} {n}", alone)  # in which the real texts come first
+        drawn, examples = (Sample.of(one.head(spent), labels) for one in (alone, beside_few_shot))
         for name, frame in frames.items():
             strategy, _, cost = name.rpartition(" ")
             if strategy == ALONE or int(cost) not in {0, n}:
@@ -92,18 +89,11 @@ def cross_validated(real: Sample, added: Sample | None, labels: Sequence[str], w
         guessed = fit(added).predict(real.vectors)
     else:
         for train, held_out in folds.split(real.vectors, real.labels):
-            sample = real.take(train)
-            guessed[held_out] = fit(sample if added is None else _both(sample, added)).predict(real.vectors[held_out])
+            known = real.take(train)
+            model = fit(known if added is None else joined([known, added]))
+            guessed[held_out] = model.predict(real.vectors[held_out])
     names = list(labels)
     return scores([names[at] for at in real.labels], [names[at] for at in guessed], names)[METRIC]
-
-
-def _both(one: Sample, other: Sample) -> Sample:
-    return Sample(
-        pd.concat([one.texts, other.texts]),
-        np.concatenate([one.labels, other.labels]),
-        np.vstack([one.vectors, other.vectors]),
-    )
 
 
 # -------------------------------------------------------------------------------------------------------------- regret
@@ -181,15 +171,15 @@ def _best(draw: pd.DataFrame, column: str) -> str:
     return str(row["strategy"]) if row[column] > 0 else ALONE
 
 
-def regret_in_words(regret: pd.DataFrame, n: int, classifier: str, within: float = 1.0) -> str:
+def regret_in_words(regret: pd.DataFrame, n: int, classifier: str) -> str:
     """How well the rule chooses with n labels, in a sentence."""
     rows = regret[(regret["real_labels"] == n) & (regret["classifier"] == classifier)]
     if rows.empty:
         return f"Not known for {n} real labels a class: it takes two tasks at least that have all strategies."
     others = ", ".join(f"{title} {rows[name].mean():.1f}" for name, title in RULES.items() if name != "rule")
-    good = int((rows["rule"] <= within).sum())
+    good = int((rows["rule"] <= 1).sum())
     return (
         f"With {n} real labels a class and no test set ({classifier}) the rule loses {rows['rule'].mean():.1f} points "
-        f"against the best, at most {rows['rule'].max():.1f}, and no more than {within:g} on {good} of {len(rows)} "
+        f"against the best, at most {rows['rule'].max():.1f}, and no more than 1 on {good} of {len(rows)} "
         f"tasks; {others}."
     )

@@ -3,8 +3,6 @@
 Predictions are named "<strategy> <n>". What can be done without a label can be done with n of them, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,7 @@ from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import Part, Spreads, over_tasks, total
 from synthgap.evaluation.scores import METRIC
-from synthgap.tables import signed, signed_interval
+from synthgap.tables import signed, signed_interval, wide
 from synthgap.training.predictions import Predictions
 from synthgap.training.strategies import ALONE, JOIN, LABELS
 
@@ -175,10 +173,8 @@ def _scores(row: Any) -> str:
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """A row for each number of labels (and task), a column for each strategy: score and chance of being the best."""
     cells = table.assign(
-        strategy=table["strategy"].map(TITLES),
+        title=table["strategy"].map(TITLES),
         cell=[f"{row.macro_f1:.1f} ({100 * row.chance:.0f} %)" for row in table.itertuples()],
     )
     key = [name for name in ("classifier", "task", "real_labels", "tasks") if name in table]
-    wide = cells.pivot_table(index=key, columns="strategy", values="cell", aggfunc="first", sort=False)
-    titles = [title for title in TITLES.values() if title in wide]
-    return wide.reindex(columns=titles).fillna("–").reset_index().rename_axis(columns=None)
+    return wide(cells, key, [title for title in TITLES.values() if title in set(cells["title"])])

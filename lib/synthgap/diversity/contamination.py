@@ -1,7 +1,5 @@
 """Did test texts slip into the synthetic ones, and what does it change?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,9 +13,11 @@ from synthgap.data.duplicates import normalised, sharing_runs
 from synthgap.diversity.similarity import similarities
 from synthgap.diversity.texts import EmbeddedTexts, TaskTexts
 from synthgap.evaluation.scores import score_runs
-from synthgap.generation.display import shown_text
+from synthgap.generation.display import shown_text, text_table
+from synthgap.tables import stacked
 from synthgap.training.predictions import Predictions
 
+MOST_SHOWN = 20  # pairs in a notebook
 CANDIDATE = 0.7  # cosine similarity from which two texts are compared letter by letter
 KEY = ["task", "corpus", "synthetic_id", "test_id"]
 PAIR = [*KEY, "letters", "cosine"]
@@ -37,15 +37,16 @@ def pairs_with_test(texts: Sequence[TaskTexts]) -> pd.DataFrame:
             pairs = near_test_pairs(task.embedded(corpus, made), test, task.profile.diversity)
             recite = sharing_runs(made["text"].tolist(), test.texts["text"]).sum()
             parts.append(pairs.assign(synthetic_texts=len(made), test_texts=len(test.texts), reciting_texts=recite))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PAIR, "repeats", *SIZES])
+    return stacked(parts, [*PAIR, "repeats", *SIZES])
 
 
 def near_test_pairs(made: EmbeddedTexts, test: EmbeddedTexts, settings: DiversitySettings) -> pd.DataFrame:
     """Pairs of a synthetic and a test text that (nearly) repeat each other, and always the pair nearest in meaning.
 
     A pair repeats from `near_duplicate` percent of letters or `near_duplicate_cosine` on; letters are compared where
-    the embeddings are similar at all (cosine of 0.7). Columns task, corpus, synthetic_id, test_id, letters (rapidfuzz's
-    normalised Indel similarity, percent), cosine, repeats.
+    the embeddings are similar at all (cosine of 0.7). `your_task.checks.repeats`, of files that are not embedded yet,
+    compares letters where words are shared, and finds others. Columns task, corpus, synthetic_id, test_id, letters
+    (rapidfuzz's normalised Indel similarity, percent), cosine, repeats.
     """
     ours, theirs = (one.texts[["id", "text"]].to_numpy() for one in (made, test))
     rows = []
@@ -96,7 +97,7 @@ def scores_without(predictions: Sequence[Predictions], repeated: Mapping[str, se
     return pd.DataFrame(rows, columns=columns)
 
 
-def show_pairs(pairs: pd.DataFrame, texts: Mapping[str, TaskTexts], show_real_texts: bool, most: int = 20) -> HTML:
+def show_pairs(pairs: pd.DataFrame, texts: Mapping[str, TaskTexts], show_real_texts: bool) -> HTML:
     """Synthetic texts beside the test texts that they (nearly) repeat; the most alike in letters first.
 
     Args:
@@ -104,14 +105,13 @@ def show_pairs(pairs: pd.DataFrame, texts: Mapping[str, TaskTexts], show_real_te
         texts: {task: its texts}.
     """
     rows = []
-    for pair in pairs.sort_values("letters", ascending=False).head(most).itertuples():
+    for pair in pairs.sort_values("letters", ascending=False).head(MOST_SHOWN).itertuples():
         made = texts[pair.task].synthetic[pair.corpus].set_index("id")["text"]
         test = texts[pair.task].real.split("test").set_index("id")["text"]
         about = f"{pair.task}, {pair.corpus}: letters {pair.letters:.0f} %, cosine {pair.cosine:.2f}"
         rows.append((about, made[pair.synthetic_id], shown_text(pair.test_id, test[pair.test_id], show_real_texts)))
     if not rows:
         return HTML("<p>No such pair was found.</p>")
-    table = pd.DataFrame(rows, columns=["", "synthetic", "test"]).style.hide(axis="index").format(escape="html")
-    table = table.set_properties(**{"text-align": "left", "white-space": "normal"})
-    more = f"<p>… {len(pairs) - most} more pairs in tables/contamination_pairs.csv</p>" if len(pairs) > most else ""
-    return HTML(table.to_html(table_uuid="contamination") + more)
+    more = len(pairs) - MOST_SHOWN
+    below = f"<p>… {more} more pairs in tables/contamination_pairs.csv</p>" if more > 0 else ""
+    return HTML(text_table(rows, ["", "synthetic", "test"], "contamination") + below)

@@ -4,8 +4,6 @@ Embeddings have shape (texts, dimensions) and are float32. Cosine distance (1 - 
 unless `distance` says "euclidean". A text is never compared with itself; a second copy of it is another text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement

@@ -1,7 +1,5 @@
 """The figures of 05_diversity, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,9 +10,9 @@ from synthgap.diversity.measures import with_gaps
 from synthgap.figures import (
     INK,
     QUIET,
-    Drawing,
     Drawn,
     Look,
+    drawing,
     interval_panels,
     panels_by,
     plot_curves,
@@ -29,7 +27,8 @@ DISTANCES = ("remote_clique", "chamfer")
 MOST_POINTS = 100  # of a corpus on a map
 
 
-def draw_diversity(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("diversity", "Remote-Clique, Chamfer and Vendi score by task and corpus, with 95 % intervals over texts.")
+def diversity(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each measure: the corpora's values by task."""
     table = matching(read("diversity"), {"label": "all"})
     table = table.assign(measure=table["metric"].map(TITLES)).dropna(subset="measure")
@@ -37,7 +36,8 @@ def draw_diversity(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Lines: 95 % intervals over texts."
 
 
-def draw_diversity_by_label(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("diversity_by_label", "Remote-Clique and Chamfer of each label's texts, by task and corpus.")
+def diversity_by_label(read: ReadTable, look: Look, _: str) -> Drawn:
     """Either distance by task and label: a small dot for each label, a line from the lowest to the highest."""
     table = read("diversity").query("label != 'all'")
     table = table[table["metric"].isin(DISTANCES)].assign(measure=table["metric"].map(TITLES))
@@ -53,13 +53,18 @@ def draw_diversity_by_label(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Small dots: the texts of each label; marks: their mean; lines: from the lowest to the highest."
 
 
-def draw_rarefaction(read: ReadTable, look: Look, metric: str) -> Drawn:
+@drawing("rarefaction", "Chamfer distance or Vendi score of random parts of each corpus against their size.")
+def rarefaction(read: ReadTable, look: Look, metric: str) -> Drawn:
     table = matching(read("rarefaction"), {"metric": metric})
     figure = task_panels(table, look, plot_curves, 1.25, x="texts", y=TITLES[metric], sharey=True)
     return figure, f"{TITLES[metric]} of random parts, against the number of texts."
 
 
-def draw_similarity(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing(
+    "similarity",
+    "Distribution of the similarity of the reference's texts to their nearest texts of each other corpus, by task.",
+)
+def similarity(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("similarity_density").merge(read("similarity")[["task", "corpus", "median"]])
     figure = task_panels(table, look, plot_similarity, 1.1, x="similarity", sharex=True)
     return figure, "Similarity of each text of the reference to its nearest texts of the corpus (vertical: median)."
@@ -75,7 +80,8 @@ def plot_similarity(density: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_maps(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("maps", "Maps (t-SNE) of the texts of each task, by corpus.")
+def maps(read: ReadTable, look: Look, _: str) -> Drawn:
     """At most MOST_POINTS of each task and corpus, so that no point hides others."""
     points = read("map_points").sample(frac=1, random_state=0).groupby(["task", "corpus"]).head(MOST_POINTS)
     figure = task_panels(points, look, plot_map, 1.4)
@@ -92,7 +98,8 @@ def plot_map(points: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_diversity_and_gap(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("diversity_and_gap", "Gap in macro-F1 against the difference in diversity, a point for each task and corpus.")
+def diversity_and_gap(read: ReadTable, look: Look, _: str) -> Drawn:
     """A line of panels for each distance, a panel for each classifier: the gap against the difference in distance."""
     both = with_gaps(read("diversity_differences"), read("gaps"))
     classifiers = look.classifiers_in(both)
@@ -118,30 +125,4 @@ def plot_diversity_and_gap(both: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-DIVERSITY = Drawing(
-    "diversity",
-    "Remote-Clique, Chamfer and Vendi score by task and corpus, with 95 % intervals over texts.",
-    draw_diversity,
-)
-DIVERSITY_BY_LABEL = Drawing(
-    "diversity_by_label",
-    "Remote-Clique and Chamfer of each label's texts, by task and corpus.",
-    draw_diversity_by_label,
-)
-RAREFACTION = Drawing(  # of a measure
-    "rarefaction",
-    "Chamfer distance or Vendi score of random parts of each corpus against their size.",
-    draw_rarefaction,
-)
-SIMILARITY = Drawing(
-    "similarity",
-    "Distribution of the similarity of the reference's texts to their nearest texts of each other corpus, by task.",
-    draw_similarity,
-)
-MAPS = Drawing("maps", "Maps (t-SNE) of the texts of each task, by corpus.", draw_maps)
-DIVERSITY_AND_GAP = Drawing(
-    "diversity_and_gap",
-    "Gap in macro-F1 against the difference in diversity, a point for each task and corpus.",
-    draw_diversity_and_gap,
-)
-DRAWINGS = (DIVERSITY, DIVERSITY_BY_LABEL, RAREFACTION, SIMILARITY, MAPS, DIVERSITY_AND_GAP)
+DRAWINGS = (diversity, diversity_by_label, rarefaction, similarity, maps, diversity_and_gap)

@@ -1,7 +1,5 @@
 """Maps of texts: those of like meaning lie near each other."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 
@@ -18,10 +16,10 @@ from synthgap.generation.display import first_words, shown_text
 
 COLUMNS = ["task", "corpus", "id", "label", "x", "y"]
 FEWEST = 4  # points of a map
-HOVER_WORDS = 40
+HOVER_WORDS, SIDE = 40, 640  # of a map in a notebook; its side in pixels
 
 
-def map_tasks(texts: Sequence[TaskTexts], most: int, seed: int = 0) -> pd.DataFrame:
+def map_tasks(texts: Sequence[TaskTexts], most: int, seed: int) -> pd.DataFrame:
     """The maps of all tasks; see `map_texts`."""
     embedded = [task.compared for task in texts]
     return pd.concat(on_all_cores(lambda one: map_texts(one, most, seed), embedded, "maps"), ignore_index=True)
@@ -51,21 +49,21 @@ def with_texts(points: pd.DataFrame, texts: Sequence[EmbeddedTexts]) -> pd.DataF
     return points.merge(known, on=["corpus", "id"], how="left")
 
 
-def hover_map(points: pd.DataFrame, look: Look, show_real_texts: bool, size: int = 640) -> HTML:
+def hover_map(points: pd.DataFrame, look: Look, show_real_texts: bool) -> HTML:
     """The map of one task for a notebook: pointing at a dot shows its text (real ones: the id unless allowed).
 
     Args:
         points: `map_texts`'s table with the column text; where that is missing, the id is shown.
     """
     places = points[["x", "y"]]
-    places = 10 + (size - 20) * (places - places.min()) / (places.max() - places.min()).replace(0, 1)
+    places = 10 + (SIDE - 20) * (places - places.min()) / (places.max() - places.min()).replace(0, 1)
     dots = []
     for row, (x, y) in zip(points.itertuples(), places.to_numpy(), strict=True):
         series = look.corpora[row.corpus]
         text = shown_text(row.id, row.text, row.corpus != REAL or show_real_texts) if "text" in points else row.id
         title = html.escape(f"{series.title}, {row.label}: {first_words(text, HOVER_WORDS)}")
         dots.append(
-            f"<circle cx='{x:.0f}' cy='{size - y:.0f}' r='4' fill='{series.colour}' fill-opacity='0.65'>"
+            f"<circle cx='{x:.0f}' cy='{SIDE - y:.0f}' r='4' fill='{series.colour}' fill-opacity='0.65'>"
             f"<title>{title}</title></circle>"
         )
     legend = " ".join(
@@ -73,7 +71,7 @@ def hover_map(points: pd.DataFrame, look: Look, show_real_texts: bool, size: int
         for _, series in look.by_corpus(points)
     )
     picture = (
-        f"<svg viewBox='0 0 {size} {size}' width='{size}' style='max-width:100%;border:1px solid #bbb' role='img' "
+        f"<svg viewBox='0 0 {SIDE} {SIDE}' width='{SIDE}' style='max-width:100%;border:1px solid #bbb' role='img' "
         f"aria-label='Map of texts; pointing at a dot shows its text'>{''.join(dots)}</svg>"
     )
     return HTML(f"<div>{legend}<br>{picture}</div>")

@@ -3,8 +3,6 @@
 Embeddings have shape (texts, dimensions). `distance` is "cosine" or "euclidean", see `distances`.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +17,7 @@ from synthgap.data.duplicates import normalised
 from synthgap.diversity.distances import bootstrap_spread, spread, unit
 from synthgap.diversity.texts import EmbeddedTexts, on_all_cores
 from synthgap.evaluation.gaps import gaps_to_reference, rank_correlations
-from synthgap.evaluation.scores import interval
+from synthgap.evaluation.scores import percentile_interval
 
 SIZES = (25, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 KEY = ["task", "corpus", "label", "metric"]
@@ -43,11 +41,7 @@ def vendi(embeddings: np.ndarray) -> float:
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Share of n-grams of words that are different (Li et al. 2016), 0 to 1; falls with the number of words.
-
-    Raises:
-        SynthgapError: no text has n words.
-    """
+    """Share of n-grams of words that are different (Li et al. 2016), 0 to 1; refused where no text has n words."""
     split = [normalised(text).split() for text in texts]
     grams = [tuple(words[at : at + n]) for words in split for at in range(len(words) - n + 1)]
     if not grams:
@@ -74,10 +68,10 @@ def measure(
     measured = {key: found for part in parts for key, found in part.items()}
     rows = []
     for (task, corpus, label, metric), (n, value, draws) in measured.items():
-        rows.append((task, corpus, "", label, metric, n, value, *interval(draws)))
+        rows.append((task, corpus, "", label, metric, n, value, *percentile_interval(draws)))
         if corpus != reference and (task, reference, label, metric) in measured:
             _, base, base_draws = measured[task, reference, label, metric]
-            ends = interval(draws - base_draws)
+            ends = percentile_interval(draws - base_draws)
             rows.append((task, corpus, reference, label, metric, n, value - base, *ends))
     columns = ["task", "corpus", "baseline", "label", "metric", "n", "value", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -126,7 +120,7 @@ def over_tasks(differences: pd.DataFrame, resamples: int, seed: int) -> pd.DataF
         values = part["difference"].to_numpy()
         if len(values) > 1:
             means = values[random.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
-            ends = interval(means)
+            ends = percentile_interval(means)
             rows.append((corpus, metric, len(values), values.mean(), *ends, int((values < 0).sum())))
     return pd.DataFrame(rows, columns=["corpus", "metric", "tasks", "difference", "low", "high", "lower_in"])
 
@@ -152,7 +146,7 @@ def _rarefied(one: EmbeddedTexts, distance: str, draws: int, seed: int) -> list[
         parts = [one.embeddings[random.choice(total, n, replace=False)] for _ in range(draws if n < total else 1)]
         for metric, function in measures.items():
             values = np.array([function(part) for part in parts])
-            rows.append((one.task, one.corpus, metric, n, values.mean(), *interval(values)))
+            rows.append((one.task, one.corpus, metric, n, values.mean(), *percentile_interval(values)))
     return rows
 
 

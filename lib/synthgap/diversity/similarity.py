@@ -1,7 +1,5 @@
 """How near the texts of the reference corpus lie to those of the other corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,7 +11,7 @@ from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
 from synthgap.diversity.distances import unit
 from synthgap.diversity.texts import EmbeddedTexts
-from synthgap.evaluation.scores import interval
+from synthgap.evaluation.scores import percentile_interval
 
 ROWS = 2048  # texts compared at a time
 POINTS = 80  # of a density's curve
@@ -62,7 +60,7 @@ def similarity_summary(values: pd.DataFrame, resamples: int, seed: int) -> pd.Da
     for (task, corpus), part in values.groupby(["task", "corpus"], sort=False):
         found = part["similarity"].to_numpy()
         draws = np.median(found[random.integers(len(found), size=(resamples, len(found)))], axis=1)
-        rows.append((task, corpus, len(found), np.median(found), *interval(draws)))
+        rows.append((task, corpus, len(found), np.median(found), *percentile_interval(draws)))
     return pd.DataFrame(rows, columns=["task", "corpus", "texts", "median", "low", "high"])
 
 

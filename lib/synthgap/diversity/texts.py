@@ -1,7 +1,5 @@
 """The texts that are compared, with their embeddings; nothing is read or embedded before it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,7 +40,7 @@ class EmbeddedTexts:
     texts: pd.DataFrame
     embeddings: np.ndarray
 
-    def take(self, chosen: Sequence[int] | np.ndarray) -> EmbeddedTexts:
+    def take(self, chosen: Sequence[int] | np.ndarray) -> "EmbeddedTexts":
         """Some of the texts, by their places or a mask."""
         return replace(self, texts=self.texts.iloc[chosen], embeddings=self.embeddings[chosen])
 

@@ -1,7 +1,5 @@
 """The paper's claims, answered one by one in sentences that are made from the numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Figures of scores: gaps by task and by subjectivity, learning curves, worth, mixes and what they gain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -23,10 +21,10 @@ from synthgap.figures import (
     INK,
     QUIET,
     SMALLEST,
-    Drawing,
     Drawn,
     Look,
     Series,
+    drawing,
     interval_panels,
     log_axis,
     others_of,
@@ -54,7 +52,8 @@ WORTH_TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0)
 # --------------------------------------------------------------------------------------------------------------- gaps
 
 
-def draw_gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
+@drawing("gap_by_task", "Gap in macro-F1 between synthetic and real training texts, by task, with 95 % intervals.")
+def gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
     """The gap of every corpus to the reference, in points; of a further comparison where one is named."""
     gaps = gaps_to_reference(read(f"gaps_{comparison}" if comparison else "gaps"))
     if gaps.empty:
@@ -68,7 +67,8 @@ def draw_gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
     return figure, ONE_RECORDING if one else f"{INTERVALS_SAID} {FILLED.format(NEW)}"
 
 
-def draw_gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("gap_by_subjectivity", "Gap in macro-F1 against the paper's order of subjectivity (unverified).")
+def gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
     """The gap to the reference against the tasks' place in the paper's order, a panel for each classifier."""
     gaps, correlations = gaps_to_reference(read("gaps")), read("gap_by_subjectivity")
     order = paper_order(gaps["task"].unique())
@@ -112,7 +112,11 @@ def _gap_label(gaps: pd.DataFrame, look: Look) -> str:
     return f"gap to {name_in_sentence(look, gaps['baseline'].iloc[0])} (macro-F1)"
 
 
-def draw_llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing(
+    "llm_as_classifier",
+    "Macro-F1 of classifiers less that of the LLM on the same test items, by task and corpus, with 95 % intervals.",
+)
+def llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
     """What training on each corpus gives beyond the LLM itself, on the items that the LLM was asked."""
     gaps = read("llm_as_classifier").dropna(subset="gap")
     gaps = gaps[gaps["corpus"].isin(look.main)]
@@ -128,7 +132,8 @@ def draw_llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
 # ---------------------------------------------------------------------------------------------------- learning curves
 
 
-def draw_learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
+@drawing("learning_curves", "Macro-F1 against training texts per label, by task and corpus, with 95 % intervals.")
+def learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A small panel for each task: macro-F1 against training texts per label."""
     points = _of_classifier(read("learning_curves"), classifier)
     columns = {"texts_per_label": "n", "macro_f1": "value", "macro_f1_low": "low", "macro_f1_high": "high"}
@@ -138,7 +143,8 @@ def draw_learning_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     return figure, f"{note} Bands: 95 % intervals, these recordings. {seeds_note(points)}"
 
 
-def draw_worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
+@drawing("worth", "How many real texts one synthetic text is worth, by task and corpus, with 95 % intervals.")
+def worth(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """How many texts of the reference one text of each other corpus is worth; arrows where only a bound is known."""
     of_classifier = _of_classifier(read("worth"), classifier)
     worth = at_one_size(of_classifier)
@@ -179,7 +185,11 @@ def _plot_bounds(worth: pd.DataFrame, look: Look, ax: Axes) -> None:
 # ---------------------------------------------------------------------------------------------------- training curves
 
 
-def draw_training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
+@drawing(
+    "training_curves",
+    "Macro-F1 on test texts and training loss of fine-tuned classifiers by epoch, by task and corpus.",
+)
+def training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A small panel for each task: the score after each epoch and below it the loss."""
     epochs = _of_classifier(read("training_epochs"), classifier)
     figure = task_panels(epochs, look, plot_training_curves, 1.9, y="macro-F1")
@@ -210,7 +220,11 @@ def plot_training_curves(epochs: pd.DataFrame, look: Look, ax: Axes) -> Axes:
 # --------------------------------------------------------------------------------------------------------------- power
 
 
-def draw_power(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing(
+    "power",
+    "The power to see a rank correlation over tasks, and a mean gap over tasks, against the number of tasks.",
+)
+def power(read: ReadTable, look: Look, _: str) -> Drawn:
     """In how many of 100 studies p is below 0.05, against the number of tasks, a panel for each question."""
     power, tasks = read("power"), gaps_to_reference(read("gaps"))["task"].nunique()
     effects = [sorted(rows["effect"].unique()) for _, rows in power.groupby("question", sort=False)]
@@ -235,8 +249,8 @@ def draw_power(read: ReadTable, look: Look, _: str) -> Drawn:
 # -------------------------------------------------------------------------------------------------------------- mixes
 
 
-def draw_mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
-    """Macro-F1 of the examples alone, the synthetic texts alone, both, and as many real texts."""
+@drawing("mixes", "Macro-F1 of few-shot examples, synthetic texts, both, and as many real texts, with 95 % intervals.")
+def mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
     scores = _of_classifier(read("mixes"), classifier)
     series = mix_series(scores["mix"].unique(), look)
     if not series:
@@ -263,8 +277,8 @@ def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
     return {mix: one for mix, one in series.items() if mix in mixes}
 
 
-def draw_augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
-    """What synthetic texts add to growing amounts of real ones, in points."""
+@drawing("augmentation", "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.")
+def augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
     gains = _of_classifier(read("augmentation").query("real_texts > 0"), classifier)
     gains = gains.assign(filled=gains["p_holm"] < 0.05)
     amounts = sorted(gains["real_texts"].unique())
@@ -286,50 +300,7 @@ def _of_classifier(table: pd.DataFrame, classifier: str) -> pd.DataFrame:
     return rows
 
 
-GAP_BY_TASK = Drawing(
-    "gap_by_task",
-    "Gap in macro-F1 between synthetic and real training texts, by task, with 95 % intervals.",
-    draw_gap_by_task,
-)
-GAP_BY_SUBJECTIVITY = Drawing(
-    "gap_by_subjectivity",
-    "Gap in macro-F1 against the paper's order of subjectivity (unverified).",
-    draw_gap_by_subjectivity,
-)
-LEARNING_CURVES = Drawing(
-    "learning_curves",
-    "Macro-F1 against training texts per label, by task and corpus, with 95 % intervals.",
-    draw_learning_curves,
-)
-WORTH = Drawing(
-    "worth", "How many real texts one synthetic text is worth, by task and corpus, with 95 % intervals.", draw_worth
-)
-TRAINING_CURVES = Drawing(
-    "training_curves",
-    "Macro-F1 on test texts and training loss of fine-tuned classifiers by epoch, by task and corpus.",
-    draw_training_curves,
-)
-POWER = Drawing(
-    "power",
-    "The power to see a rank correlation over tasks, and a mean gap over tasks, against the number of tasks.",
-    draw_power,
-)
-MIXES = Drawing(
-    "mixes",
-    "Macro-F1 of few-shot examples, synthetic texts, both, and as many real texts, with 95 % intervals.",
-    draw_mixes,
-)
-AUGMENTATION = Drawing(
-    "augmentation",
-    "What synthetic texts add to growing amounts of real ones, in macro-F1, with 95 % intervals.",
-    draw_augmentation,
-)
-LLM_AS_CLASSIFIER = Drawing(
-    "llm_as_classifier",
-    "Macro-F1 of classifiers less that of the LLM on the same test items, by task and corpus, with 95 % intervals.",
-    draw_llm_as_classifier,
-)
 DRAWINGS = (
-    *(GAP_BY_TASK, GAP_BY_SUBJECTIVITY, LEARNING_CURVES, WORTH, TRAINING_CURVES, POWER, MIXES, AUGMENTATION),
-    LLM_AS_CLASSIFIER,
+    *(gap_by_task, gap_by_subjectivity, learning_curves, worth, training_curves, power, mixes, augmentation),
+    llm_as_classifier,
 )

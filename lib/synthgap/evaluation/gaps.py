@@ -1,7 +1,5 @@
 """Gaps between corpora on the same test items: paired tests, their correction, and the gap against subjectivity."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
@@ -93,12 +91,11 @@ class Scored:
         return len(np.unique(self.recordings))
 
 
-def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
-    """(corpus, baseline) of every gap: each corpus and the reference, then each later corpus and each earlier one.
+TaskScores = dict[tuple[str, str], Scored]  # {(corpus, metric): scores} of one task and classifier
 
-    Args:
-        corpora: the reference first.
-    """
+
+def corpus_pairs(corpora: Sequence[str]) -> list[tuple[str, str]]:
+    """(corpus, baseline) of every gap: of each corpus and the first, the reference, then of later and earlier ones."""
     return [(later, earlier) for earlier, later in combinations(corpora, 2)]
 
 
@@ -117,7 +114,8 @@ def evaluate(
         pairs: the (corpus, baseline) of every gap, of the corpora that were trained on.
         lent: {(task, classifier): what the macro-F1 of one recording varies with}, for corpora with one recording, of
             which nothing else is known; see `one_recording`.
-        like: {corpus with one recording: one with several, as whose recordings its own would vary}.
+        like: {corpus with one recording: one with several, as whose recordings its own would vary}; unlike `lent` in
+            both metrics, and over tasks, too.
     """
     like = like or {}
     scored = {id(one): scores_of(one, resamples, seed) for one in Progress(predictions, desc="scores")}
@@ -144,8 +142,8 @@ def evaluate(
     )
 
 
-def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, str], Scored]:
-    """{(corpus, metric): scores} of one task and classifier."""
+def scores_of(one: Predictions, resamples: int, seed: int) -> TaskScores:
+    """The scores of one task and classifier."""
     draws, found = bootstrap(one, resamples, seed), {}
     for corpus, runs in one.predicted.items():
         recordings = one.recordings.get(corpus, np.ones(len(runs), int))
@@ -154,12 +152,8 @@ def scores_of(one: Predictions, resamples: int, seed: int) -> dict[tuple[str, st
     return found
 
 
-def add_spreads(tasks: Sequence[dict[tuple[str, str], Scored]], like: Mapping[str, str] | None = None) -> None:
-    """Give the scores of a classifier's tasks what they vary with, which tasks tell of each other.
-
-    Args:
-        like: as of `evaluate`.
-    """
+def add_spreads(tasks: Sequence[TaskScores], like: Mapping[str, str] | None = None) -> None:
+    """Give scores of a classifier's tasks what they vary with, as tasks tell of each other; `like` as of `evaluate`."""
     for key in dict.fromkeys(key for task in tasks for key in task):
         having = [task for task in tasks if key in task]
         spreads = training_spreads([task[key].runs for task in having], [task[key].recordings for task in having])
@@ -191,7 +185,7 @@ def one_recording(predictions: Sequence[Predictions]) -> dict[tuple[str, str], l
     return {key: [part.times(1 / len(many)) for parts in many for part in parts] for key, many in found.items()}
 
 
-def _with_lent(scored: dict[tuple[str, str], Scored], parts: list[Part] | None) -> dict[tuple[str, str], Scored]:
+def _with_lent(scored: TaskScores, parts: list[Part] | None) -> TaskScores:
     """The scores; those in macro-F1 of corpora with one recording vary as others' recordings do, too.
 
     `real` was not recorded.
@@ -217,7 +211,7 @@ def parts_of(scored: Sequence[Scored], new: bool) -> list[Part] | None:
     return [*parts, *(part.times(2) for part in varying[0] if id(part) in both)]
 
 
-def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], Scored]) -> dict[str, Any]:
+def _score_row(one: Predictions, corpus: str, scored: TaskScores) -> dict[str, Any]:
     of_metric = {metric: scored[corpus, metric] for metric in METRICS}
     row = {"task": one.task, "classifier": one.classifier, "corpus": corpus, "n_train": one.n_train[corpus]}
     row |= {"n_test": len(one.truth), "seeds": len(one.predicted[corpus])}
@@ -234,7 +228,7 @@ def _score_row(one: Predictions, corpus: str, scored: Mapping[tuple[str, str], S
 def _gap_rows(
     one: Predictions,
     pair: tuple[str, str],
-    scored: Mapping[tuple[str, str], Scored],
+    scored: TaskScores,
     conditional: Mapping[str, float],
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of GAP_COLUMNS of a corpus and its baseline."""
@@ -262,7 +256,7 @@ def over_tasks_rows(
     classifier: str,
     pair: tuple[str, str],
     metric: str,
-    tasks: Sequence[Mapping[tuple[str, str], Scored]],
+    tasks: Sequence[TaskScores],
     like: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The row of OVER_TASKS_COLUMNS of a corpus and its baseline; none of fewer than 2 tasks."""
@@ -282,7 +276,7 @@ def over_tasks_rows(
     yield (classifier, *pair, metric, len(tasks), recordings, mean, *intervals)
 
 
-def means_of(tasks: Sequence[Mapping[tuple[str, str], Scored]], corpus: str, metric: str) -> np.ndarray | None:
+def means_of(tasks: Sequence[TaskScores], corpus: str, metric: str) -> np.ndarray | None:
     """A corpus's mean score of each recording, see `recording_means`; None where a task does not have it."""
     if any((corpus, metric) not in task for task in tasks):
         return None
@@ -411,11 +405,7 @@ def rank_correlations(table: pd.DataFrame, by: Sequence[str], x: str, y: str) ->
 
 
 def power_note(correlations: pd.DataFrame, other: str = "an order of subjectivity") -> str:
-    """A sentence on how little a rank correlation over a handful of tasks can show.
-
-    Args:
-        other: what the gap is correlated with.
-    """
+    """A sentence on how little a rank correlation of gap and something other can show over a handful of tasks."""
     if correlations.empty:
         return f"Too few tasks to correlate the gap with {other}: at least 4 are needed that have both."
     n, detectable = int(correlations["n"].max()), correlations["detectable"].max()

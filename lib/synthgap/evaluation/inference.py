@@ -7,8 +7,6 @@ seeds alone, and *new recordings* under the same conditions, of which these are 
 docs/statistics.md, and benchmarks/coverage.py shows how often the intervals hold what they are for.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ class Part(NamedTuple):
     variance: float
     df: float = math.inf
 
-    def times(self, factor: float) -> Part:
+    def times(self, factor: float) -> "Part":
         """The part with its variance multiplied, as that of a mean or a difference needs."""
         return Part(factor * self.variance, self.df)
 
@@ -170,19 +168,14 @@ def shared_part(means: np.ndarray) -> list[Part]:
     Args:
         means: shape (K tasks, R recordings).
     """
-    if len(means) < 2:
+    n_tasks, n_recordings = means.shape
+    if n_tasks < 2:
         return []
-    between, rest = _mean_squares(means)
+    df = (n_tasks - 1) * (n_recordings - 1)
+    between = Part(float(n_tasks * np.var(means.mean(axis=0), ddof=1)), n_recordings - 1)
+    rest = Part(float((_residuals(means) ** 2).sum() / df), df)
     scale = 1 / means.size
     return [between.times(scale), rest.times(-scale)] if between.variance > rest.variance else []
-
-
-def _mean_squares(means: np.ndarray) -> tuple[Part, Part]:
-    """Mean squares of recordings and of the interaction of tasks and recordings."""
-    n_tasks, n_recordings = means.shape
-    df = (n_tasks - 1) * (n_recordings - 1)
-    between = n_tasks * np.var(means.mean(axis=0), ddof=1)
-    return Part(float(between), n_recordings - 1), Part(float((_residuals(means) ** 2).sum() / df), df)
 
 
 def _residuals(means: np.ndarray) -> np.ndarray:

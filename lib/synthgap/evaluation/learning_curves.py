@@ -4,8 +4,6 @@ The predictions of a learning curve are named by corpus and texts per label, as 
 What the worth is counted in are the texts of the comparison's reference, whose points come first.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +17,7 @@ from synthgap.core.terminal import Progress
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.evaluation.inference import LEVEL, Part, interval
 from synthgap.evaluation.scores import METRIC
+from synthgap.tables import bounded
 from synthgap.training.predictions import Predictions
 
 STEPS = 40  # sizes that are tried between two points of the reference's curve
@@ -195,7 +194,7 @@ def worth_in_words(worth: pd.DataFrame) -> pd.DataFrame:
     """The worth for people: "0.56 [0.31, 1.20]", and "< 0.20" or "> 4.00" where the real curve says no more."""
     limits = worth["least"], worth["most"]
     words = {
-        name: [_number(*ends) for ends in zip(*_known(worth[name], *limits), strict=True)]
+        name: [bounded(*ends) for ends in zip(*_known(worth[name], *limits), strict=True)]
         for name in ("worth", *INTERVALS)
     }
     shown = worth[[*PLACE, "seeds", "recordings"]].copy()
@@ -213,14 +212,5 @@ def over_tasks_in_words(medians: pd.DataFrame) -> pd.DataFrame:
     for row in medians.itertuples():
         low, high = ({0: "0", np.inf: "no end"}.get(end, f"{end:.2f}") for end in (row.low, row.high))
         within = f"[{low}, {high}]" if row.low == row.low else "–"
-        cells.append(f"{_number(row.median_least, row.median_most)} {within}")
+        cells.append(f"{bounded(row.median_least, row.median_most)} {within}")
     return medians[OVER_TASKS_COLUMNS[:3]].assign(**{"median worth [95 % interval]": cells})
-
-
-def _number(least: float, most: float) -> str:
-    """What is known to lie from one number to another."""
-    if least == most:
-        return f"{least:.2f}"
-    if np.isinf(most):
-        return f"> {least:.2f}"
-    return f"< {most:.2f}" if least == 0 else f"{least:.2f} to {most:.2f}"

@@ -3,8 +3,6 @@
 What a classifier that was trained on the LLM's labels scores is another question, and stands beside Table 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +13,7 @@ from synthgap.core.config import LabelledCorpus, Profile
 from synthgap.data.labelled import labels_about
 from synthgap.evaluation.gaps import evaluate
 from synthgap.figures import Look
-from synthgap.tables import label_caveats, matching
+from synthgap.tables import label_caveats, matching, stacked
 from synthgap.tasks import load_task
 from synthgap.training.predictions import Predictions
 
@@ -43,25 +41,19 @@ def llm_as_classifier(
         labels: as `corpora.labels_of_test_items` gives them; a condition but "" is a further row of the LLM.
         compared: {comparison: its predictions}.
     """
-    parts = [pd.DataFrame(columns=COLUMNS + GAP)]
+    parts, every = [], [one for of_comparison in compared.values() for one in of_comparison]
     for name, own in labels.groupby("corpus", sort=False):
-        on_items = list(on_asked_items(own, _first_those_with(str(name), compared)))
-        if on_items:
+        first = [one for one in every if name in one.predicted]  # whose runs predict all its items
+        others = [one for one in every if name not in one.predicted]
+        if on_items := list(on_asked_items(own, [*first, *others])):
             found = evaluate(on_items, resamples, permutations, seed, _against_the_llm)
             gaps = matching(found.gaps, {"metric": "macro_f1"})[["task", "classifier", "corpus", *GAP]]
-            table = found.table.merge(gaps, on=["task", "classifier", "corpus"], how="left").assign(labels=name)
-            parts.append(table[COLUMNS + GAP])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+            parts.append(found.table.merge(gaps, on=["task", "classifier", "corpus"], how="left").assign(labels=name))
+    return stacked(parts, COLUMNS + GAP)
 
 
 def _against_the_llm(corpora: Sequence[str]) -> list[tuple[str, str]]:
     return [(corpus, LLM) for corpus in corpora if corpus != LLM]
-
-
-def _first_those_with(corpus: str, compared: Mapping[str, Sequence[Predictions]]) -> list[Predictions]:
-    """The predictions of all comparisons, first of those with this corpus, whose runs predict all its items."""
-    every = [one for of_comparison in compared.values() for one in of_comparison]
-    return sorted(every, key=lambda one: corpus not in one.predicted)
 
 
 def on_asked_items(labels: pd.DataFrame, every: Sequence[Predictions]) -> Iterator[Predictions]:

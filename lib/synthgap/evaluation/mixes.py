@@ -1,16 +1,14 @@
 """What synthetic texts add to real ones: scores of the mixes that 02 trained, and their gains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd
 
 from synthgap.evaluation.gaps import evaluate
 from synthgap.tables import matching
+from synthgap.training.mixes import AS_MANY, EXAMPLES
 from synthgap.training.predictions import Predictions
 
-EXAMPLES, AS_MANY = "examples", "real, as many"  # as training.mixes calls them, which is not needed here otherwise
 SCORE_COLUMNS = ["task", "classifier", "mix", "n_train", "seeds", "macro_f1", "low", "high"]
 GAIN_COLUMNS = ["task", "classifier", "mix", "baseline", "real_texts", "gain", "low", "high", "p", "p_holm"]
 

@@ -1,7 +1,5 @@
 """How sure so many tasks can be: the power to see a rank correlation, and a mean gap, by the number of tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

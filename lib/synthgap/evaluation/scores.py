@@ -4,8 +4,6 @@ Arrays follow one convention: `truth` has shape (items,), `predicted` has shape 
 of labels in the task's list. Scores are in percent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -86,7 +84,7 @@ def bootstrap(predictions: Predictions, resamples: int, seed: int) -> dict[str, 
     return draws
 
 
-def interval(draws: np.ndarray) -> tuple[float, float]:
+def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of resampled values."""
     low, high = np.percentile(draws, INTERVAL)
     return float(low), float(high)

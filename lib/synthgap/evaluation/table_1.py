@@ -1,7 +1,5 @@
 """Table 1 as people read it: corpora side by side, what is lost against the reference, and the paper's figures."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from synthgap.core.config import REAL, Profile
@@ -73,14 +71,14 @@ def gaps_by_classifier(gaps: pd.DataFrame, profile: Profile) -> pd.DataFrame:
         gaps: as `evaluate` gives them.
     """
     losses, look = gaps_to_reference(gaps), Look.of(profile)
-    names = [name for name in profile.training.classifiers if name in set(losses["classifier"])]
+    names = look.classifiers_in(losses)
     losses = losses.groupby(["corpus", "task"]).filter(lambda rows: len(rows) == len(names))
     parts = [pd.DataFrame(columns=["Corpus", "Task", *names])]
     for corpus in look.present(losses):
         own = matching(losses, {"corpus": corpus})
-        own = own.assign(cell=own.apply(_gap_with_interval, axis=1))
+        shown = [f"{signed(row.gap)} {signed_interval(*told_interval(row))}" for row in own.itertuples()]
         tasks = tasks_in_paper_order(own["task"].unique())
-        cells = own.pivot(index="task", columns="classifier", values="cell").reindex(tasks)
+        cells = own.assign(cell=shown).pivot(index="task", columns="classifier", values="cell").reindex(tasks)
         cells = cells.assign(Task=[load_task(task).title for task in tasks])
         means = own.groupby("classifier")["gap"].mean().map(signed).to_dict()
         cells.loc["mean"] = means | {"Task": f"mean of {len(tasks)} tasks"}
@@ -120,10 +118,6 @@ def _score(row: pd.Series, metric: str) -> str:
     deviation = "" if pd.isna(row[f"{metric}_sd"]) else f" ± {row[f'{metric}_sd']:.1f}"
     low, high = told_interval(row, f"{metric}_")
     return f"{row[metric]:.1f}{deviation} [{low:.1f}, {high:.1f}]"
-
-
-def _gap_with_interval(row: pd.Series) -> str:
-    return f"{signed(row['gap'])} {signed_interval(*told_interval(row))}"
 
 
 def _gap(row: pd.Series) -> str:

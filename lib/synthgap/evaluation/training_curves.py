@@ -5,8 +5,6 @@ epoch that is chosen on the very texts of which it is told looks better than it 
 compare corpora, and do not take a gain as such.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -91,11 +89,7 @@ def _mean(differences: np.ndarray) -> tuple[float, float, float]:
 
 
 def faster_and_overfit(differences: pd.DataFrame, look: Look) -> list[str]:
-    """Whether synthetic texts converge faster and overfit more, as the paper says; a sentence for each corpus.
-
-    Args:
-        differences: as `to_reference` gives them.
-    """
+    """Do synthetic texts converge faster and overfit more, as the paper says? A sentence a row of `to_reference`."""
     return [_answer(row, look) for row in differences.itertuples()]
 
 

@@ -1,13 +1,12 @@
 """What an LLM is asked: the paper's conversations turn by turn, or completions; and with which few-shot examples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-from synthgap.core.config import GeneratedCorpus, GenerationSettings, ProtocolName, Setting
+from synthgap.core.config import GeneratedCorpus, GenerationSettings
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.data.draws import draw_places
 from synthgap.data.real import RealData
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Message

@@ -5,8 +5,6 @@
 no texts; `synthetic/labels/<corpus>.parquet` holds what an LLM took test items for.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,11 +21,10 @@ from synthgap.core.config import (
     LabelledCorpus,
     PooledCorpus,
     Profile,
-    ProtocolName,
-    Setting,
 )
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, parquet_about, write_parquet
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.data.imported import read_imported
 from synthgap.data.labelled import read_labelled
 from synthgap.data.real import RealData, load_real
@@ -43,9 +40,11 @@ from synthgap.generation.conversations import (
 from synthgap.generation.filtering import LEDGER_COLUMNS, TEXT_COLUMNS, are_real, filter_answers, label_words
 from synthgap.llm.base import LLM
 from synthgap.llm.recorded import RecordedLLM
+from synthgap.tables import stacked
 from synthgap.tasks import Task, load_task
 
 TEST_LABELS = ["corpus", "task", "condition", "id", "label"]
+NOTHING_REJECTED = pd.DataFrame(columns=LEDGER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -172,8 +171,7 @@ def from_file(settings: ImportedCorpus, corpus: str, task: Task, written_by: str
         "received": len(texts) + sum(dropped.values()),
         "rejected": dropped,
     }
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
-    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+    return CorpusTexts(texts, NOTHING_REJECTED, [], _provenance(task, corpus, written_by, texts, []) | about)
 
 
 def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_by: str) -> CorpusTexts:
@@ -185,23 +183,17 @@ def from_labels(settings: LabelledCorpus, corpus: str, data: RealData, written_b
         "received": len(found.texts) + sum(found.dropped.values()),
         "rejected": {reason: count for reason, count in found.dropped.items() if count},
     }
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
     about = _provenance(data.task, corpus, written_by, found.texts, []) | about
-    return CorpusTexts(found.texts, none, [], about, found.test)
+    return CorpusTexts(found.texts, NOTHING_REJECTED, [], about, found.test)
 
 
 def from_pool(corpus: str, task: Task, members: Mapping[str, CorpusTexts], written_by: str) -> CorpusTexts:
-    """A task's texts of a pool: all texts of its members.
-
-    Args:
-        members: {corpus: its texts}.
-    """
+    """A task's texts of a pool: all texts of its members, {corpus: its texts}."""
     texts = pooled({name: one.texts for name, one in members.items()})
     received = sum(len(one.texts) for one in members.values())
     rejected = {"exact_duplicate": received - len(texts)}
     about = {"pool": list(members), "received": received, "rejected": rejected}
-    none = pd.DataFrame(columns=LEDGER_COLUMNS)
-    return CorpusTexts(texts, none, [], _provenance(task, corpus, written_by, texts, []) | about)
+    return CorpusTexts(texts, NOTHING_REJECTED, [], _provenance(task, corpus, written_by, texts, []) | about)
 
 
 def pooled(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -322,16 +314,11 @@ def load_corpus(folder: Path, profile: Profile, corpus: str, task: str) -> pd.Da
 def labels_of_test_items(folder: Path, profile: Profile) -> pd.DataFrame:
     """What LLMs took test items for, of all labelled corpora: columns TEST_LABELS."""
     files = [_labels_file(folder, name) for name, one in profile.corpora.items() if isinstance(one, LabelledCorpus)]
-    parts = [pd.read_parquet(path) for path in files if path.is_file()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TEST_LABELS)
+    return stacked([pd.read_parquet(path) for path in files if path.is_file()], TEST_LABELS)
 
 
 def provenance(folder: Path, corpus: str, task: str) -> dict[str, Any]:
-    """Where a task's texts in a corpus come from.
-
-    Raises:
-        SynthgapError: the generation stage has not written any.
-    """
+    """Where a task's texts in a corpus come from; refused where 01 has not written any."""
     path = corpus_file(folder, corpus)
     about = parquet_about(path)["tasks"] if path.is_file() else {}
     if task not in about or not about[task]["accepted"]:

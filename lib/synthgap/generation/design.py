@@ -1,13 +1,11 @@
 """The picture of the whole design: boxes and arrows, and which notebook does what."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from synthgap.figures import INK, QUIET, Drawing, Drawn, Look
+from synthgap.figures import INK, QUIET, Drawn, Look, drawing
 from synthgap.tables import ReadTable
 
 STEPS = {  # {box of the design: its place along and across the way, and what it says}
@@ -35,7 +33,12 @@ LABEL = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of what goes al
 WIDTH, NARROW, LETTERS = 6.9, 5.0, 8.0  # inches, as it is made and below which it goes downwards; points at most
 
 
-def draw_design(read: ReadTable, look: Look, part: str) -> Drawn:
+@drawing(
+    "design",
+    "The whole design: a task's prompts, an LLM and its corpora; real texts; draws of equal size, runs, and what "
+    "notebooks make of them.",
+)
+def design(read: ReadTable, look: Look, part: str) -> Drawn:
     """Boxes and arrows: from left to right and, in a narrow figure, from top to bottom."""
     narrow, size = (look.width or WIDTH) < NARROW, min(LETTERS, plt.rcParams["font.size"])
     figure, (ax,) = replace(look, width=look.width or WIDTH).panels(1, 4.0 if narrow else 2.2)
@@ -53,11 +56,3 @@ def draw_design(read: ReadTable, look: Look, part: str) -> Drawn:
     ax.set(xlim=across if narrow else along, ylim=[-end for end in (along if narrow else across)[::-1]])
     ax.set_axis_off()
     return figure, "A number says which notebook it is; 11 goes the same way with files of your own."
-
-
-DESIGN = Drawing(
-    "design",
-    "The whole design: a task's prompts, an LLM and its corpora; real texts; draws of equal size, runs, and what "
-    "notebooks make of them.",
-    draw_design,
-)

@@ -1,7 +1,5 @@
 """What 01 shows of tasks, prompts and texts: HTML in which every text is escaped, real ones only where allowed."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,6 +15,7 @@ from synthgap.tasks import Task
 
 QUIET = "opacity:0.7;font-size:90%"
 WORDS_SHOWN, LETTERS_SHOWN = 60, 5000
+LINES_SHOWN = 3  # of an answer
 
 
 def task_cards(tasks: Sequence[Task]) -> HTML:
@@ -39,7 +38,7 @@ def task_cards(tasks: Sequence[Task]) -> HTML:
     return HTML(f"<div style='{grid}'>{''.join(cards)}</div>")
 
 
-def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool, answer_lines: int = 3) -> HTML:
+def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool) -> HTML:
     """A turn as it is sent: context, the last request and the first lines of its answer.
 
     Few-shot examples are real texts; where these may not be shown, their ids and lengths stand in their place.
@@ -53,11 +52,11 @@ def conversation(task: Task, turn: Turn, corpus: str, show_real_texts: bool, ans
         hidden = [shown_text(key, text, allowed=False) for key, text in turn.examples.items()]
         request = request_text(task, asked, hidden)
     lines = turn.answer.text.split("\n")
-    answer = [line[:LETTERS_SHOWN] + " …" * (len(line) > LETTERS_SHOWN) for line in lines[:answer_lines]]
+    answer = [line[:LETTERS_SHOWN] + " …" * (len(line) > LETTERS_SHOWN) for line in lines[:LINES_SHOWN]]
     if not show_real_texts:
         copied = are_real(answer, turn.examples.values())
         answer = np.where(copied, "[repeats an example, not shown]", answer).tolist()
-    more = f"\n… {len(lines) - answer_lines} more lines" if len(lines) > answer_lines else ""
+    more = f"\n… {len(lines) - LINES_SHOWN} more lines" if len(lines) > LINES_SHOWN else ""
     parts = [
         *(("system", one.content) for one in asked.messages[:1] if one.role == "system"),
         (f"user, turn {asked.turn + 1}" if asked.protocol == "conversation" else "to go on from", request),
@@ -98,6 +97,12 @@ def samples(
         table = pd.concat(parts).to_html(escape=True, na_rep="", border=0, justify="left")
     table = table.replace("<td>", "<td style='text-align:left;vertical-align:top;white-space:normal'>")
     return HTML(f"<div style='margin-top:12px'><b>{html.escape(task.title)}</b></div>{table}")
+
+
+def text_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str], name: str) -> str:
+    """A table of texts as HTML, in which they are escaped and wrapped; `name` is its id on the page."""
+    table = pd.DataFrame(rows, columns=list(columns)).style.hide(axis="index").format(escape="html")
+    return table.set_properties(**{"text-align": "left", "white-space": "normal"}).to_html(table_uuid=name)
 
 
 def hidden_corpora(profile: Profile) -> list[str]:

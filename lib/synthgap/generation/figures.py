@@ -1,11 +1,9 @@
 """The figures of 01: lengths and numbers of texts, and LLMs side by side."""
 
-from __future__ import annotations
-
 import pandas as pd
 
-from synthgap.figures import Drawing, Drawn, Look, interval_panels, log_axis
-from synthgap.generation.design import DESIGN
+from synthgap.figures import Drawn, Look, drawing, interval_panels, log_axis
+from synthgap.generation.design import design
 from synthgap.tables import ReadTable
 
 TICKS = [digit * 10**power for power in range(7) for digit in (1, 3)]
@@ -14,8 +12,8 @@ BOX = {"quartile_1": "low", "quartile_3": "high", "whisker_low": "new_low", "whi
 BOX_LINES = ("middle half of the texts", "all but outliers")
 
 
-def draw_text_lengths(read: ReadTable, look: Look, _: str) -> Drawn:
-    """Words per text: median, quartiles and whiskers of a box plot, by task and corpus."""
+@drawing("text_lengths", "Words per text by task and corpus: median, quartiles and whiskers.")
+def text_lengths(read: ReadTable, look: Look, _: str) -> Drawn:
     lengths = read("text_lengths").rename(columns=BOX).assign(panel="Length of the texts")
     label = "words per text, and their median"
     figure = interval_panels(lengths, look, value="median", panel="panel", label=label, lines=BOX_LINES)
@@ -23,7 +21,8 @@ def draw_text_lengths(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Thick: from quartile to quartile; thin: all but outliers, as in a box plot."
 
 
-def draw_text_counts(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("text_counts", "Number of texts that can be trained on, by task and corpus.")
+def text_counts(read: ReadTable, look: Look, _: str) -> Drawn:
     counts = read("text_lengths").assign(panel="Texts that can be trained on")
     counts = counts[["task", "corpus", "texts", "panel"]]
     figure = interval_panels(counts, look, value="texts", panel="panel", label="training texts (log scale)")
@@ -31,7 +30,8 @@ def draw_text_counts(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, ""
 
 
-def draw_llms(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("llms", "Usable share of the texts and their length, by task and corpus, with 95 % intervals over turns.")
+def llms(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each measure of MEASURES, with 95 % intervals."""
     llms, key = read("llms"), ["task", "corpus"]
     parts = [
@@ -46,11 +46,4 @@ def draw_llms(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "Lines: 95 % intervals over turns."
 
 
-TEXT_LENGTHS = Drawing(
-    "text_lengths", "Words per text by task and corpus: median, quartiles and whiskers.", draw_text_lengths
-)
-TEXT_COUNTS = Drawing("text_counts", "Number of texts that can be trained on, by task and corpus.", draw_text_counts)
-LLMS = Drawing(
-    "llms", "Usable share of the texts and their length, by task and corpus, with 95 % intervals over turns.", draw_llms
-)
-DRAWINGS = (DESIGN, TEXT_LENGTHS, TEXT_COUNTS, LLMS)
+DRAWINGS = (design, text_lengths, text_counts, llms)

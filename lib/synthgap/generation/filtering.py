@@ -1,7 +1,5 @@
 """Answers of an LLM -> the texts that are accepted, and a ledger of every text that was rejected, with the reason."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from synthgap.data.duplicates import close_pairs, closest, normalised
+from synthgap.data.duplicates import close_pairs, closest, normalised, sharing_runs
 from synthgap.generation.conversations import Turn
 from synthgap.llm.base import RECORDING
 from synthgap.llm.refusals import is_refusal
@@ -74,33 +72,27 @@ def filter_answers(
         for text, fault in zip(turn.answer.parsed.texts, of_turn, strict=True)
         if not fault
     ]
-    places = enumerate(close_pairs(plain_texts, near_duplicate))
-    kept: dict[int, str] = {}  # {place: id}
+    compared = enumerate(close_pairs(plain_texts, near_duplicate))
+    kept: dict[int, str] = {}  # {number in plain_texts: id}
     for turn, of_turn in zip(turns, faults, strict=True):
         label = turn.conversation.label
         examples[label] |= {key: normalised(text)[:COMPARED] for key, text in turn.examples.items()}
-        asked = turn.conversation
-        origin = {
-            "task": task.name,
-            "corpus": corpus,
-            "label": label,
-            "recording": asked.recording,
-            "turn": asked.place,
-        }
+        recording, place = turn.conversation.recording, turn.conversation.place
+        origin = {"task": task.name, "corpus": corpus, "label": label, "recording": recording, "turn": place}
         for piece, reason in _outside_the_list(turn):
             rejected.append({**origin, "position": -1, "text": piece[:LONGEST_TEXT], **vars(Rejection(reason))})
         for position, (text, fault) in enumerate(zip(turn.answer.parsed.texts, of_turn, strict=True)):
             entry = {**origin, "position": position, "text": text[:LONGEST_TEXT]}
             rejection = Rejection(fault) if fault else None
             if not rejection:
-                place, near = next(places)
+                number, near = next(compared)
                 earlier = {kept[one]: plain_texts[one] for one in near if one in kept}
-                rejection = _repeat(plain_texts[place], examples[label], earlier, near_duplicate)
+                rejection = _repeat(plain_texts[number], examples[label], earlier, near_duplicate)
             if rejection:
                 rejected.append({**entry, **vars(rejection)})
             else:
-                kept[place] = _text_id(corpus, turn, position)
-                accepted.append({"id": kept[place], **entry})
+                kept[number] = _text_id(corpus, turn, position)
+                accepted.append({"id": kept[number], **entry})
     ledger = pd.DataFrame(rejected, columns=LEDGER_COLUMNS).astype({"similarity": float})
     return pd.DataFrame(accepted, columns=TEXT_COLUMNS), ledger
 
@@ -190,14 +182,8 @@ def are_real(texts: Iterable[str], examples: Collection[str], real: Iterable[str
         examples: real texts that were shown to the LLM.
         real: further ones.
     """
-    whole = {normalised(text) for text in (*examples, *real)}
-    runs = {run for text in examples for run in _runs(text)}
-    return np.array([normalised(text) in whole or not runs.isdisjoint(_runs(text)) for text in texts], dtype=bool)
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
-    words = normalised(text).split()
-    return set(zip(*(words[start:] for start in range(RUN)), strict=False))
+    texts, whole = list(texts), {normalised(text) for text in (*examples, *real)}
+    return np.array([normalised(text) in whole for text in texts], bool) | sharing_runs(texts, examples, RUN)
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

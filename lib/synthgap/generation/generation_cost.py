@@ -4,8 +4,6 @@ The estimate rests on a pilot of a few answers. These are the first ones of the 
 so nothing is paid for twice.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Mapping, Sequence

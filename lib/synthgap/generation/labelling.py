@@ -4,8 +4,6 @@ Answers go into the response log as those of generation do: nothing is paid for 
 stopped goes on. Of a text the log has a digest alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Conversations with live LLMs share one event loop; one that fails ends alone. Ev
 it is used.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc
@@ -25,11 +23,10 @@ from synthgap.core.config import (
     LabelledCorpus,
     PooledCorpus,
     Profile,
-    ProtocolName,
-    Setting,
 )
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import command
+from synthgap.core.settings import ProtocolName, Setting
 from synthgap.core.terminal import Progress
 from synthgap.data.duplicates import normalised
 from synthgap.data.real import RealData
@@ -85,7 +82,7 @@ class Job:
         first = first_number(self.recording)
         return begin_conversation(self.data.task, self.setting, label, first + number, self.protocol)
 
-    def prepared(self, settings: GenerationSettings) -> Job:
+    def prepared(self, settings: GenerationSettings) -> "Job":
         """The job with the prompts, examples and number of texts a turn that are asked for."""
         return replace(self, data=with_prompt(self.data, settings, self.llm.answer_format, self.protocol))
 
@@ -151,9 +148,13 @@ def generate_all(profile: Profile, real: Mapping[str, RealData], log_file: Path)
 @contextlib.contextmanager
 def open_llms(profile: Profile, log_file: Path) -> Iterator[dict[str, RecordedLLM | LoggedLLM]]:
     """The LLMs as `connected` gives them, and the response log open for as long, where one of them needs it."""
-    live = any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
-    with ResponseLog(log_file) if live else contextlib.nullcontext() as log:
+    with ResponseLog(log_file) if is_live(profile) else contextlib.nullcontext() as log:
         yield connected(profile, log)
+
+
+def is_live(profile: Profile) -> bool:
+    """Whether an LLM that writes a corpus has to be asked, unlike a recording."""
+    return any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
 
 
 def connected(profile: Profile, log: ResponseLog | None) -> dict[str, RecordedLLM | LoggedLLM]:
@@ -191,11 +192,7 @@ def generate_live(
 
 
 def refuse_failures(shortfalls: Iterable[Shortfall], command: str) -> None:
-    """Raise with every label that failed; one that only reached its limit of turns is no failure.
-
-    Raises:
-        SynthgapError: listing them, and the command to go on.
-    """
+    """Refuse with all labels that failed and the command to go on; one that only reached its limit of turns did not."""
     failed = [short for short in shortfalls if not all("generation.turns" in reason for reason in short.reasons)]
     if failed:
         listed = "\n  ".join(map(str, failed))

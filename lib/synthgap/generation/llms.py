@@ -3,8 +3,6 @@
 Two LLMs are compared as two corpora of one profile.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,11 +6,9 @@ writes a local model's answers together, packaged.py finds models that packages 
 response_log.py keeps every answer, bounded.py and completions.py read what endpoints send, keys.py keeps keys out of
 what is said and stored, budget.py and rate_limits.py hold requests back. parsing.py turns an answer into texts, after
 wrapping.py has taken reasoning and template tokens off, and refusals.py knows an LLM that declines. A new kind of LLM
-is a module beside openai.py, its settings in core/config.py, and a line in backends.py.
+is a module beside openai.py, its settings in core/settings.py, and a line in backends.py.
 The room may import data, tasks and core; how conversations go on is generation/'s.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 

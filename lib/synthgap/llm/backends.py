@@ -1,7 +1,5 @@
 """The kinds of LLMs by the backend that a profile names."""
 
-from __future__ import annotations
-
 from synthgap.core.config import LLMSettings, OpenAISettings, RecordedSettings
 from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.recorded import RecordedLLM, recording_folder

@@ -1,13 +1,11 @@
 """What is said to an LLM, what comes back, and what every LLM can do."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from synthgap.core.config import ProtocolName
+from synthgap.core.settings import ProtocolName
 from synthgap.llm.parsing import QUOTES, Parsed, one_text, parse, without_lone_surrogates
 
 RECORDING = 1000  # numbers of conversations that belong to one recording
@@ -87,7 +85,7 @@ class Conversation:
         """The number of answers so far: 0 for the first request."""
         return sum(message.role == "assistant" for message in self.messages)
 
-    def then(self, role: Literal["user", "assistant"], content: str) -> Conversation:
+    def then(self, role: Literal["user", "assistant"], content: str) -> "Conversation":
         return dataclasses.replace(self, messages=(*self.messages, Message(role, content)))
 
 

@@ -3,8 +3,6 @@
 The batch is a plain one: keys and values of its rows stand in one tensor a layer, with padding on the left.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import time
@@ -141,7 +139,7 @@ def random_numbers(seed: str, device: Any = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]) >> 1)
 
 
-def drawing(settings: LocalSettings, draw: Draw) -> transformers.LogitsProcessorList:
+def drawing(settings: LocalSettings, draw: "Draw") -> transformers.LogitsProcessorList:
     """What makes the most probable token a draw from the model's distribution; nothing at temperature 0."""
     processors = transformers.LogitsProcessorList()
     if settings.temperature:

@@ -1,7 +1,5 @@
 """Bodies of responses that cannot fill the memory, however they are packed, and of which nothing is lost."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import AsyncIterator
 from typing import cast

@@ -1,7 +1,5 @@
 """What answers cost, and the budget that no request may cross."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from synthgap.core.errors import SynthgapError

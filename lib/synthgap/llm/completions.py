@@ -4,8 +4,6 @@ Endpoints vary OpenAI's chat completion: contents in parts, other names for how 
 Nothing that a server sends raises here.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

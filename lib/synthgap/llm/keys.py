@@ -1,7 +1,5 @@
 """Keys, and addresses that may hold some: how they are kept out of everything that is said or stored."""
 
-from __future__ import annotations
-
 import base64
 import functools
 import html

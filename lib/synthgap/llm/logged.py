@@ -3,8 +3,6 @@
 Who answers is an endpoint (openai.py) or a model on this machine (transformers.py).
 """
 
-from __future__ import annotations
-
 import abc
 import asyncio
 import time

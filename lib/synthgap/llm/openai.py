@@ -3,8 +3,6 @@
 Keys are read from the environment and are in no file, message or hash.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools
@@ -19,8 +17,8 @@ import aiohttp
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 
-from synthgap.core.config import OpenAISettings, ProtocolName, shown_endpoint
 from synthgap.core.errors import SynthgapError, noting, refuse
+from synthgap.core.settings import OpenAISettings, ProtocolName, shown_endpoint
 from synthgap.llm.base import Answer, Conversation, Message, Usage
 from synthgap.llm.bounded import bound
 from synthgap.llm.budget import BudgetReached, Money

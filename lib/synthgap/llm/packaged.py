@@ -3,8 +3,6 @@
 A package's files are found without importing it, none of its code runs, and its weights are those of a known digest.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import shutil
@@ -35,11 +33,7 @@ class Packaged:
     sha256: str
 
     def check(self) -> None:
-        """Refuse what is not installed, or is not the file that is known.
-
-        Raises:
-            SynthgapError: with the command that installs it.
-        """
+        """Refuse what is not installed, or is not the file that is known, with the command that installs it."""
         digest = hashlib.sha256()
         for path in self._files():
             with path.open("rb") as file:
@@ -88,11 +82,7 @@ PACKAGES = {
 
 
 def packaged(model: str) -> Packaged | None:
-    """The packaged model that a profile names; None where it names a folder or a model of the hub.
-
-    Raises:
-        SynthgapError: no package of that name is known.
-    """
+    """The packaged model that a profile names; None for a folder or one of the hub; an unknown package is refused."""
     if not model.startswith(PREFIX):
         return None
     name = model.removeprefix(PREFIX).replace("-", "_")

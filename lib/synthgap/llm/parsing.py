@@ -6,8 +6,6 @@ leftovers or in the reasoning; only marks go (numbers, bullets, keys, tags, head
 the answer, no faster.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import json

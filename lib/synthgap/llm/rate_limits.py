@@ -1,7 +1,5 @@
 """How many requests may be under way, and how fast they may start."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

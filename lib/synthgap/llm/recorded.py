@@ -5,8 +5,6 @@ variant) and `recording.yaml`, which says who wrote the answers. Where the same 
 `<setting>.2`, `<setting>.3`, ... hold that.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from collections import Counter
@@ -18,10 +16,12 @@ from typing import Annotated, Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from synthgap.core.config import ProtocolName, RecordedSettings, Setting, read_yaml
+from synthgap.core.config import RecordedSettings
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
+from synthgap.core.settings import ProtocolName, Setting
+from synthgap.core.yaml_files import read_yaml
 from synthgap.data.real import read_text
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
 from synthgap.llm.response_log import LABELLING, ResponseLog
@@ -134,11 +134,7 @@ class RecordedLLM(LLM):
 
 
 def answers_folder(conditions: str, recording: int) -> str:
-    """The folder of a recording in which the answers are; the first one's bears no number.
-
-    Args:
-        conditions: of a corpus or conversation: its prompt variant, or else its setting.
-    """
+    """A recording's folder of answers under these conditions (prompt variant, or setting); the first has no number."""
     return conditions if recording == 1 else f"{conditions}.{recording}"
 
 

@@ -5,8 +5,6 @@ will not be made ("I cannot create content ..."), or in a whole sentence that it
 with that."), first of all or with regret: people write "Sorry, I can't come" and "I can't help with that tonight".
 """
 
-from __future__ import annotations
-
 import re
 
 ANSWER_START, TEXT_START = 2000, 200  # letters that are looked at

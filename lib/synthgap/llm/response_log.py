@@ -7,8 +7,6 @@ kept in its note before it is read. Answers that are cut off, refused or empty a
 and read again before their request is asked anew: a better reader may find an answer in them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

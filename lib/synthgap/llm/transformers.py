@@ -4,8 +4,6 @@ Every request draws its tokens from random numbers of its own, so that an answer
 what else is in the batch (but for rounding), and a run that was stopped goes on as if it had not been.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import shutil
@@ -18,9 +16,9 @@ import transformers
 from filelock import FileLock
 from jinja2 import TemplateError
 
-from synthgap.core.config import LocalSettings, ProtocolName
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, file_digest, local_weights, write_error
+from synthgap.core.settings import LocalSettings, ProtocolName
 from synthgap.core.terminal import Progress
 from synthgap.llm.base import Answer, Conversation, Usage
 from synthgap.llm.batch import PLAIN_LAYERS, Batch, Row, random_numbers

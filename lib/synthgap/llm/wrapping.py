@@ -1,7 +1,5 @@
 """What stands around an LLM's list of texts: reasoning, template tokens, turns that nobody asked for, code fences."""
 
-from __future__ import annotations
-
 import re
 
 LONGEST_ANSWER = 500_000  # letters of an answer that are searched for texts; what is beyond is left over

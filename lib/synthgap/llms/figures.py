@@ -1,7 +1,5 @@
 """The figures of 08_llms, each drawn from saved tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +9,7 @@ from matplotlib.axes import Axes
 
 from synthgap.core.config import REAL
 from synthgap.core.errors import SynthgapError
-from synthgap.figures import INK, QUIET, ROW_TITLES, WINE, Drawing, Drawn, Look, grey_keys, legend_above, panels_by
+from synthgap.figures import INK, QUIET, ROW_TITLES, WINE, Drawn, Look, drawing, grey_keys, legend_above, panels_by
 from synthgap.llms.transfer import KINDS, further_sets
 from synthgap.tables import ReadTable, matching
 
@@ -43,7 +41,8 @@ def plot_by_pipeline(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
+@drawing("llms_side_by_side", "The gap to real texts of each LLM's corpus, by task, pipelines apart, with intervals.")
+def llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A panel for each task on which several pipelines stand, or for all tasks where there is no such one."""
     table = matching(read("llms_side_by_side"), {"classifier": classifier})
     counts = table.groupby("task")["comparison"].nunique()
@@ -62,8 +61,8 @@ def draw_llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     return figure, f"{note} Lines: 95 % intervals, thin ones if other recordings vary as the main ones do."
 
 
-def draw_forecast(read: ReadTable, look: Look, _: str) -> Drawn:
-    """The gap against what the other tasks foretell of it, with the band."""
+@drawing("forecast", "The gap against its forecast from other tasks, with the band.")
+def forecast(read: ReadTable, look: Look, _: str) -> Drawn:
     table = read("forecast")
     if table.empty:
         raise SynthgapError("no gap was foretold")
@@ -82,7 +81,8 @@ def draw_forecast(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, "A mark is a corpus of a task; its task's corpora are left out of the fit. Shaded: the median band."
 
 
-def draw_transfer(read: ReadTable, look: Look, items: str) -> Drawn:
+@drawing("transfer", "The gap to real texts on the test split and on a further test set, and its change.")
+def transfer(read: ReadTable, look: Look, items: str) -> Drawn:
     """Panels with the gaps before, after and their change, a row for each corpus."""
     table = matching(read("transfer"), {"items": items})
     table = table[table["corpus"] != REAL]
@@ -99,13 +99,4 @@ def draw_transfer(read: ReadTable, look: Look, items: str) -> Drawn:
     return figure, f"{note} Lines: 95 % intervals. Right: the pipelines; compare within one alone."
 
 
-LLMS = Drawing(
-    "llms_side_by_side",
-    "The gap to real texts of each LLM's corpus, by task, pipelines apart, with intervals.",
-    draw_llms,
-)
-FORECAST = Drawing("forecast", "The gap against its forecast from other tasks, with the band.", draw_forecast)
-TRANSFER = Drawing(
-    "transfer", "The gap to real texts on the test split and on a further test set, and its change.", draw_transfer
-)
-DRAWINGS = (LLMS, FORECAST, TRANSFER)
+DRAWINGS = (llms, forecast, transfer)

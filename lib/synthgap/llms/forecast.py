@@ -7,8 +7,6 @@ either, is no feature: of found texts there is none, and recorded ones the LLM c
 (`benchmarks/forecast_blind.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,7 +23,7 @@ from synthgap.diversity.measures import vendi
 from synthgap.diversity.similarity import similarity_to
 from synthgap.evaluation.scores import confusion, score_confusions
 from synthgap.generation.filtering import label_pattern
-from synthgap.tables import signed
+from synthgap.tables import signed, stacked
 from synthgap.tasks import load_task
 from synthgap.training.base import logistic_regression
 
@@ -161,8 +159,7 @@ def leave_one_task_out(table: pd.DataFrame) -> pd.DataFrame:
         found = pd.DataFrame(bands, own.index, ["forecast", "low", "high"])
         mean = others.groupby("task")["gap"].mean().mean()
         parts.append(own[["task", "corpus", "gap"]].join(found).assign(mean=mean))
-    columns = ["task", "corpus", "gap", "forecast", "low", "high", "mean"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return stacked(parts, ["task", "corpus", "gap", "forecast", "low", "high", "mean"])
 
 
 def judged(found: pd.DataFrame) -> pd.Series:

@@ -4,8 +4,6 @@ A comparison on the question `llms` is a pipeline. Differences between LLMs are 
 pipelines prompts, lengths and filters differ as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -113,11 +111,7 @@ def shown(table: pd.DataFrame, look: Look) -> pd.DataFrame:
 
 
 def sizes_in_words(table: pd.DataFrame, profile: Profile) -> str:
-    """On how many texts of each label the corpora of a pipeline were trained, where some had fewer than are asked for.
-
-    Args:
-        table: as `side_by_side` gives it.
-    """
+    """On how many texts of a label pipelines of `side_by_side` were trained, where some had fewer than asked for."""
     sizes = table["n_train"] / table["task"].map(lambda task: len(load_task(task).labels))
     asked = profile.training.texts_per_label or np.inf
     smaller = [
@@ -237,11 +231,7 @@ def pools_in_words(gains: pd.DataFrame, look: Look) -> list[str]:
 
 
 def plain_in_words(found: pd.DataFrame) -> str:
-    """What leaving case and punctuation out changes, in a sentence.
-
-    Args:
-        found: of `plain` the means by task.
-    """
+    """What leaving case and punctuation out changes, in a sentence, from the means by task of `plain`."""
     if found.empty:
         return "No pipeline here has imported texts, whose case and punctuation could differ from real ones."
     wide = found.pivot_table(index=["task", "corpus"], columns="measure", values="value", sort=False)

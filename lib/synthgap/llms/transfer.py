@@ -4,8 +4,6 @@ It is called transfer: time, outlet and labelling rule change together, and an L
 set of an earlier year holds, so that none of it is the ageing of a corpus.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from synthgap.core.config import PooledCorpus, Profile
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.figures import Look
 from synthgap.llms.pipelines import METRIC, pipelines
-from synthgap.tables import signed, signed_interval
+from synthgap.tables import signed, signed_interval, stacked
 from synthgap.tasks import FurtherTest, load_task
 from synthgap.training.predictions import Predictions, load_predictions
 
@@ -58,7 +56,7 @@ def _difference(after: Scored, before: Scored) -> Scored:
 
 def transfer(profile: Profile, runs: Path) -> pd.DataFrame:
     """`changes` of every pipeline whose runs predicted further test sets; columns COLUMNS."""
-    asked, parts = profile.evaluation, [pd.DataFrame(columns=COLUMNS)]
+    asked, parts = profile.evaluation, []
     for name, comparison in pipelines(profile).items():
         if not comparison.further_tests:
             continue
@@ -66,9 +64,8 @@ def transfer(profile: Profile, runs: Path) -> pd.DataFrame:
         for items in further_sets(profile.tasks_of(comparison)):
             after = load_predictions(runs, comparison=name, items=items)
             found = changes(before, after, asked.resamples, asked.seed)
-            parts.append(found.assign(comparison=name, items=items)[COLUMNS])
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+            parts.append(found.assign(comparison=name, items=items))
+    return stacked(parts, COLUMNS)
 
 
 def further_sets(tasks: Iterable[str]) -> dict[str, FurtherTest]:

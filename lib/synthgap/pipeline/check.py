@@ -1,7 +1,5 @@
 """Whether a profile has what it needs: everything that is missing or wrong, named at once, before anything runs."""
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from itertools import product
@@ -13,13 +11,7 @@ from synthgap.core.paths import base_folder, command
 from synthgap.data.imported import read_imported
 from synthgap.data.labelled import read_labelled
 from synthgap.data.real import RealData, load_real
-from synthgap.generation.conversations import (
-    begin_conversation,
-    first_number,
-    texts_wanted,
-    turns_needed,
-    under_prompt,
-)
+from synthgap.generation.conversations import begin_conversation, first_number, texts_wanted, turns_needed, under_prompt
 from synthgap.llm.backends import connect
 from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.recorded import RecordedLLM

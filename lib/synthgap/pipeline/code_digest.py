@@ -3,16 +3,13 @@
 Docstrings, comments and formatting are no part of it, and neither is the version of Python that reads the code.
 """
 
-from __future__ import annotations
-
 import ast
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from synthgap.core.errors import SynthgapError
-from synthgap.core.files import digest, read_json
+from synthgap.core.files import digest, read_json, remembered
 from synthgap.core.paths import PACKAGE
 
 # they say what is valid and which version this is, and change no result
@@ -40,11 +37,7 @@ def imports_digest(notebook: Path) -> str:
 
 
 def read_cells(notebook: Path) -> list[dict[str, Any]]:
-    """The code cells of a notebook's file.
-
-    Raises:
-        SynthgapError: it is no notebook.
-    """
+    """The code cells of a notebook's file; refused where it is no notebook."""
     try:
         return [cell for cell in (read_json(notebook) or {})["cells"] if cell["cell_type"] == "code"]
     except (TypeError, KeyError) as error:
@@ -96,11 +89,6 @@ def _plain(node: Any) -> Any:
     return [_plain(child) for child in node] if isinstance(node, list) else repr(node)
 
 
+@remembered(1024)
 def _read(path: Path) -> Code:
-    state = path.stat()
-    return _read_once(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=1024)
-def _read_once(path: Path, modified: int, size: int) -> Code:
     return read_code(path.read_text(encoding="utf-8"))

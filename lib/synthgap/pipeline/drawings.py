@@ -1,7 +1,5 @@
 """All figures that a profile can have, drawn from its saved tables: for the report, and one by one for a paper."""
 
-from __future__ import annotations
-
 import warnings
 from functools import partial
 from pathlib import Path

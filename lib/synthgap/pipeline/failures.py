@@ -1,7 +1,5 @@
 """A notebook in which a cell failed says so above all that follows: its text goes on as if nothing had happened."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from IPython import get_ipython
@@ -26,12 +24,15 @@ MARKED = """<style>
 _failed: dict[str, HTML] = {}  # {cell that failed in this kernel: its banner}
 
 
-def watch_cells() -> None:
-    """From now on each cell that fails leaves a red banner, and cells after it repeat it until it has run well."""
+def prepare_notebook() -> None:
+    """Show numbers in four digits, and watch the cells of the notebook that is open, if one is.
+
+    From now on each cell that fails leaves a red banner, and cells after it repeat it until it has run well.
+    """
     shell = get_ipython()
-    if hasattr(shell, "kernel"):  # else there is no notebook
+    if hasattr(shell, "kernel"):
         _failed.clear()
-        shell.run_line_magic("precision", "%.4g")  # of numbers that cells show
+        shell.run_line_magic("precision", "%.4g")
         shell.events.register("pre_run_cell", _repeat)
         shell.events.register("post_run_cell", _note)
 

@@ -1,7 +1,5 @@
 """manifest.json: what was run, on what code, data and machine, and with what success."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import os

@@ -1,7 +1,5 @@
 """A notebook executed by papermill, and what is kept of it; imported late, as it takes a second."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import logging
@@ -70,14 +68,12 @@ papermill_io.register(MEMORY, COPIES)
 
 
 def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Run a notebook in a kernel of its own; `keep_copy` writes what came of it.
-
-    Raises:
-        StageFailed: a cell failed, or the kernel died.
-    """
+    """Run a notebook in a kernel of its own, see `keep_copy`; StageFailed where a cell failed, or the kernel died."""
     COPIES.clear()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))  # else a folder in TMPDIR
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's: beside a busy process, threads wait for each other
+    # NumPy's: beside a busy process, threads wait for each other. Small products keep to their thread where they are
+    # computed, too (threadpool_limits): kernels of JupyterLab and workers do not have this variable
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with _quiet_papermill():
             papermill.execute_notebook(

@@ -1,24 +1,15 @@
 """What a profile will take before it runs: the LLMs' answers, and training, each estimated from a pilot."""
 
-from __future__ import annotations
-
 from synthgap.core.config import Profile
 from synthgap.core.paths import base_folder
 from synthgap.data.real import load_real
 from synthgap.generation.generation_cost import Estimate, estimate_costs, estimates_table
-from synthgap.generation.live_generation import connected
-from synthgap.llm.logged import LoggedLLM
 from synthgap.llm.response_log import log_file
 from synthgap.pipeline.validity import finished_in
 from synthgap.prompting.sample_size import planned
 from synthgap.tables import left_out, rounded
 from synthgap.tasks import load_task
 from synthgap.training.training_time import plan_training
-
-
-def is_live(profile: Profile) -> bool:
-    """Whether an LLM that writes a corpus has to be asked, unlike a recording."""
-    return any(isinstance(llm, LoggedLLM) for llm in connected(profile, None).values())
 
 
 def plan_generation(profile: Profile) -> str:

@@ -1,7 +1,5 @@
 """The generated texts of a profile as a data set for the Hugging Face Hub: Parquet, and a card on their making."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,11 +70,7 @@ def push(folder: Path, repository: str) -> str:
 
 
 def card(profile: Profile, abouts: Sequence[dict[str, Any]], licence: str) -> str:
-    """The data set's README: fields for the Hub, then what was asked, answered and rejected.
-
-    Args:
-        abouts: the provenance of each task and corpus.
-    """
+    """The data set's README, from all provenances: fields for the Hub, then what was asked, answered and rejected."""
     by_task = {task: [about for about in abouts if about["task"] == task] for task in profile.tasks}
     by_task = {task: rows for task, rows in by_task.items() if rows}
     configs = [

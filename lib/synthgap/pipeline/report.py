@@ -5,8 +5,6 @@ is named, with a link to its file. Figures are drawn anew from the saved tables 
 they lie on a light card.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -145,11 +143,7 @@ class ReportTable:
 
 
 def write_report(profile: Profile) -> Path:
-    """Write report.html into the profile's folder, from what was run so far.
-
-    Raises:
-        SynthgapError: nothing was run yet.
-    """
+    """Write report.html into the profile's folder, from what was run so far; refused where nothing was."""
     manifest = read_manifest(profile)
     if not manifest:
         raise SynthgapError(f"profile '{profile.name}' has no results to report; run: {command('run', profile)}")

@@ -1,7 +1,5 @@
 """Execute the notebooks headlessly: check first, believe only the notebook's own success marker, keep a manifest."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import os
@@ -13,24 +11,13 @@ from typing import Any
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, refuse, unknown
 from synthgap.core.paths import command, outputs_folder
+from synthgap.generation.live_generation import is_live
+from synthgap.pipeline import validity
 from synthgap.pipeline.check import check_llms, read_texts
 from synthgap.pipeline.code_digest import read_cells
 from synthgap.pipeline.manifest import read_manifest, record
-from synthgap.pipeline.plan import is_live, plan_generation
+from synthgap.pipeline.plan import plan_generation
 from synthgap.pipeline.report import write_report
-from synthgap.pipeline.validity import (
-    STAGES,
-    cannot_run,
-    determined_by,
-    marker_file,
-    notebook_file,
-    read_marker,
-    stage_name,
-    stage_state,
-    stages_before,
-    stages_of,
-    texts_in_reach,
-)
 from synthgap.tables import OWN_FILES
 from synthgap.training.workers import Workers
 from synthgap.your_task.files import read_own
@@ -47,7 +34,7 @@ def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] =
         SynthgapError: something is wrong before the start; nothing was run.
         StageFailed: a notebook failed; those before it stand.
     """
-    run_stages(profile, parameters, chosen_stages(stages) if stages else stages_of(profile), force)
+    run_stages(profile, parameters, chosen_stages(stages) if stages else validity.stages_of(profile), force)
     report = outputs_folder(profile) / "report.html"
     if not report.is_file():
         write_report(profile)
@@ -56,8 +43,8 @@ def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] =
 
 def chosen_stages(names: Sequence[str]) -> list[str]:
     """The stages that are named, in their order; all where none is."""
-    named = {stage_name(name) for name in names}
-    return [stage for stage in STAGES if stage in named] or list(STAGES)
+    named = {validity.stage_name(name) for name in names}
+    return [stage for stage in validity.STAGES if stage in named] or list(validity.STAGES)
 
 
 def run_stages(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str], force: bool = False) -> None:
@@ -65,8 +52,8 @@ def run_stages(profile: Profile, parameters: Mapping[str, Any], stages: Sequence
     print(f"{profile.folder_name}: results go into {shown_path(outputs_folder(profile))}", flush=True)
     fingerprints = check_before_start(profile, stages, parameters)
     for number, stage in enumerate(stages, start=1):
-        title, state = f"[{number}/{len(stages)}] {stage}", stage_state(stage, profile)
-        if cannot_run(stage, profile):
+        title, state = f"[{number}/{len(stages)}] {stage}", validity.stage_state(stage, profile)
+        if validity.cannot_run(stage, profile):
             print(f"{title}: kept: it needs the real texts, which are out of reach", flush=True)
         elif state == "done" and not force:
             print(f"{title}: done already, nothing changed", flush=True)
@@ -90,7 +77,7 @@ def check_before_start(profile: Profile, stages: Sequence[str], parameters: Mapp
         hub, from which they are not fetched before they are needed.
     """
     for stage in stages:
-        check_parameters(notebook_file(stage), parameters)
+        check_parameters(validity.notebook_file(stage), parameters)
     _check_earlier_stages(profile, stages)
     read_manifest(profile)
     Workers.from_environment()
@@ -113,15 +100,15 @@ def _runs_without_texts(profile: Profile, stages: Sequence[str]) -> bool:
     """Whether the real texts are out of reach because nobody asked for them, or no stage needs them."""
     if os.environ.get("SYNTHGAP_NO_DATA"):
         return True
-    asked_for = "SYNTHGAP_DATA" in os.environ or any(STAGES[stage].texts == "needed" for stage in stages)
-    return not asked_for and not texts_in_reach(profile)
+    asked_for = "SYNTHGAP_DATA" in os.environ or any(validity.STAGES[stage].texts == "needed" for stage in stages)
+    return not asked_for and not validity.texts_in_reach(profile)
 
 
 def _check_earlier_stages(profile: Profile, stages: Sequence[str]) -> None:
-    last = next((stage for stage in reversed(stages) if STAGES[stage].products), stages[0])
-    needed = stages_before(last) if STAGES[last].products else []  # 11 runs alone
+    last = next((stage for stage in reversed(stages) if validity.STAGES[stage].products), stages[0])
+    needed = validity.stages_before(last) if validity.STAGES[last].products else []  # 11 runs alone
     for stage in (name for name in needed if name not in stages):
-        if (state := stage_state(stage, profile)) != "done":
+        if (state := validity.stage_state(stage, profile)) != "done":
             raise SynthgapError(
                 f"stage {last} reads what {stage} writes, and that has to run first ({state}); "
                 f"try: {command('run', profile, *needed[needed.index(stage) :], last)}"
@@ -130,7 +117,7 @@ def _check_earlier_stages(profile: Profile, stages: Sequence[str]) -> None:
 
 def _check_kept_stages(profile: Profile, stages: Sequence[str]) -> None:
     for stage in stages:
-        if cannot_run(stage, profile) and (state := stage_state(stage, profile)) != "done":
+        if validity.cannot_run(stage, profile) and (state := validity.stage_state(stage, profile)) != "done":
             raise SynthgapError(
                 f"stage {stage} has to run ({state}) and needs the real texts, which are out of reach; leave out "
                 "--no-data, or name their folder with --data"
@@ -179,14 +166,14 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
     """
     from synthgap.pipeline.notebooks import StageFailed, execute, keep_copy
 
-    expected = determined_by(stage, profile)
+    expected = validity.determined_by(stage, profile)
     before = _written(stage, profile)
     executed = outputs_folder(profile) / "notebooks" / f"{stage}.ipynb"
     failed = executed.with_suffix(".failed.ipynb")
     started = time.time()
     try:
-        execute(notebook_file(stage), parameters)
-        marker = read_marker(stage, profile) or {}
+        execute(validity.notebook_file(stage), parameters)
+        marker = validity.read_marker(stage, profile) or {}
         if _written(stage, profile) == before or marker.get("determined_by") != expected:
             raise StageFailed(
                 f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
@@ -204,7 +191,7 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
 
 def _written(stage: str, profile: Profile) -> int:
     """When the profile's own success marker was written, in nanoseconds; 0 where there is none."""
-    path = marker_file(profile, stage)
+    path = validity.marker_file(profile, stage)
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 

@@ -3,8 +3,6 @@
 The marker is written by the notebook's last cell, so nothing but a full run of the notebook makes it.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import warnings
@@ -25,21 +23,8 @@ from synthgap.core.files import file_digest, parquet_about, read_json, write_jso
 from synthgap.core.paths import base_folder, command, outputs_folder
 from synthgap.core.versions import versions
 from synthgap.figures import CaptionedFigure, Drawing, Look, save_figure
-from synthgap.pipeline.failures import watch_cells
-from synthgap.pipeline.validity import (
-    STAGES,
-    determined_by,
-    finished_in,
-    is_marker,
-    marker_file,
-    products_of,
-    read_marker,
-    settings_digest,
-    stage_name,
-    stages_before,
-    texts_in_reach,
-    with_what_is_there,
-)
+from synthgap.pipeline import validity
+from synthgap.pipeline.failures import prepare_notebook
 from synthgap.tasks import load_profile
 
 WRITTEN_BY = {"synthetic": "01_generation", "runs": "02_training", "tables": "03_evaluation"}
@@ -80,7 +65,7 @@ class Stage:
 
     def folder_of(self, stage: str) -> Path:
         """Where a stage's results are: this one's in the variant's own folder, earlier ones' maybe in the base's."""
-        return self.folder if stage == self.name else finished_in(stage, self.profile)
+        return self.folder if stage == self.name else validity.finished_in(stage, self.profile)
 
     @cached_property
     def look(self) -> Look:
@@ -99,19 +84,15 @@ class Stage:
         self._products.update(paths)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table that this stage has saved, or an earlier one whose tables it says that it reads.
-
-        Raises:
-            SynthgapError: there is no such table.
-        """
+        """A table that this stage has saved, or one of an earlier stage that it says it reads; any other is refused."""
         path = f"tables/{name}.csv"
         if self.folder / path in self._products:
             return tables.read_csv(self.folder / "tables", name)
-        if not path.startswith(STAGES[self.name].products):
+        if not path.startswith(validity.STAGES[self.name].products):
             raise SynthgapError(
                 f"stage {self.name} has not saved table '{name}', and says of no other that it reads it"
             )
-        return saved_table(name, self.profile, stages_before(self.name))
+        return saved_table(name, self.profile, validity.stages_before(self.name))
 
     def save_table(
         self,
@@ -164,7 +145,7 @@ class Stage:
             SynthgapError: the real texts are out of reach, and it was not measured before with the same settings.
         """
         path = self.folder / "measured" / f"{name}.parquet"
-        about = {"settings": settings_digest(self.name, self.profile)}
+        about = {"settings": validity.settings_digest(self.name, self.profile)}
         if self.has_texts:
             write_parquet(path, measure(), about)
         elif path != (kept := self._measured_before(name, about)):
@@ -197,14 +178,15 @@ class Stage:
             listed[path.relative_to(self.folder).as_posix()] = file_digest(path)
         for name in self._written_before() - listed.keys():
             (self.folder / name).unlink(missing_ok=True)
-        about = {"stage": self.name, "determined_by": determined_by(self.name, self.profile), "products": listed}
-        write_json(marker_file(self.profile, self.name), about)
+        determined_by = validity.determined_by(self.name, self.profile)
+        about = {"stage": self.name, "determined_by": determined_by, "products": listed}
+        write_json(validity.marker_file(self.profile, self.name), about)
         return f"{self.name}: finished, {len(listed)} files"
 
     def _written_before(self) -> set[str]:
         """Tables and figures that the success marker of the stage names so far."""
-        marker = read_json(marker_file(self.profile, self.name))
-        names = marker["products"] if isinstance(marker, dict) and is_marker(marker) else {}
+        marker = read_json(validity.marker_file(self.profile, self.name))
+        names = marker["products"] if isinstance(marker, dict) and validity.is_marker(marker) else {}
         return {name for name in names if name.startswith(("tables/", "figures/"))}
 
     def _repr_html_(self) -> str:
@@ -213,15 +195,11 @@ class Stage:
         return title + tables.facts("its settings", settings) + tables.facts("versions", versions())
 
 
-def saved_table(name: str, profile: Profile, stages: Iterable[str] = STAGES) -> pd.DataFrame:
-    """A table that one of the finished stages saved.
-
-    Raises:
-        SynthgapError: none of them did.
-    """
+def saved_table(name: str, profile: Profile, stages: Iterable[str] = validity.STAGES) -> pd.DataFrame:
+    """A table that one of the finished stages saved; refused where none of them did."""
     for stage in stages:
-        if f"tables/{name}.csv" in products_of(stage, profile):
-            return tables.read_csv(finished_in(stage, profile) / "tables", name)
+        if f"tables/{name}.csv" in validity.products_of(stage, profile):
+            return tables.read_csv(validity.finished_in(stage, profile) / "tables", name)
     raise SynthgapError(f"no finished stage of profile '{profile.folder_name}' saved a table '{name}'")
 
 
@@ -232,12 +210,12 @@ def setting_text(value: Any) -> str:
 
 def check_earlier_stages(stage: str, profile: Profile) -> None:
     """Refuse to open a notebook before those that write what it reads, as later cells would only fail one by one."""
-    for folder in dict.fromkeys(path.partition("/")[0] for path in STAGES[stage].products):
-        if read_marker(writer := WRITTEN_BY[folder], profile) is None:
+    for folder in dict.fromkeys(path.partition("/")[0] for path in validity.STAGES[stage].products):
+        if validity.read_marker(writer := WRITTEN_BY[folder], profile) is None:
             raise SynthgapError(
                 f"notebook {stage} reads what {writer} writes, and that has not been run to its end with profile "
                 f"'{profile.folder_name}': run notebook {writer} first, or in a terminal: "
-                f"{command('run', profile, *stages_before(stage))}"
+                f"{command('run', profile, *validity.stages_before(stage))}"
             )
 
 
@@ -251,10 +229,10 @@ def open_stage(
         overrides: profile keys to set anew, for example {"training.seeds": [0]}; results go into a folder of their own.
         show_real_texts: None for what the profile says.
     """
-    watch_cells()
+    prepare_notebook()
     warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are plain text here
-    resolved = with_what_is_there(load_profile(profile, overrides))
+    resolved = validity.with_what_is_there(load_profile(profile, overrides))
     if show_real_texts is not None:
         resolved = resolved.changed({"show_real_texts": show_real_texts})
-    check_earlier_stages(stage_name(name), resolved)
-    return Stage(stage_name(name), resolved, texts_in_reach(resolved))
+    check_earlier_stages(validity.stage_name(name), resolved)
+    return Stage(validity.stage_name(name), resolved, validity.texts_in_reach(resolved))

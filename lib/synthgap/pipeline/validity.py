@@ -5,14 +5,11 @@ its tasks, its data, its notebook's code, the code that this imports, and what e
 same. Docstrings, comments, formatting and modules that it does not import do not matter.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -20,7 +17,7 @@ import pandas as pd
 
 from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, Profile, RecordedSettings
 from synthgap.core.errors import SynthgapError, unknown
-from synthgap.core.files import digest, file_digest, read_json
+from synthgap.core.files import digest, file_digest, read_json, remembered
 from synthgap.core.paths import base_folder, bundled, data_folder, outputs_folder, root
 from synthgap.data.annotated import annotated_file, judged_file
 from synthgap.data.further import further_files
@@ -32,6 +29,8 @@ from synthgap.pipeline.code_digest import imports_digest, notebook_digest
 from synthgap.tables import OWN_FILES, footer
 from synthgap.tasks import load_task
 from synthgap.tasks.registry import prompt_files
+
+digest_of = remembered(4096)(file_digest)
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ def stage_state(stage: str, profile: Profile) -> str:
         path = finished_in(stage, profile) / name
         if not path.is_file():
             return f"'{name}' is missing"
-        if _file_digest(path) != expected:
+        if digest_of(path) != expected:
             return f"'{name}' is not as it was written"
     return "done"
 
@@ -248,7 +247,7 @@ def settings_digest(stage: str, profile: Profile) -> str:
 
 def data_digests(profile: Profile) -> dict[str, str]:
     """{name: SHA-256} of each file that a profile's texts are read from: tasks, annotated texts, corpora, labels."""
-    return {path.name: _file_digest(path) for path in sorted(set(_data_files(profile)))}
+    return {path.name: digest_of(path) for path in sorted(set(_data_files(profile)))}
 
 
 def _data_files(profile: Profile) -> Iterator[Path]:
@@ -295,14 +294,4 @@ def _rows_on(tasks: Iterable[str], path: Path) -> list[list[str]]:
 
 def _named_digests(paths: Iterable[Path]) -> list[tuple[str, str]]:
     """Names and digests of those of the files that are there."""
-    return [(f"{path.parent.name}/{path.name}", _file_digest(path)) for path in paths if path.is_file()]
-
-
-def _file_digest(path: Path) -> str:
-    state = path.stat()
-    return _digest_once(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _digest_once(path: Path, modified: int, size: int) -> str:
-    return file_digest(path)
+    return [(f"{path.parent.name}/{path.name}", digest_of(path)) for path in paths if path.is_file()]

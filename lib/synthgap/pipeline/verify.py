@@ -1,7 +1,5 @@
 """Whether the committed results of a profile come out again: stages regenerated without data, tables compared."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,14 +9,7 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import base_folder, command
 from synthgap.pipeline.runner import chosen_stages, run_stages, shown_path
-from synthgap.pipeline.validity import (
-    STAGES,
-    finished_in,
-    marker_file,
-    products_of,
-    stage_state,
-    stages_of,
-)
+from synthgap.pipeline.validity import STAGES, finished_in, marker_file, products_of, stage_state, stages_of
 
 VARIANT = "check"
 DIGITS = 6  # with which tables are written

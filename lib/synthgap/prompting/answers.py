@@ -1,7 +1,5 @@
 """What was found on prompts, in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a prompt changes: gaps to its control, the share of the examples' advantage, recitation, diversity."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,31 +11,18 @@ from synthgap.core.config import REAL, Comparison, EvaluationSettings, Profile
 from synthgap.core.terminal import Progress
 from synthgap.data.draws import draw_equal
 from synthgap.data.duplicates import sharing_runs
-from synthgap.data.real import load_real
 from synthgap.diversity.distances import spread
 from synthgap.diversity.measures import vendi
 from synthgap.diversity.similarity import similarity_to
-from synthgap.evaluation.gaps import (
-    OVER_TASKS_COLUMNS,
-    Evaluated,
-    Scored,
-    add_spreads,
-    evaluate,
-    inferred,
-    means_of,
-    over_tasks_rows,
-    parts_of,
-    scores_of,
-)
+from synthgap.evaluation import gaps
 from synthgap.evaluation.inference import Part, over_tasks, p_value, shared_part
 from synthgap.evaluation.scores import METRIC
-from synthgap.generation.corpora import load_corpus
 from synthgap.tables import matching, signed, signed_interval
-from synthgap.tasks import load_task
 from synthgap.training.embeddings import embed
 from synthgap.training.mixes import alone, both
 from synthgap.training.predictions import Predictions
-from synthgap.training.runs import TaskTexts, comparison_sizes
+from synthgap.training.runs import comparison_sizes
+from synthgap.training.texts import comparison_texts
 
 ALL = "all tasks"
 ANY = "any examples"
@@ -49,16 +34,16 @@ MEASURES = {"chamfer": "Chamfer", "vendi": "Vendi score", "similarity": "similar
 SHARES = np.linspace(-2, 4, 601)  # of the advantage, which are tried
 
 
-def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str], name: str = ANY) -> list[Predictions]:
-    """The predictions with one more corpus, whose recordings are those of several corpora."""
+def with_pooled(predictions: Sequence[Predictions], corpora: Sequence[str]) -> list[Predictions]:
+    """The predictions with one more corpus, ANY, whose recordings are those of several corpora."""
     pooled = []
     for one in predictions:
         having = [corpus for corpus in corpora if corpus in one.predicted]
         offsets = [100 * place for place in range(len(having))]
         numbers = [one.recordings[corpus] + offset for corpus, offset in zip(having, offsets, strict=True)]
-        predicted = {**one.predicted, name: np.concatenate([one.predicted[corpus] for corpus in having])}
-        recordings = {**one.recordings, name: np.concatenate(numbers)}
-        n_train = {**one.n_train, name: one.n_train[having[0]]}
+        predicted = {**one.predicted, ANY: np.concatenate([one.predicted[corpus] for corpus in having])}
+        recordings = {**one.recordings, ANY: np.concatenate(numbers)}
+        n_train = {**one.n_train, ANY: one.n_train[having[0]]}
         pooled.append(replace(one, predicted=predicted, recordings=recordings, n_train=n_train))
     return pooled
 
@@ -96,10 +81,10 @@ def of_mixes(predictions: Sequence[Predictions], corpora: Sequence[str], setting
     def there(trained: Sequence[str]) -> list[tuple[str, str]]:
         return [pair for pair in pairs if set(pair) <= set(trained)]
 
-    return effects(evaluate(predictions, settings.resamples, settings.permutations, settings.seed, there))
+    return effects(gaps.evaluate(predictions, settings.resamples, settings.permutations, settings.seed, there))
 
 
-def effects(found: Evaluated) -> pd.DataFrame:
+def effects(found: gaps.Evaluated) -> pd.DataFrame:
     """What each corpus changes against its control in macro-F1, by task and over tasks; EFFECT_COLUMNS.
 
     p_holm is corrected over all changes by task.
@@ -148,9 +133,9 @@ def advantage_shares(
     corpora = (middle, nothing, everything)
     for classifier in dict.fromkeys(one.classifier for one in predictions):
         own = [one for one in predictions if one.classifier == classifier and set(corpora) <= set(one.predicted)]
-        tasks = [scores_of(one, resamples, seed) for one in own]
-        add_spreads(tasks)
-        of_all: list[tuple[str, list[dict[tuple[str, str], Scored]]]] = [
+        tasks = [gaps.scores_of(one, resamples, seed) for one in own]
+        gaps.add_spreads(tasks)
+        of_all: list[tuple[str, list[gaps.TaskScores]]] = [
             (one.task, [task]) for one, task in zip(own, tasks, strict=True)
         ]
         for task, scored in [*of_all, (ALL, tasks)] if len(tasks) > 1 else of_all:
@@ -163,12 +148,12 @@ def advantage_shares(
     return pd.DataFrame(rows, columns=["task", "classifier", "share", "low", "high"])
 
 
-def _p_of_share(share: float, tasks: Sequence[Mapping[tuple[str, str], Scored]], corpora: Sequence[str]) -> float:
+def _p_of_share(share: float, tasks: Sequence[gaps.TaskScores], corpora: Sequence[str]) -> float:
     """The p-value of the middle corpus's being at this share of the way, on one task or in the mean over several."""
     weights = dict(zip(corpora, (1.0, share - 1, -share), strict=True))
     apart = np.array([sum(weight * task[name, METRIC].mean for name, weight in weights.items()) for task in tasks])
     if len(tasks) > 1:
-        means = {name: means_of(tasks, name, METRIC) for name in weights}
+        means = {name: gaps.means_of(tasks, name, METRIC) for name in weights}
         shared = [
             part.times(weights[name] ** 2)
             for name, each in means.items()
@@ -194,19 +179,12 @@ def recitation(profile: Profile, folder: Path, comparison: Comparison) -> pd.Dat
     """
     rows = []
     for name in Progress(profile.tasks_of(comparison), desc="recitation"):
-        texts = task_texts(profile, folder, comparison, name)
+        texts = comparison_texts(profile, folder, comparison, name)
         for corpus in texts.corpora:
             for recording, frame in texts.recordings(corpus).items():
                 shared = sharing_runs(frame["text"].tolist(), texts.real.frame["text"])
                 rows.append((name, corpus, recording, 100 * float(shared.mean())))
     return pd.DataFrame(rows, columns=["task", "corpus", "recording", "share"])
-
-
-def task_texts(profile: Profile, folder: Path, comparison: Comparison, task: str) -> TaskTexts:
-    """The texts of a comparison's corpora on one task."""
-    names = [name for name in comparison.members if name != REAL]
-    real = load_real(load_task(task), profile)
-    return TaskTexts(real, {name: load_corpus(folder, profile, name, task) for name in names})
 
 
 def diversity_of(profile: Profile, folder: Path, comparison: Comparison) -> pd.DataFrame:
@@ -216,7 +194,7 @@ def diversity_of(profile: Profile, folder: Path, comparison: Comparison) -> pd.D
     """
     settings, rows = profile.diversity, []
     for name in Progress(profile.tasks_of(comparison), desc="diversity"):
-        texts = task_texts(profile, folder, comparison, name)
+        texts = comparison_texts(profile, folder, comparison, name)
         sizes, seed = comparison_sizes(profile.training, comparison, texts), profile.training.seeds[0]
 
         def drawn(frame: pd.DataFrame, sizes: Mapping[str, int] = sizes, seed: int = seed) -> np.ndarray:
@@ -238,25 +216,28 @@ def diversity_effects(values: pd.DataFrame, like: Mapping[str, str]) -> pd.DataF
     Args:
         like: {variant: its control}, as whose recordings its one recording is taken to vary.
     """
-    tasks: dict[str, dict[tuple[str, str], Scored]] = {}
+    tasks: dict[str, gaps.TaskScores] = {}
     for (task, corpus, measure), rows in values.groupby(["task", "corpus", "measure"], sort=False):
         numbers = rows["recording"].to_numpy()
-        tasks.setdefault(task, {})[corpus, measure] = Scored(rows["value"].to_numpy(float), numbers, np.zeros(2))
-    add_spreads(list(tasks.values()), like)
+        tasks.setdefault(task, {})[corpus, measure] = gaps.Scored(rows["value"].to_numpy(float), numbers, np.zeros(2))
+    gaps.add_spreads(list(tasks.values()), like)
     found = [row for pair in like.items() for measure in MEASURES for row in _changes(tasks, pair, measure, like)]
     return _told(pd.DataFrame(found).rename(columns={"metric": "measure", "baseline": "control", "gap": "change"}))
 
 
 def _changes(
-    tasks: Mapping[str, Mapping[tuple[str, str], Scored]], pair: tuple[str, str], measure: str, like: Mapping[str, str]
+    tasks: Mapping[str, gaps.TaskScores],
+    pair: tuple[str, str],
+    measure: str,
+    like: Mapping[str, str],
 ) -> Iterator[dict[str, object]]:
     having = {task: one for task, one in tasks.items() if {(corpus, measure) for corpus in pair} <= one.keys()}
-    names = [*OVER_TASKS_COLUMNS[:4], "recordings", *OVER_TASKS_COLUMNS[6:]]
+    names = [*gaps.OVER_TASKS_COLUMNS[:4], "recordings", *gaps.OVER_TASKS_COLUMNS[6:]]
     for task, one in having.items():
         both = [one[corpus, measure] for corpus in pair]
         change, recordings = both[0].mean - both[1].mean, max(each.n_recordings for each in both)
-        intervals = (*inferred(change, None), *inferred(change, parts_of(both, new=True)))
+        intervals = (*gaps.inferred(change, None), *gaps.inferred(change, gaps.parts_of(both, new=True)))
         row = ("", *pair, measure, recordings, change, *intervals)
         yield {"task": task, **dict(zip(names, row, strict=True))}
-    for row in over_tasks_rows("", pair, measure, list(having.values()), like):
-        yield {"task": ALL, **dict(zip(OVER_TASKS_COLUMNS, row, strict=True))}
+    for row in gaps.over_tasks_rows("", pair, measure, list(having.values()), like):
+        yield {"task": ALL, **dict(zip(gaps.OVER_TASKS_COLUMNS, row, strict=True))}

@@ -1,7 +1,6 @@
 """What is drawn of prompts, from saved tables alone."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from synthgap.figures import INK, QUIET, Drawing, Drawn, Look, interval_panels, panels_by
+from synthgap.figures import INK, QUIET, Drawing, Drawn, Look, drawing, interval_panels, panels_by
 from synthgap.prompting.effects import ALL, MEASURES
 from synthgap.tables import ReadTable
 
@@ -27,7 +26,8 @@ def _by_task(name: str, alt: str, label: str, chosen: Callable[[pd.DataFrame], p
     return Drawing(name, alt, draw)
 
 
-def draw_diversity(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("diversity_prompts", "Change in diversity and change in macro-F1 of each diversity prompt, by task.")
+def diversity(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each measure: its change and that of the score, a mark for each task and variant."""
     scores, texts = read("diversity_prompts"), read("diversity_prompts_texts")
     both = texts.merge(scores, on=["task", "corpus", "control"], suffixes=("_texts", ""))
@@ -50,22 +50,19 @@ def plot_diversity(rows: pd.DataFrame, look: Look, ax: Axes) -> None:
 
 def _band(margins: pd.Series) -> tuple[float, float]:
     half = float(margins.median())
-    return (-half, half) if half == half else (0.0, 0.0)
+    return (0.0, 0.0) if math.isnan(half) else (-half, half)
 
 
-EXAMPLES = _by_task(
+examples = _by_task(
     "examples_against_none",
     "The change in macro-F1 by task and number of real examples, against none.",
     "points against no examples",
     lambda rows: rows["corpus"].ne(""),
 )
-GUIDELINE = _by_task(
+guideline = _by_task(
     "guideline",
     "The gap to the reference by task: zero-shot, with a guideline, and few-shot.",
     "gap in points",
     lambda rows: rows["control"].eq(rows["control"].iloc[0]),
 )
-DIVERSITY = Drawing(
-    "diversity_prompts", "Change in diversity and change in macro-F1 of each diversity prompt, by task.", draw_diversity
-)
-DRAWINGS = (EXAMPLES, GUIDELINE, DIVERSITY)
+DRAWINGS = (examples, guideline, diversity)

@@ -1,9 +1,7 @@
 """How many recordings and texts per label tell a difference of so many points, from variances that were measured."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from synthgap.core.config import Profile
-from synthgap.evaluation.gaps import Scored, add_spreads, scores_of
+from synthgap.evaluation.gaps import Scored, TaskScores, add_spreads, scores_of
 from synthgap.evaluation.scores import METRIC
 from synthgap.training.predictions import Predictions
 
@@ -77,7 +75,7 @@ def _of_recording(scored: Scored) -> float:
     return float(np.var(means, ddof=1))
 
 
-def _of_items(task: Mapping[tuple[str, str], Scored], corpus: str) -> float:
+def _of_items(task: TaskScores, corpus: str) -> float:
     """Of the difference to the task's other corpora, mean over these."""
     others = [key for key in task if key[1] == METRIC and key[0] != corpus]
     own = task[corpus, METRIC].resampled
@@ -119,14 +117,14 @@ def needed_recordings(variances: Variances, texts: int, tasks: int = 1, points: 
     return math.inf
 
 
-def power_table(variances: Variances, tasks: int, points: float = POINTS) -> pd.DataFrame:
+def power_table(variances: Variances, tasks: int) -> pd.DataFrame:
     """What so many recordings and texts per label tell: columns tasks, texts_per_label, recordings, detectable, enough.
 
     Args:
         tasks: a number that is asked about beside one.
     """
     rows = [
-        (over, texts, number, found, found <= points)
+        (over, texts, number, found, found <= POINTS)
         for over in sorted({1, max(tasks, 1)})
         for texts in TEXTS
         for number in RECORDINGS
@@ -135,17 +133,15 @@ def power_table(variances: Variances, tasks: int, points: float = POINTS) -> pd.
     return pd.DataFrame(rows, columns=["tasks", "texts_per_label", "recordings", "detectable", "enough"])
 
 
-def sentence(
-    variances: Variances, tasks: int, recordings: int = 1, texts: int | None = None, points: float = POINTS
-) -> str:
-    """What so many recordings can tell, and how many would tell a difference of so many points."""
+def sentence(variances: Variances, tasks: int, recordings: int = 1, texts: int | None = None) -> str:
+    """What so many recordings can tell, and how many would tell a difference of POINTS."""
     said, texts = [], texts or variances.texts
     for over, where in ((1, "on one task"), (tasks, f"in the mean over {tasks} tasks")):
         if over == 1 or tasks > 1:
-            number = needed_recordings(variances, texts, over, points)
+            number = needed_recordings(variances, texts, over)
             many = f"{number:.0f} recordings of each corpus" if math.isfinite(number) else "no number of recordings"
             found = detectable(variances, recordings, texts, over)
-            said.append(f"{where} a difference of {found:.1f} points ({points:g} points need {many})")
+            said.append(f"{where} a difference of {found:.1f} points ({POINTS:g} points need {many})")
     word = "recording" if recordings == 1 else "recordings"
     return f"With {recordings} {word} of {texts} texts per label, 80 of 100 studies would tell {' and '.join(said)}."
 
@@ -154,13 +150,13 @@ def sentence(
 RECORDED = Variances(recording=4.3, sampling=4.1, items=1.1, texts=100, df=40)
 
 
-def planned(profile: Profile, variances: Variances = RECORDED) -> str:
+def planned(profile: Profile) -> str:
     """The same sentence on a profile's comparisons of prompts before anything was asked; "" where it has none."""
     comparisons = profile.comparisons_on("prompts").values()
     if not comparisons:
         return ""
     corpora = [name for one in comparisons for name in one.corpora]
     tasks = max(len(profile.tasks_of(one)) for one in comparisons)
-    texts = profile.training.texts_per_label or profile.generation.texts_per_label or variances.texts
-    said = sentence(variances, tasks, min(map(profile.recordings, corpora)), texts)
-    return f"{said} (variances of {', '.join(f'{k} {v:g}' for k, v in asdict(variances).items())})"
+    texts = profile.training.texts_per_label or profile.generation.texts_per_label or RECORDED.texts
+    said = sentence(RECORDED, tasks, min(map(profile.recordings, corpora)), texts)
+    return f"{said} (variances of {', '.join(f'{k} {v:g}' for k, v in asdict(RECORDED).items())})"

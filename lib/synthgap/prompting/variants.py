@@ -1,7 +1,5 @@
 """Which comparisons of a profile ask what of prompts, what stands as control, and how many examples were shown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

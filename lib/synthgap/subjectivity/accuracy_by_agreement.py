@@ -4,8 +4,6 @@ Agreement lies between 0 and 1, accuracy is in percent. Arrays `agreement`, `gol
 `correct` is the share of seeds whose run was right.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ from synthgap.evaluation.gaps import holm_corrected
 from synthgap.evaluation.inference import Part, interval, p_value, training_spreads
 from synthgap.evaluation.scores import INTERVAL
 from synthgap.subjectivity.agreement_sources import kind_of
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 from synthgap.training.predictions import Predictions
 
 FEWEST_ITEMS = 20  # for a model that is worth printing
@@ -256,7 +254,7 @@ class _Slope:
     noise: float
     parts: Sequence[Part] = ()
 
-    def steeper_than(self, other: _Slope) -> _Slope:
+    def steeper_than(self, other: "_Slope") -> "_Slope":
         """The difference, paired on the items."""
         value, items, noise = self.value - other.value, self.items - other.items, self.noise + other.noise
         return replace(self, value=value, items=items, noise=noise, parts=(*self.parts, *other.parts))
@@ -286,11 +284,9 @@ def agreement_models(matched: Sequence[PredictedItems]) -> pd.DataFrame:
     notes = [_no_model(one) for one in matched]
     fitted = _with_parts(matched, [{} if note else _fit(one) for one, note in zip(matched, notes, strict=True)])
     rows = []
-    for one, slopes, note in zip(matched, fitted, notes, strict=True):
-        note, reference = (
-            note or ("" if slopes else "separable: being right follows from agreement"),
-            next(iter(one.right)),
-        )
+    for one, slopes, reason in zip(matched, fitted, notes, strict=True):
+        note = reason or ("" if slopes else "separable: being right follows from agreement")
+        reference = next(iter(one.right))
         for corpus in one.right:
             term = "agreement" if corpus == reference else f"{corpus} x agreement"
             row = one.row(items=len(one.ids), term=term, recordings=len(np.unique(one.recording_of(corpus))), note=note)

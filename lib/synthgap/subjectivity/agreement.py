@@ -4,8 +4,6 @@ Rows of annotations are `item_id, annotator, label`, checked by `data.annotated.
 item is the share of its annotators who chose its most frequent label, from 1/labels to 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -120,7 +118,7 @@ class _Counted:
     same: np.ndarray
 
     @classmethod
-    def of(cls, annotations: pd.DataFrame) -> _Counted:
+    def of(cls, annotations: pd.DataFrame) -> "_Counted":
         rows = annotations[annotations.groupby("item_id")["label"].transform("size") >= 2]
         item, label = (pd.factorize(rows[name])[0] for name in ("item_id", "label"))
         counts = np.zeros((item.max(initial=-1) + 1, label.max(initial=-1) + 1))

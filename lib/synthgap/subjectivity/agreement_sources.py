@@ -4,8 +4,6 @@ Every source begins with its kind, "human: ..." or "simulated: ...", wherever it
 are ids, labels and numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from synthgap.core.paths import bundled
 from synthgap.data.annotated import ANNOTATION_COLUMNS, check_annotations, load_annotated, positive
 from synthgap.data.real import RealData, load_real, read_file
 from synthgap.subjectivity.agreement import Alpha, item_agreement, krippendorff_alpha, label_counts
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 from synthgap.tasks import load_task
 
 OWN_BANDS = "human: the set's own annotators"
@@ -68,7 +66,8 @@ def kind_of(source: str) -> str:
 
 def kinds_in(table: pd.DataFrame) -> list[str]:
     """The kinds of sources of a table, people first."""
-    return [kind for kind in KINDS if kind in set(table["source"].map(kind_of))]
+    there = set(table["source"].map(kind_of))
+    return [kind for kind in KINDS if kind in there]
 
 
 def all_sources(profile: Profile, collected: Path | None = None) -> list[Source]:

@@ -5,8 +5,6 @@ tasks is more objective ("pairs": judge, task_a, task_b, more_objective). Answer
 `outputs/<profile>/annotations/`, where 04_subjectivity reads them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from itertools import combinations

@@ -3,8 +3,6 @@
 Figures of agreement are made per kind of source, a key of KINDS.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +21,10 @@ from synthgap.figures import (
     QUIET,
     ROW_TITLES,
     SMALLEST,
-    Drawing,
     Drawn,
     Look,
     Series,
+    drawing,
     grey_keys,
     legend_above,
     log_axis,
@@ -51,7 +49,11 @@ COARSE_ODDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 EFFECTS = {"effect": "points of accuracy", "odds_ratio": "odds ratio"}
 
 
-def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing(
+    "task_levels",
+    "Levels of subjectivity as a graph: arrows lead to the task that most judges call more subjective.",
+)
+def task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
     """The majority graph, levels from top (most objective) to bottom; edges that follow from others are left out."""
     ranking = main_ranking(read("task_ranking")).sort_values("task")
     source, task, level = ranking["source"].iloc[0], ranking["task"], ranking["level"]
@@ -72,7 +74,8 @@ def draw_task_levels(read: ReadTable, look: Look, _: str) -> Drawn:
     return figure, f"Source: {source}."
 
 
-def draw_task_scores(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("task_scores", "Bradley-Terry scores of subjectivity by task, with 95 % intervals over judges.")
+def task_scores(read: ReadTable, look: Look, _: str) -> Drawn:
     ranking = main_ranking(read("task_ranking"))
     source, highest = ranking["source"].iloc[0], ranking["level"].max()
     figure, (ax,) = look.panels(1, 0.6 + 0.21 * len(ranking), left=1.8)
@@ -105,7 +108,8 @@ def row_title(task: str, source: str) -> str:
     return f"{short_title(task)} ({source.partition(': ')[2]})" if kind_of(source) == "human" else short_title(task)
 
 
-def draw_agreement(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("agreement_by_source", "Share of items by agreement of their annotators, by kind of source.")
+def agreement_by_source(read: ReadTable, look: Look, _: str) -> Drawn:
     """A panel for each kind of source, people first."""
     table = read("agreement_shares")
     panels = {kind: of_kind(table, kind) for kind in kinds_in(table)}
@@ -146,7 +150,8 @@ def curves_of(read: ReadTable, kind: str) -> pd.DataFrame:
     return matching(curves, {"classifier": tasks.index[tasks == tasks.max()][-1]})
 
 
-def draw_accuracy(read: ReadTable, look: Look, kind: str) -> Drawn:
+@drawing("accuracy_by_agreement", "Accuracy by agreement of people or a simulation, with bands of chance.")
+def accuracy_by_agreement(read: ReadTable, look: Look, kind: str) -> Drawn:
     """Threshold curves, a panel per task and source."""
     curves = curves_of(read, kind)
     options: dict[str, Any] = {"columns": 5, "x": f"agreement at least ({who(kind)})", "y": "accuracy, percent"}
@@ -183,7 +188,11 @@ def plot_threshold_curve(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_fits(read: ReadTable, look: Look, kind: str) -> Drawn:
+@drawing(
+    "threshold_fits",
+    "Accuracy against the least agreement of an item's annotators as the paper draws it, with straight lines.",
+)
+def threshold_fits(read: ReadTable, look: Look, kind: str) -> Drawn:
     """The paper's own form of accuracy against agreement: points, straight lines, R^2 and Spearman's rho."""
     curves = curves_of(read, kind)
     curves = curves[curves["corpus"] != REAL]
@@ -207,7 +216,11 @@ def plot_threshold_fit(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
+@drawing(
+    "agreement_effects",
+    "What more agreement of people or a simulation does to being right, in points and as odds ratios.",
+)
+def agreement_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
     """Effects of agreement on being right, a line of panels per classifier: in points, and as odds ratios.
 
     No value, no mark.
@@ -252,7 +265,11 @@ def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: st
     return log_axis(ax, FINE_ODDS if right < 4 * left else COARSE_ODDS)
 
 
-def draw_predicted_agreement(read: ReadTable, look: Look, task: str) -> Drawn:
+@drawing(
+    "predicted_agreement",
+    "Human agreement against the agreement that an LLM estimated, and the lift in accuracy from either.",
+)
+def predicted_agreement(read: ReadTable, look: Look, task: str) -> Drawn:
     """For each human source of a task: its agreement where the LLM estimated about the same, and the lift by either."""
     bands, lifts = (matching(read(f"predicted_agreement_{name}"), {"task": task}) for name in ("bands", "recovered"))
     panels: list[tuple[Any, str, pd.DataFrame]] = []
@@ -295,7 +312,8 @@ def plot_lifts(table: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_over_time(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("agreement_over_time", "Krippendorff's alpha of each label by month, with 95 % intervals.")
+def over_time(read: ReadTable, look: Look, _: str) -> Drawn:
     """Alpha by month, a panel for each label of the first dated set."""
     table = read("agreement_over_time")
     months = matching(table, {"source": table["source"].iloc[0], "windows": MONTHS})
@@ -318,7 +336,11 @@ def plot_months(rows: pd.DataFrame, _: Look, ax: Axes) -> Axes:
     return ax
 
 
-def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing(
+    "panel_sizes",
+    "How far an item's agreement by a few annotators is from that by many, and how often they have one majority.",
+)
+def panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
     """How far panels of some size are from all who judged: two panels, error and the majority's label."""
     table = read("panel_sizes")
     table = matching(table, {"source": table["source"].iloc[0]})
@@ -338,43 +360,6 @@ def draw_panel_sizes(read: ReadTable, look: Look, _: str) -> Drawn:
 
 
 DRAWINGS = (
-    Drawing(
-        "task_levels",
-        "Levels of subjectivity as a graph: arrows lead to the task that most judges call more subjective.",
-        draw_task_levels,
-    ),
-    Drawing(
-        "task_scores",
-        "Bradley-Terry scores of subjectivity by task, with 95 % intervals over judges.",
-        draw_task_scores,
-    ),
-    Drawing(
-        "agreement_by_source", "Share of items by agreement of their annotators, by kind of source.", draw_agreement
-    ),
-    Drawing(
-        "accuracy_by_agreement", "Accuracy by agreement of people or a simulation, with bands of chance.", draw_accuracy
-    ),
-    Drawing(
-        "threshold_fits",
-        "Accuracy against the least agreement of an item's annotators as the paper draws it, with straight lines.",
-        draw_fits,
-    ),
-    Drawing(
-        "agreement_effects",
-        "What more agreement of people or a simulation does to being right, in points and as odds ratios.",
-        draw_effects,
-    ),
-    Drawing(
-        "predicted_agreement",
-        "Human agreement against the agreement that an LLM estimated, and the lift in accuracy from either.",
-        draw_predicted_agreement,
-    ),
-    Drawing("agreement_over_time", "Krippendorff's alpha of each label by month, with 95 % intervals.", draw_over_time),
-    Drawing(
-        "panel_sizes",
-        "How far an item's agreement by a few annotators is from that by many, and how often they have one majority.",
-        draw_panel_sizes,
-    ),
+    *(task_levels, task_scores, agreement_by_source, accuracy_by_agreement, threshold_fits, agreement_effects),
+    *(predicted_agreement, over_time, panel_sizes),
 )
-TASK_LEVELS, TASK_SCORES, AGREEMENT_BY_SOURCE, ACCURACY_BY_AGREEMENT, THRESHOLD_FITS, *_ = DRAWINGS
-AGREEMENT_EFFECTS, PREDICTED_AGREEMENT, OVER_TIME, PANEL_SIZES = DRAWINGS[5:]

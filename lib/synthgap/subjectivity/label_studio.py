@@ -1,7 +1,5 @@
 """Label Studio's formats: its tasks and labelling configuration out, its JSON export back in."""
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Mapping, Sequence

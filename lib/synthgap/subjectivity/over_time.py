@@ -4,8 +4,6 @@ A window's alpha varies with its items and its people, and the same people judge
 weighted sum of the windows' values, with the variance of that sum over items and over people.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,8 +24,7 @@ from synthgap.subjectivity.agreement import (
     mean_agreement,
     weighted_sum,
 )
-from synthgap.subjectivity.tables import stacked
-from synthgap.tables import matching, signed, signed_interval
+from synthgap.tables import matching, signed, signed_interval, stacked
 from synthgap.tasks import load_task
 
 MONTHS, EQUAL = "months", 6  # windows: calendar months, or so many of about equally many items

@@ -1,7 +1,5 @@
 """A small panel in a notebook, in which one person labels texts."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Those who judged an item stand for all people: a panel is drawn from them with r
 crowdsourcing does. What panels give on average follows from the multinomial distribution and needs no drawing.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 
@@ -16,7 +14,7 @@ from scipy.special import gammaln, xlogy
 from synthgap.data.annotated import Judgements
 from synthgap.evaluation.inference import Part, interval
 from synthgap.subjectivity.agreement import label_counts
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 
 SIZES = (2, 3, 5, 10, 30)
 FEWEST_ITEMS = 20
@@ -70,7 +68,7 @@ def summary(items: pd.DataFrame) -> np.ndarray:
     return np.array([items["error"].mean(), correlation, 100 * items["same"].mean()])
 
 
-def panel_sizes(judged: Sequence[Judgements], sizes: Sequence[int] = SIZES) -> pd.DataFrame:
+def panel_sizes(judged: Sequence[Judgements]) -> pd.DataFrame:
     """A row for each size of panel, of tables with one label a person and enough items that enough people judged.
 
     Agreement is a mean over items; intervals are of a jackknife over items and one over people. Columns as COLUMNS.
@@ -78,13 +76,13 @@ def panel_sizes(judged: Sequence[Judgements], sizes: Sequence[int] = SIZES) -> p
     parts = []
     for one in judged:
         rows = one.by_label.get("", pd.DataFrame({"item_id": [], "annotator": [], "label": []}))
-        rows = rows[rows.groupby("item_id")["label"].transform("size") >= max(sizes)]
+        rows = rows[rows.groupby("item_id")["label"].transform("size") >= max(SIZES)]
         if rows["item_id"].nunique() >= FEWEST_ITEMS:
-            parts.append(_of_table(rows, sizes).assign(task=one.task, source=one.source))
+            parts.append(_of_table(rows).assign(task=one.task, source=one.source))
     return stacked(parts, COLUMNS)
 
 
-def _of_table(rows: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
+def _of_table(rows: pd.DataFrame) -> pd.DataFrame:
     labels = sorted(rows["label"].unique())
     of_all = label_counts(rows, labels)
     people = rows["annotator"].unique()
@@ -94,7 +92,7 @@ def _of_table(rows: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
     ]
     judged = of_all.sum(axis=1)
     table = []
-    for size in sizes:
+    for size in SIZES:
         items = expected(of_all.to_numpy(), size)
         found = summary(items)
         row = {"annotators": size, "items": len(items), "people": len(people), "fewest": judged.min()}

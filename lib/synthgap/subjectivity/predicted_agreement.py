@@ -3,8 +3,6 @@
 Agreement lies between 0 and 1; lifts are in points of accuracy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from synthgap.evaluation.gaps import rank_correlation
 from synthgap.evaluation.scores import INTERVAL
 from synthgap.subjectivity.accuracy_by_agreement import PredictedItems
 from synthgap.subjectivity.agreement_sources import ESTIMATED
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 
 FEWEST_ITEMS = 4
 CORRELATION_COLUMNS = ["task", "source", "n", "rho", "low", "high", "p", "detectable", "note"]

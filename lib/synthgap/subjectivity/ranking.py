@@ -4,8 +4,6 @@ A row of such a table is `judge, task_a, task_b, more_objective`. Level 1 holds 
 score means more subjective, so that both grow the same way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -18,7 +16,7 @@ import pandas as pd
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.paths import bundled
 from synthgap.evaluation.scores import INTERVAL
-from synthgap.subjectivity.tables import stacked
+from synthgap.tables import stacked
 from synthgap.tasks import known_tasks
 
 PAIR_COLUMNS = ("judge", "task_a", "task_b", "more_objective")

@@ -1,7 +1,5 @@
 """How the tables of this room are saved: what people said and what was simulated never stand in one shown table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +28,3 @@ def save_by_kind(
 def by_kind(tidy: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{"human": rows, "simulated": rows} of a table with a column `source`; what has no rows is not there."""
     return {str(kind): rows for kind, rows in tidy.groupby(tidy["source"].astype(str).str.split(":").str[0])}
-
-
-def stacked(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    """Tables below each other, with these columns; those alone where no table has a row."""
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))

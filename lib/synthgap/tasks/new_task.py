@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from synthgap.core.config import load_yaml
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_text
 from synthgap.core.paths import tasks_folder
+from synthgap.core.yaml_files import load_yaml
 from synthgap.tasks.registry import NAME, build_task, package_tasks
 
 TEMPLATE = """\

@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synthgap.core.config import GeneratedCorpus, Profile, build_profile, explain, read_yaml
+from synthgap.core.config import GeneratedCorpus, Profile, build_profile, explain
 from synthgap.core.errors import SynthgapError, noting, refuse, unknown
 from synthgap.core.files import digest
 from synthgap.core.paths import NoProject, bundled, known_profiles, root, tasks_folder
+from synthgap.core.yaml_files import read_yaml
 from synthgap.tasks.prompts import PromptVariant
 from synthgap.tasks.schema import Task
 

@@ -4,6 +4,6 @@
 `mixes` plans those that 06 reads; `grid` trains what is missing, in `workers` of this machine or on a `cluster`;
 `store` keeps finished runs, and `predictions` reads them for all notebooks. `classifiers`, with `base`, `embeddings`
 and `finetuning` (its `accelerations` and `probe_head`), know nothing of runs: a new classifier goes there, and its
-settings into `core.config`. Whatever changes what unchanged settings compute raises `runs.RUN_FORMAT`.
+settings into `core.settings`. Whatever changes what unchanged settings compute raises `runs.RUN_FORMAT`.
 `training_time` estimates. May import generation, tables, data, tasks and core.
 """

@@ -3,8 +3,6 @@
 How much all of them together save: benchmarks/finetune_ways.py and finetune_peak.py.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What all classifiers share: texts with numbered labels, what a training gives, and how much memory it took."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field

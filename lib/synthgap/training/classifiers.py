@@ -1,7 +1,5 @@
 """Train a classifier on texts and labels, and predict: tf-idf, a probe on embeddings, or fine-tuning."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +9,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 
-from synthgap.core.config import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.core.errors import SynthgapError
+from synthgap.core.settings import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
 from synthgap.training.base import NO_TEXTS, Fitted, Texts, logistic_regression
 from synthgap.training.embeddings import embed, encoder_fingerprint
 
@@ -67,7 +65,7 @@ def _fit_logistic(settings: TfidfSettings | ProbeSettings, train: Texts, test: S
         words = r"(?u)\b\w+\b"
         features = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words)
     model, known = logistic_regression(settings.inverse_regularisation), features.fit_transform(train.texts)
-    with threadpool_limits(1, "blas"):  # the products are small: beside a busy process, threads wait for each other
+    with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
         model.fit(known, train.labels)
     trained = time.perf_counter()
     probabilities, asked = np.zeros((len(test), n_labels), dtype=np.float32), features.transform(test)

@@ -5,8 +5,6 @@ scheduler gives the run of a lost worker to another one. Whoever reaches a sched
 belongs into a network that is trusted, or behind TLS.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import logging

@@ -1,7 +1,5 @@
 """Pretrained encoders and their sentence embeddings, each text embedded once per encoder and machine."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

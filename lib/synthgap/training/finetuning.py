@@ -3,8 +3,6 @@
 What is taught is here; what makes it fast (`accelerations`) is called by its name.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import time
@@ -151,11 +149,7 @@ def training_arguments(settings: FinetuneSettings, seed: int) -> TrainingArgumen
 def new_trainer(
     model: Any, arguments: TrainingArguments, items: list[dict[str, Any]], pad: int, *callbacks: TrainerCallback
 ) -> Trainer:
-    """A Trainer of a model.
-
-    Args:
-        items: "input_ids" and "labels" of every training text.
-    """
+    """A Trainer of a model; `items` are "input_ids" and "labels" of every training text."""
     trainer = accelerations.TrainerInParts(
         model=model,
         args=arguments,
@@ -266,11 +260,7 @@ def load_classifier(
 
 
 def load_tokenizer(encoder: str) -> PreTrainedTokenizerBase:
-    """The encoder's tokenizer.
-
-    Raises:
-        SynthgapError: it cannot be had.
-    """
+    """The encoder's tokenizer; refused where it cannot be had."""
     with _loading(encoder):
         return AutoTokenizer.from_pretrained(encoder_source(encoder), revision=encoder_revision(encoder))
 

@@ -6,8 +6,6 @@ recorded once for each of a few lengths that batches are padded to, and then rep
 rates are the Trainer's own, and what is learned is the same but for rounding.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import warnings
@@ -168,21 +166,13 @@ def order_of_batches(trainer: Any) -> list[list[list[int]]]:
 
 
 def padded_lengths(batches: Sequence[Sequence[int]]) -> list[int]:
-    """What each batch is padded to: one of few lengths, but never more than the longest text of all.
-
-    Args:
-        batches: for each, the lengths of its texts.
-    """
+    """What each batch of texts of these lengths is padded to: one of few lengths, but at most the longest of all."""
     longest = max(map(max, batches))
     return [min([few for few in FEW_LENGTHS if max(batch) <= few < longest], default=longest) for batch in batches]
 
 
 def recorded(compute: Callable[[], None], pool: Any) -> Any:
-    """A CUDA graph of what a function computes.
-
-    Args:
-        pool: the memory of graphs that never run at the same time; None: of its own.
-    """
+    """A CUDA graph of what a function computes; graphs that never run at the same time may share a pool of memory."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
         compute()

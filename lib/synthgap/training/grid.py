@@ -4,13 +4,12 @@ Several processes may work on one folder: each run is trained under a lock, and 
 is training and comes back to them. A killed process leaves finished runs and nothing else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -70,14 +69,14 @@ def run_grid(
             f"{len(failed)} of {len(planned)} runs failed:\n  {listed}\nthe others are finished and kept; mend the "
             "cause and run the same command again"
         )
-    rows = [
-        {name: getattr(run, name) for name in INDEX_COLUMNS if name not in {"run", "n_train"}}
-        | {"run": run.name, "n_train": len(run.train)}
-        for run in planned
-    ]
-    table = pd.DataFrame(rows, columns=INDEX_COLUMNS)
+    table = pd.DataFrame([_index_row(run) for run in planned], columns=INDEX_COLUMNS)
     write_text(index_file(folder, index), table.to_csv(index=False, lineterminator="\n"))
     return table.assign(trained_now=table["run"].isin(trained_now))
+
+
+def _index_row(run: PlannedRun) -> dict[str, Any]:
+    own = {name: getattr(run, name) for name in INDEX_COLUMNS if name not in {"run", "n_train"}}
+    return own | {"run": run.name, "n_train": len(run.train)}
 
 
 def _train_all(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Generator[RunResult, None, None]:
@@ -108,11 +107,7 @@ def _train_here(runs: Sequence[PlannedRun], folder: Path) -> Iterator[RunResult]
 
 
 def fan_out(runs: Sequence[PlannedRun], folder: Path, workers: Workers) -> Iterator[RunResult]:
-    """Train runs in other processes, here or on a cluster, and give each one's result when it is there.
-
-    Raises:
-        SynthgapError: the Dask scheduler is out of reach.
-    """
+    """Train runs in other processes, here or on a cluster whose scheduler is in reach, and give each one's result."""
     train = train_in_processes
     if workers.address:
         try:

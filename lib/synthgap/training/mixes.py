@@ -5,8 +5,6 @@ shown while it wrote; a corpus that was written without any has the growing numb
 the examples alone, and with the texts that the LLM wrote after them, of each corpus that was shown some.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 

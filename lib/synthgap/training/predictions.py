@@ -1,7 +1,5 @@
 """What finished runs predicted: the one reader for all notebooks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -37,7 +35,7 @@ class Predictions:
     n_train: Mapping[str, int]
     recordings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def without(self, ids: Collection[str]) -> Predictions:
+    def without(self, ids: Collection[str]) -> "Predictions":
         """The same with some items left out."""
         kept = ~np.isin(self.ids, list(ids))
         predicted = {corpus: runs[:, kept] for corpus, runs in self.predicted.items()}
@@ -65,8 +63,10 @@ def load_predictions(
         rows["corpus"] = rows["corpus"] + " " + rows["texts_per_label"].astype(str)
     chosen = rows["comparison"] == (comparison or next(iter(rows["comparison"]), ""))
     groups = rows[chosen].groupby(["task", "classifier"], sort=False)
-    more = index == "curve"
-    loaded = (_predictions(folder, str(task), str(name), group, items, more) for (task, name), group in groups)
+    may_have_further = index == "curve"
+    loaded = (
+        _predictions(folder, str(task), str(name), group, items, may_have_further) for (task, name), group in groups
+    )
     return [predictions for predictions in loaded if predictions]
 
 
@@ -80,9 +80,9 @@ def _with_all_recordings(curve: pd.DataFrame, grid: pd.DataFrame) -> pd.DataFram
 
 
 def _predictions(
-    folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str, more: bool
+    folder: Path, task: str, classifier: str, rows: pd.DataFrame, items: str, may_have_further: bool
 ) -> Predictions | None:
-    """Those of runs that predicted the same items; `more`: or, beside those of the first run, further ones."""
+    """Those of runs that predicted the items of the first run, and these alone or maybe further ones."""
     first, labels = pd.DataFrame(), list[str]()
     predicted: dict[str, list[np.ndarray]] = {}
     n_train: dict[str, int] = {}
@@ -97,7 +97,7 @@ def _predictions(
         places = run.predicted[own.index].astype(int)
         if own is not first:
             order = pd.Index(own["id"]).get_indexer(first["id"])
-            if (len(own) != len(first) and not more) or (order < 0).any():
+            if (len(own) != len(first) and not may_have_further) or (order < 0).any():
                 raise SynthgapError(f"run {run.name}: it predicted other items than the first run of task '{task}'")
             places = places[order]
         predicted.setdefault(str(row.corpus), []).append(places)
@@ -118,20 +118,16 @@ def _of_kind(items: Items, kind: str) -> pd.DataFrame:
 
 
 def read_index(folder: Path, index: str = "grid") -> pd.DataFrame:
-    """An index, columns as in `store.INDEX_COLUMNS`: which runs make up the grid, the learning curves or the mixes.
-
-    Raises:
-        SynthgapError: there is none, or one of its runs is missing or torn.
-    """
+    """An index, columns as in `store.INDEX_COLUMNS`; refused where it, or one of its runs, is missing or torn."""
     rows = _index(folder, index)
     for row in rows.itertuples():
         finished_run(folder, row)
     return rows
 
 
-def runs_table(folder: Path, index: str = "grid") -> pd.DataFrame:
-    """An index with what its runs say of themselves: scores in percent, seconds, memory in MiB, ..."""
-    rows = _index(folder, index)
+def runs_table(folder: Path) -> pd.DataFrame:
+    """The grid's index with what its runs say of themselves: scores in percent, seconds, memory in MiB, ..."""
+    rows = _index(folder, "grid")
     about = pd.DataFrame([{**(one := finished_run(folder, row).about), **one["scores"]} for row in rows.itertuples()])
     return rows.join(about[about.columns.difference(rows.columns, sort=False)])
 
@@ -143,11 +139,7 @@ def _index(folder: Path, index: str) -> pd.DataFrame:
 
 
 def finished_run(folder: Path, row: Any) -> FinishedRun:
-    """The run that a row of an index names.
-
-    Raises:
-        SynthgapError: it is missing or torn.
-    """
+    """The run that a row of an index names; refused where it is missing or torn."""
     if run := find(folder, row.run):
         return run
     raise SynthgapError(

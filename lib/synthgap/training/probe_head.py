@@ -4,8 +4,6 @@ Such a start keeps what the encoder knows, where a random one first distorts it.
 and Liang, Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

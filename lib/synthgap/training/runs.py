@@ -4,8 +4,6 @@ A run's name is a digest of what determines it (texts, labels, classifier, weigh
 found again by any comparison and any profile, and is never trained twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -113,7 +111,7 @@ class TaskTexts:
         turns = frame.groupby("recording")["turn"].max().min()
         return {int(number): part for number, part in frame[frame["turn"] <= turns].groupby("recording")}
 
-    def first_recordings(self) -> TaskTexts:
+    def first_recordings(self) -> "TaskTexts":
         """The same with the first recording of every corpus alone, whole."""
         firsts = {
             name: frame[frame["recording"] == frame["recording"].min()] if "recording" in frame else frame
@@ -191,11 +189,7 @@ def comparison_sizes(training: TrainingSettings, comparison: Comparison, texts: 
 
 
 def training_sizes(data: RealData, corpora: Mapping[str, pd.DataFrame], cap: int | None) -> dict[str, int]:
-    """{label: texts that every corpus trains on}: the smallest number that any corpus has, or `cap`.
-
-    Raises:
-        SynthgapError: a corpus has no text of some label.
-    """
+    """{label: texts that every corpus trains on}: the smallest number that any has, or `cap`; refused where it is 0."""
     counts = {corpus: texts["label"].value_counts().to_dict() for corpus, texts in corpora.items()}
     sizes = equal_sizes(counts, cap)
     for label in data.task.labels:

@@ -10,17 +10,15 @@
 A run is believed only under the name that its identity gives, and with the digest of its name and its predictions.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import hashlib
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -32,12 +30,12 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synthgap.core.config import Name
-from synthgap.core.files import atomic, digest, read_json, write_json, write_parquet
+from synthgap.core.files import atomic, digest, read_json, remembered, write_json, write_parquet
 
 # of a predicted text: "test", "annotated" or a further test set, its id, its label ("" where it has none)
 KEY = ["items", "id", "label"]
 INDEXES = ("grid", "curve", "mixes", "decision")
-MISSING = -1000
+MISSING = -1000  # in a table of thousandths, for a text that the run did not predict
 INDEX_COLUMNS = ["comparison", "task", "classifier", "corpus", "recording", "seed", "run", "n_train", "texts_per_label"]
 LINES = "runs.jsonl.gz"
 UNREADABLE = (
@@ -237,6 +235,10 @@ class RunTable:
         return run if run.is_sound(name) else None
 
 
+_packed_labels = remembered(64)(RunTable)
+_packed_probabilities = remembered(64)(pd.read_parquet)
+
+
 def _columns(about: Mapping[str, Any]) -> list[str]:
     return [f"{about['run']} {label}" for label in about["identity"]["labels"]]
 
@@ -264,17 +266,18 @@ def _packed_run(folder: Path, name: str, probabilities: bool = False) -> Finishe
     with contextlib.suppress(*UNREADABLE):
         about = packed_lines(folder)[name]
         labels, kept = packed_files(folder, about["task"])
-        table = _unless_changed(pd.read_parquet, kept) if probabilities and kept.is_file() else None
-        return _unless_changed(RunTable, labels).run(name, about, table)
+        table = _packed_probabilities(kept) if probabilities and kept.is_file() else None
+        return _packed_labels(labels).run(name, about, table)
     return None
 
 
 def packed_lines(folder: Path) -> dict[str, dict[str, Any]]:
     """{name: what the run says of itself} of a folder's packed runs."""
     path = folder / LINES
-    return _unless_changed(_read_lines, path) if path.is_file() else {}
+    return _read_lines(path) if path.is_file() else {}
 
 
+@remembered(64)
 def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     """Those of all whole lines, also of a torn file."""
     lines = {}
@@ -284,17 +287,6 @@ def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
                 if is_run_record(about := json.loads(line)):
                     lines[about["run"]] = about
     return lines
-
-
-def _unless_changed(read: Callable[[Path], Any], path: Path) -> Any:
-    """What `read` makes of a file, from memory while the file stays as it is."""
-    state = path.stat()
-    return _remembered(read, path, state.st_mtime_ns, state.st_size, state.st_ino)
-
-
-@lru_cache(maxsize=128)
-def _remembered(read: Callable[[Path], Any], path: Path, *state: int) -> Any:
-    return read(path)
 
 
 # ------------------------------------------------------------------------------------------------------------ writing

@@ -3,8 +3,6 @@
 Texts that an LLM wrote have spent the examples that it was shown until then; its labels of other real texts cost none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache

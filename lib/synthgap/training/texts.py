@@ -1,14 +1,12 @@
 """The texts that a profile's runs train on and predict, read from where they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
+from synthgap.core.config import REAL, Comparison, GeneratedCorpus, LabelledCorpus, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.data.annotated import load_annotated
 from synthgap.data.further import load_further
@@ -32,6 +30,13 @@ def load_texts(profile: Profile, synthetic: Path, stand_ins: bool = False) -> di
         SynthgapError: some texts are missing, or not as they are needed.
     """
     return {name: _task_texts(profile, name, synthetic, stand_ins) for name in profile.tasks}
+
+
+def comparison_texts(profile: Profile, synthetic: Path, comparison: Comparison, task: str) -> TaskTexts:
+    """The real texts of a task, and those of a comparison's corpora; see `load_texts`."""
+    names = [name for name in comparison.members if name != REAL]
+    real = load_real(load_task(task), profile)
+    return TaskTexts(real, {name: load_corpus(synthetic, profile, name, task) for name in names})
 
 
 def _task_texts(profile: Profile, name: str, synthetic: Path, stand_ins: bool) -> TaskTexts:

@@ -3,8 +3,6 @@
 Figures for other machines are in docs/training_time.md.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path

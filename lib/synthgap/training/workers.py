@@ -4,8 +4,6 @@ A worker that dies loses its own run alone, which another trains; a run that fai
 which a shared GPU had no memory left is trained again at the end, by itself. `cluster` does the same with Dask.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
@@ -63,7 +61,7 @@ class Workers:
                 raise SynthgapError(f"the certificate or key '{path}' is not there; name another file in --tls-...")
 
     @classmethod
-    def from_environment(cls) -> Workers:
+    def from_environment(cls) -> "Workers":
         number, address = os.environ.get("SYNTHGAP_WORKERS"), os.environ.get("SYNTHGAP_ADDRESS")
         if number and not number.isdigit():
             raise SynthgapError(f"SYNTHGAP_WORKERS must be a number, not '{number}'")
@@ -234,11 +232,7 @@ def limit_threads(threads: int) -> None:
 
 
 def processes_here(workers: Workers, gpus: int, gpu_memory: int) -> int:
-    """Processes at a time on this machine.
-
-    Args:
-        gpu_memory: bytes of the smallest GPU.
-    """
+    """Processes at a time on this machine, whose smallest GPU has so many bytes."""
     if workers.number:
         return workers.number
     here = min(cores(), free_memory() // MEMORY)
