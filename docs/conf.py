@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -11,6 +12,7 @@ EXECUTED = {  # profile: what a reader has to know of its notebooks
     "demo": "*Executed with the profile `demo`: real texts are a stand-in, and numbers are evidence of nothing.*",
     "": "*Not executed: the results here do not have this notebook.*",
 }
+FROM_COPY = re.compile(r"(?<=\]\()\.\./\.\./\.\./(notebooks/)?")  # with what links of executed copies begin
 CONTENTS = {
     "Notebooks": ["/notebooks/*"],
     "Use it": ["docs/own_data", "docs/own_task", "docs/profiles", "docs/live_llms", "docs/teaching"],
@@ -55,6 +57,8 @@ def read(app, docname: str, source: list[str]) -> None:
         copies = {profile: ROOT / "outputs" / profile / f"{docname}.ipynb" for profile in EXECUTED}
         profile = next(name for name, path in copies.items() if not name or path.exists())
         notebook = json.loads(copies[profile].read_text(encoding="utf-8") if profile else source[0])
+        for cell in notebook["cells"]:
+            cell["source"] = FROM_COPY.sub(lambda found: "" if found[1] else "../", "".join(cell["source"]))
         if EXECUTED[profile]:
             notebook["cells"].insert(
                 1, {"cell_type": "markdown", "id": "executed", "metadata": {}, "source": EXECUTED[profile]}

@@ -70,6 +70,26 @@ def test_a_notebook_that_shows_real_texts_is_its_owners_alone(tmp_path, monkeypa
     assert (mode(tmp_path / "a.ipynb") == 0o600) == shown
 
 
+LINKS = {  # as a notebook has it: as its executed copy does
+    "03_evaluation.ipynb#table-1": "03_evaluation.ipynb#table-1",
+    "11_your_task.ipynb": "../../../notebooks/11_your_task.ipynb",
+    "../docs/statistics.md#agreement": "../../../docs/statistics.md#agreement",
+    "https://arxiv.org/abs/2310.07849": "https://arxiv.org/abs/2310.07849",
+    "#exercises": "#exercises",
+}
+
+
+def test_links_of_an_executed_copy_lead_to_the_same_files(tmp_path, monkeypatch):
+    profile, folder = load_profile("recorded"), tmp_path / "outputs" / "recorded" / "notebooks"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"[a]({link})") for link in LINKS])
+    monkeypatch.setattr("synthgap.pipeline.notebooks.COPIES", {"a.ipynb": nbformat.writes(notebook)})
+    for home, found in ((tmp_path, [*LINKS.values()]), (tmp_path / "elsewhere", [*LINKS])):
+        monkeypatch.setenv("SYNTHGAP_HOME", str(home))
+        keep_copy(profile, folder / "a.ipynb")
+        cells = nbformat.read(folder / "a.ipynb", as_version=4).cells
+        assert [cell.source for cell in cells] == [f"[a]({link})" for link in found]
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(SynthgapError, match="cannot write"), atomic(tmp_path / "file" / "below"):

@@ -264,7 +264,7 @@ def test_the_llm_and_every_corpus_are_scored_on_the_items_that_it_was_asked():
     assert "never mixed" in by_llm.notes(labels, profile)[0]
     assert any("hashtags" in note for note in by_llm.notes(labels, profile))
     assert label_caveats(profile)[0] in by_llm.notes(labels, profile)
-    assert "1 score less than the LLM, 2 more" in by_llm.difference_in_words(table)
+    assert "1 score less than the LLM, 2 more" in by_llm.difference_in_words(table)[0]
     figure = figures.llm_as_classifier.drawn(lambda name: table, Look.of(profile), "")
     assert {text.get_text() for text in figure.findobj(plt.Text)} >= {"Real", "Zero shot", "Llm labels", "tfidf"}
     plt.close(figure)

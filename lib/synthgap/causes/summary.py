@@ -1,6 +1,6 @@
 """What was found on single draws, as means with intervals: over draws and recordings, and over tasks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,10 @@ from synthgap.tables import told_interval, wide
 FEW = 10  # real labels of each kind that the cheapest teacher has
 FOUND = ["value", "low", "high", "new_low", "new_high"]
 OF_DRAWS = {"task", "recording", "draw", "value"}
+LIMITS = {  # {measure: the least and the most that it can be}; no interval goes beyond
+    **dict.fromkeys(("kept", "doubted", "doubted_real", "off", "off_real", "train", "test", "ece"), (0, 100)),
+    **dict.fromkeys(("surface", "embedding"), (0, 1)),
+}
 
 
 def by_task(values: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +33,7 @@ def by_task(values: pd.DataFrame) -> pd.DataFrame:
         for task, runs, of_runs, spread in zip(
             tasks["task"].unique(), numbers, recordings, training_spreads(numbers, recordings), strict=True
         ):
-            found = (runs.mean(), *_ends(runs.mean(), spread.these), *_ends(runs.mean(), spread.new))
+            found = _found(values, key, runs.mean(), spread.these, spread.new)
             rows.append((task, *key, len(runs), len(np.unique(of_runs)), *found))
     return pd.DataFrame(rows, columns=["task", *_columns(values), "draws", "recordings", *FOUND])
 
@@ -48,7 +52,7 @@ def means_over_tasks(values: pd.DataFrame) -> pd.DataFrame:
         by_recording = recording_means(numbers, recordings)
         several = 1 if by_recording is None else by_recording.shape[1]
         new = over_tasks(means, [by_recording]) if several > 1 else None
-        found = (means.mean(), *_ends(means.mean(), over_tasks(means)), *_ends(means.mean(), new))
+        found = _found(values, key, means.mean(), over_tasks(means), new)
         rows.append((*key, len(numbers), several, *found))
     return pd.DataFrame(rows, columns=[*_columns(values), "tasks", "recordings", *FOUND])
 
@@ -73,9 +77,12 @@ def _of_tasks(values: pd.DataFrame, column: str) -> Iterator[np.ndarray]:
     return (rows[column].to_numpy() for _, rows in values.groupby("task", sort=False))
 
 
-def _ends(estimate: float, parts: list[Part] | None) -> tuple[float, float]:
-    """The interval; unknown where nothing is known of what varies."""
-    return interval(estimate, parts) if parts else (np.nan, np.nan)
+def _found(values: pd.DataFrame, key: Sequence[str], estimate: float, *targets: list[Part] | None) -> Iterator[float]:
+    """FOUND: the estimate, and its interval for each target; unknown where nothing is known of what varies."""
+    limits = LIMITS.get(dict(zip(_columns(values), key, strict=True))["measure"], (-np.inf, np.inf))
+    yield estimate
+    for parts in targets:
+        yield from np.clip(interval(estimate, parts), *limits) if parts else (np.nan, np.nan)
 
 
 # ------------------------------------------------------------------------------------------------------ as people read

@@ -89,8 +89,8 @@ def costs(read: ReadTable, look: Look, _: str) -> Drawn:
         rows, title = table[table["classifier"].isin([classifier, LLM])], look.classifier(classifier)
         rows = rows.assign(corpus=rows["strategy"])
         parts += [
-            rows.assign(spent=rows["cost"], panel=f"{title}\nuntil it is there"),
-            rows.assign(spent=rows["cost"] + rows["million"], panel=f"{title}\nand a million predictions"),
+            rows.assign(spent=rows["cost"], panel=f"{title}\nuntil it is trained"),
+            rows.assign(spent=rows["cost"] + rows["million"], panel=f"{title}\nwith a million predictions"),
         ]
     options: dict[str, Any] = {"columns": 2, "sharey": True, "x": "cost", "y": "macro-F1"}
     figure = panels_by("panel", pd.concat(parts), own, plot_costs, 1.9, **options)

@@ -193,6 +193,11 @@ def training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     """A small panel for each task: the score after each epoch and below it the loss."""
     epochs = _of_classifier(read("training_epochs"), classifier)
     figure = task_panels(epochs, look, plot_training_curves, 1.9, y="macro-F1")
+    panels = figure.axes[: epochs["task"].nunique()]
+    titles = [ax.get_title(loc="left") for ax in panels]
+    most = max(title.count("\n") for title in titles)
+    for ax, title in zip(panels, titles, strict=True):  # in a grid of its own each: a longer one would move its panel
+        ax.set_title("\n" * (most - title.count("\n")) + title, loc="left")
     runs = epochs.groupby(["task", "corpus"])["run"].nunique()
     number = f"{runs.min()}" if runs.min() == runs.max() else f"{runs.min()} to {runs.max()}"
     note = f"Classifier: {look.classifier(classifier)}. Across: epochs, as far as all runs of a corpus were trained."
@@ -228,11 +233,12 @@ def power(read: ReadTable, look: Look, _: str) -> Drawn:
     """In how many of 100 studies p is below 0.05, against the number of tasks, a panel for each question."""
     power, tasks = read("power"), gaps_to_reference(read("gaps"))["task"].nunique()
     effects = [sorted(rows["effect"].unique()) for _, rows in power.groupby("question", sort=False)]
-    named = [" / ".join(f"{effect:g}" for effect in of_all) for of_all in zip_longest(*effects, fillvalue=np.nan)]
+    of_all = zip_longest(*effects, fillvalue=np.nan)
+    named = [f"rho {rho:g}, gap {gap[0]:g} points" if gap else f"effect {rho:g}" for rho, *gap in of_all]
 
     def plot(own: pd.DataFrame, _: Look, ax: Axes) -> None:
         for at, (_, rows) in enumerate(own.groupby("effect")):
-            series = Series(f"effect {named[at]}", f"{0.65 - 0.3 * at:.2f}", OTHER_MARKERS[at])
+            series = Series(named[at], f"{0.65 - 0.3 * at:.2f}", OTHER_MARKERS[at])
             plot_line(ax, rows["tasks"], rows["power"], series, ms=4)
         if tasks in set(power["tasks"]):
             ax.axvline(tasks, color=INK, ls=":", label="tasks here")
@@ -242,8 +248,7 @@ def power(read: ReadTable, look: Look, _: str) -> Drawn:
     figure = panels_by("question", power, look, plot, 2.2, columns=2, x="tasks", y=y, sharex=True, sharey=True)
     spread = power["spread"].max()
     scatter = f" Gaps scatter over tasks by {spread:.1f} points (SD), as they do here." if spread > 0 else ""
-    lines = f"Lines: the true effect, of {' / '.join(power['question'].unique())}."
-    return figure, f"Simulated studies of tasks with normal gaps and order. {lines}{scatter}"
+    return figure, f"Simulated studies of tasks with normal gaps and order. Lines: the true effect.{scatter}"
 
 
 # -------------------------------------------------------------------------------------------------------------- mixes
@@ -256,7 +261,8 @@ def mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
     if not series:
         raise SynthgapError("no examples were mixed: the corpus was written without any")
     figure = interval_panels(scores, look, value="macro_f1", series=series, by="mix", label="macro-F1")
-    return figure, f"Lines: 95 % intervals. {seeds_note(scores)}"
+    fewer = "As many real texts as both, or all that a task has." if AS_MANY in series else ""
+    return figure, " ".join(filter(None, ["Lines: 95 % intervals.", fewer, seeds_note(scores)]))
 
 
 def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:

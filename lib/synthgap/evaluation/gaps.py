@@ -405,10 +405,16 @@ def rank_correlations(table: pd.DataFrame, by: Sequence[str], x: str, y: str) ->
 
 
 def power_note(correlations: pd.DataFrame, other: str = "an order of subjectivity") -> str:
-    """A sentence on how little a rank correlation of gap and something other can show over a handful of tasks."""
+    """A sentence on how little a rank correlation over a handful of tasks can show, of those over the most tasks.
+
+    Args:
+        other: what the gap is correlated with.
+    """
     if correlations.empty:
         return f"Too few tasks to correlate the gap with {other}: at least 4 are needed that have both."
-    n, detectable = int(correlations["n"].max()), correlations["detectable"].max()
+    n = int(correlations["n"].max())
+    correlations = correlations[correlations["n"] == n]
+    detectable = correlations["detectable"].max()
     narrowest = (correlations["high"] - correlations["low"]).min()
     told = f"only when it is ±{detectable:.2f} or beyond" if np.isfinite(detectable) else "at no size"
     return (

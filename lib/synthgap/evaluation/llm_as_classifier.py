@@ -89,10 +89,15 @@ def _name(condition: str) -> str:
 
 
 def shown(table: pd.DataFrame, profile: Profile, classifier: str) -> pd.DataFrame:
-    """The table of `llm_as_classifier` for people: a row for each task, with the LLM and one classifier's corpora."""
-    titles = {name: series.title for name, series in Look.of(profile).corpora.items()}
+    """The table of `llm_as_classifier` for people: a row for each task, with the LLM and one classifier's corpora.
+
+    These are the corpora of the main comparison, as in the figure.
+    """
+    look = Look.of(profile)
+    titles = {name: series.title for name, series in look.corpora.items()}
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for row in matching(table, {"classifier": classifier}).itertuples():
+    chosen = table[table["corpus"].isin(look.main) | table["corpus"].str.startswith(LLM)]
+    for row in matching(chosen, {"classifier": classifier}).itertuples():
         first = {"Task": load_task(row.task).title, "Labels": titles[row.labels], "Items": str(row.n_test)}
         cells = rows.setdefault((row.labels, row.task), first)
         others = "" if cells["Items"] == str(row.n_test) else f" on {row.n_test} of them"
@@ -126,7 +131,7 @@ def notes(labels: pd.DataFrame, profile: Profile) -> list[str]:
     return found + label_caveats(profile)
 
 
-def difference_in_words(table: pd.DataFrame) -> str:
+def difference_in_words(table: pd.DataFrame) -> list[str]:
     """How often training on a corpus does better, or worse, than asking the LLM; a sentence for each classifier."""
     gaps = table.dropna(subset="gap")
     gaps = gaps[~gaps["corpus"].str.startswith(LLM)]
@@ -138,4 +143,4 @@ def difference_in_words(table: pd.DataFrame) -> str:
             f"{classifier}: of {len(own)} pairs of task and corpus {worse} score less than the LLM, {better} more, and "
             f"{len(own) - len(told)} are not told apart from it (p < 0.05, Holm)."
         )
-    return " ".join(parts)
+    return parts

@@ -58,6 +58,8 @@ def llms(read: ReadTable, look: Look, classifier: str) -> Drawn:
     keys = grey_keys(lines=THESE) if chosen["new_low"].notna().any() else ()
     figure = panels_by("task", chosen, look, plot_by_pipeline, height, keys=keys, **options)
     note = f"Classifier: {look.classifier(classifier)}. Right: the pipelines; compare within one alone."
+    if left_out := sorted(set(counts.index) - set(several)):
+        note += f" In the table alone, as two pipelines are all that they have: {', '.join(left_out)}."
     return figure, f"{note} Lines: 95 % intervals, thin ones if other recordings vary as the main ones do."
 
 
@@ -67,7 +69,7 @@ def forecast(read: ReadTable, look: Look, _: str) -> Drawn:
     if table.empty:
         raise SynthgapError("no gap was foretold")
     figure, (ax,) = look.panels(1, 2.5)
-    ends = [min(table["gap"].min(), table["forecast"].min()) - 2, max(table["gap"].max(), table["forecast"].max()) + 2]
+    ends = [table["forecast"].min() - 2, table["forecast"].max() + 2]
     ax.plot(ends, ends, color=INK, linewidth=plt.rcParams["axes.linewidth"])
     inside = table["gap"].between(table["low"].fillna(-np.inf), table["high"].fillna(np.inf))
     half = (table["high"] - table["low"]) / 2

@@ -27,9 +27,11 @@ from synthgap.core.files import write_text
 from synthgap.core.paths import cache_folder, root
 from synthgap.figures import smaller_png
 from synthgap.llm.keys import hide_keys
+from synthgap.pipeline.validity import stages_of
 
 KERNEL = "python3"  # Jupyter's name for the Python that asks
 MEMORY = "memory:"  # how the names of copies begin that are in no file, so that a kill leaves none behind
+LINK = re.compile(r"(?<=\]\()(?!https?:|#)[^)#\s]+")  # the file that a link in Markdown leads to
 PROGRESS_BAR = re.compile(r"\d+%\||\d+\w+ \[\d\d:\d\d, ")  # of tqdm; the second where there is nothing to do
 
 
@@ -116,7 +118,7 @@ def _cell_error(stage: str, error: Any) -> str:
 
 
 def keep_copy(profile: Profile, target: Path) -> None:
-    """Write the executed copy, without keys, progress bars, timings and paths; pictures made small.
+    """Write the executed copy, without keys, progress bars, timings and paths; pictures made small, links from there.
 
     It is its owner's alone where the profile shows real texts.
     """
@@ -127,6 +129,8 @@ def keep_copy(profile: Profile, target: Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda link: _from_copy(link[0], profile, target), cell.source)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _without_progress(output)]
             for output in cell.outputs:
@@ -135,6 +139,16 @@ def keep_copy(profile: Profile, target: Path) -> None:
                     output.data["image/png"] = base64.b64encode(picture).decode()
     text = hide_keys(nbformat.writes(notebook) + "\n", profile.llms.values())
     write_text(target, text, private=profile.show_real_texts)
+
+
+def _from_copy(link: str, profile: Profile, target: Path) -> str:
+    """A link of a notebook as its executed copy has it: to the copy beside, where there is to be one, else the file.
+
+    A copy outside of the project keeps its links, as others would name folders of this machine.
+    """
+    if Path(link).stem in stages_of(profile) or not target.is_relative_to(root()):
+        return link
+    return Path(os.path.relpath(root() / "notebooks" / link, target.parent)).as_posix()
 
 
 def _without_progress(output: Any) -> bool:

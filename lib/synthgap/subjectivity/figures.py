@@ -85,7 +85,8 @@ def task_scores(read: ReadTable, look: Look, _: str) -> Drawn:
     plot_intervals(rows, ax, series, rows=rows["task"], titles=titles, value="bradley_terry", by="source")
     ax.set_xlabel("Bradley–Terry score")
     set_title(ax, f"Subjectivity of tasks\n{source}")
-    note = "Tasks in the paper's order (unverified). Right: more subjective, in logits; 95 % intervals over judges."
+    note = "Tasks in the paper's order (unverified). Right: more subjective, in logits; 95 % intervals over judges. "
+    note += "Stars: the level, from the most objective (one) to the most subjective (five)."
     return figure, f"Source: {source}. {note}"
 
 
