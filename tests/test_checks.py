@@ -117,6 +117,13 @@ def test_sound_texts_raise_no_alarm(sound: Files, without: list[str]) -> None:
     assert found.empty
 
 
+@pytest.mark.parametrize("n", [1, 5, 12])
+def test_of_a_few_texts_no_sign_is_told(sound: Files, n: int) -> None:
+    sides = {name: frame.groupby("label").head(n) for name, frame in sound.items()}
+    assert faults(sides).empty
+    assert find_faults(sides["texts"], real=sound["real"], between_splits=True).empty
+
+
 def test_the_order_of_rows_does_not_matter(sound: Files) -> None:
     sides = {name: frame.copy() for name, frame in sound.items()}
     for plant in (flipped, copied(near=True), changed(0.8, lambda text: text + " #ad", "ham")):

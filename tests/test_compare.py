@@ -21,7 +21,7 @@ from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files, overrides_of
 from synthgap.your_task.checks import own_faults
 from synthgap.your_task.comparison import ADVICE_COLUMNS, Measured, advise, needed_test_texts
-from synthgap.your_task.files import corpus_names, label_key, own_profile, read_own
+from synthgap.your_task.files import column_of, corpus_names, label_key, own_profile, read_own
 from synthgap.your_task.verdict import ANOTHER_GENERATION, advised, in_words, verdict, warnings
 
 WORDS = re.findall(r"\w+", "amber birch cedar delta ember fjord grove heath inlet jetty knoll ledge marsh north ocean")
@@ -121,7 +121,9 @@ BAD_INPUT = {
     ),
     "a quote out of place": ({"real.csv": REAL + b'a "b" "c,good\n"d\n'}, [], "a quote out of place"),
     "a test without real texts": ({}, ["--test", "real.csv", "--real", ""], "it is empty"),
-    "a margin below 0": ({}, ["--margin", "-1"], "own_files.margin", "greater than 0"),
+    "a margin below 0": ({}, ["--margin", "-1"], "--margin -1", "points between 0 and 100"),
+    "a margin that is no number": ({}, ["--margin", "nan"], "--margin nan", "points between 0 and 100"),
+    "a name without a file": ({}, ["--synthetic", "gpt="], "--synthetic gpt= names no file", "write NAME=FILE"),
     "a profile's name": ({}, ["--name", "recorded"], "--name recorded is a profile's", "choose another"),
 }
 
@@ -193,9 +195,42 @@ def test_labels_match_but_for_spaces_and_case_and_the_others_are_listed(tmp_path
     assert sum("'aweful' is not in every file" in said for said in warnings(texts)) == 1
 
 
-@pytest.mark.parametrize(("one", "other"), [("Spam", " spam "), ("1", "1.0"), ("not  so", "NOT SO")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Spam", " spam "), ("1", "1.0"), ("not  so", "NOT SO"), ("caf\u00e9", "cafe\u0301")]
+)
 def test_labels_that_are_the_same(one, other):
     assert label_key(one) == label_key(other) != label_key("other")
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted", "found"),
+    [
+        (["Label", "label"], "label", "label"),
+        (["label", "Label"], "Label", "Label"),
+        (["LABEL"], "label", "LABEL"),
+        (["class"], "label, class", "class"),
+        (["label, old", "class"], "label, old", "label, old"),
+    ],
+)
+def test_columns_are_found_by_their_names(columns, wanted, found):
+    assert column_of(pd.DataFrame(columns=columns), wanted, "--label-column", "x.csv") == found
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder, content in {"people": csv(1, 20) + csv(3, 3, ["fair"], header=False), "gpt": MADE}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "texts.csv").write_bytes(content)
+    files_of = {folder: str(tmp_path / folder / "texts.csv") for folder in ("people", "gpt")}
+    texts = read_own(OwnFiles(real=files_of["people"], synthetic={"gpt": (files_of["gpt"],)}))
+    assert list(texts.notes["file"].unique()) == ["people/texts.csv", "gpt/texts.csv"]
+    assert "people/texts.csv: 3 rows left out: label 'fair' is not in every file." in warnings(texts)
+
+
+def test_of_many_labels_that_are_left_out_five_are_told(tmp_path):
+    many = csv(1, 12, [*"abcdefghij", "good", "bad"])
+    (said,) = [said for said in warnings(read_own(own(tmp_path, real=many))) if "left out" in said]
+    assert said.count("is not in every file") == 5
+    assert said.endswith("and 5 more.")
 
 
 def test_splits_are_stratified_and_depend_on_the_texts_alone(tmp_path):
@@ -254,6 +289,7 @@ def test_near_duplicates_of_an_llm_are_one_and_a_file_full_of_them_is_told(tmp_p
         (["gpt=a.csv", "b.csv"], {"gpt": ["a.csv"], "b.csv": ["b.csv"]}),
         (["gpt=a.csv,b.csv", "gpt=c.csv"], {"gpt": ["a.csv", "b.csv", "c.csv"]}),
         (["x=1, y.csv"], {"x=1, y.csv": ["x=1, y.csv"]}),
+        (["gpt/texts.csv", "other/texts.csv"], {name: [name] for name in ("gpt/texts.csv", "other/texts.csv")}),
     ],
 )
 def test_files_and_their_names(tmp_path, monkeypatch, arguments, found):
@@ -291,7 +327,7 @@ def test_words_follow_the_interval(gap, low, high, margin, said):
     assert said in in_words("gpt", gap, low, high, margin)
 
 
-def measured(low, high, new=(np.nan, np.nan), **others):
+def measured(low, high, new=(np.nan, np.nan), added=(2.1, 0.4, 3.8), **others):
     gap = {"classifier": "probe", "corpus": "made", "gap": (low + high) / 2, "low": low, "high": high}
     gap |= {"new_low": new[0], "new_high": new[1], "recordings": 1 if np.isnan(new[0]) else 3}
     worth = {
@@ -303,7 +339,8 @@ def measured(low, high, new=(np.nan, np.nan), **others):
         "least": 0.1,
         "most": 2.0,
     }
-    gain = {"classifier": "probe", "mix": "real 50 + made", "real_texts": 50, "gain": 2.1, "low": 0.4, "high": 3.8}
+    gain = {"classifier": "probe", "mix": "real 50 + made", "real_texts": 50}
+    gain |= dict(zip(("gain", "low", "high"), added, strict=True))
     needed = {"classifier": "probe", "corpus": "made", "n_test": 300, "apart": 3.0, "more": 117.2}
     tables = {"gaps": gap, "worth": worth, "gains": gain, "needed": needed}
     return Measured(points=pd.DataFrame(), **{name: pd.DataFrame([row | others]) for name, row in tables.items()})
@@ -337,6 +374,7 @@ def measured(low, high, new=(np.nan, np.nan), **others):
         ),
         (measured(-8, -4, worth=0.0), ["worth less than 0.1 real ones"], []),
         (measured(-8, -4, worth=np.inf), ["worth more than 2.0 real ones"], []),
+        (measured(-8, -4, added=(-6.0, -8.0, -4.0)), ["a label it takes away 6.0 [4.0, 8.0];"], ["adds"]),
     ],
 )
 def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
@@ -531,8 +569,12 @@ def test_a_live_llm_labels_a_file_whose_texts_are_then_compared(compare, in_proc
         (["--synthetic", "made.csv", "--llm", "m"], "--unlabelled FILE names what is to be labelled"),
         (["--unlabelled", "made.csv", "--llm", "{model: m, size: 3}"], "size"),
         (["--unlabelled", "made.csv", "--llm", "{model"], "--llm"),
+        (["--unlabelled", "made.csv", "--llm", "gpt-4o"], "input_price: 0.15, output_price: 0.60, budget: 1"),
         (["--unlabelled", "made.csv", "--llm", "{backend: recorded, recording: claude}"], "which labels nothing new"),
-        (["--unlabelled", "none.csv", "--llm", "{model: m, base_url: 'http://localhost:1/v1'}"], "'none.csv'"),
+        (
+            ["--unlabelled", "none.csv", "--llm", "{model: m, base_url: 'http://localhost:1/v1'}"],
+            "there is no file 'none.csv'",
+        ),
     ],
 )
 def test_what_is_to_be_labelled_and_who_does_are_checked_first(compare, arguments, said):

@@ -139,7 +139,7 @@ def _add_compare(commands: Any) -> None:
         "--unlabelled", metavar="FILE", help="real texts that --llm labels first, and are compared, too"
     )
     compare.add_argument(
-        "--llm", metavar="LLM", help="who labels: a model of OpenAI's, or settings as in a profile: '{backend: ...}'"
+        "--llm", metavar="LLM", help="who labels: settings as in a profile, '{model: NAME, base_url: URL}'"
     )
     compare.add_argument("--test", metavar="FILE", help="real texts to test on (default: a part of --real)")
     for column in ("text", "label"):

@@ -48,7 +48,7 @@ BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:
 def footer(profile: Profile, stage: str = "") -> str:
     """What every table, figure and report of a profile, or of one of its stages, has to say about its own evidence."""
     if profile.own_files and (stage == OWN_FILES or not profile.tasks):
-        return f"Files compared: {', '.join(Path(path).name for path in profile.own_files.paths)}."
+        return f"Files compared: {', '.join(profile.own_files.names.values())}."
     if stage == OWN_FILES:
         return EXAMPLE
     parts = [written_by(profile, QUESTIONS.get(stage))] if profile.corpora else []

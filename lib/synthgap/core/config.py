@@ -4,6 +4,8 @@ What describes an LLM, a corpus or a classifier is in `settings`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import count
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -209,7 +211,7 @@ class OwnFiles(Settings):
 
     real: str | None = None
     test: str | None = None
-    synthetic: dict[str, tuple[str, ...]] = Field(min_length=1)
+    synthetic: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
     text_column: str = "text"
     label_column: str = "label"
     margin: float = Field(2.0, gt=0, lt=100)
@@ -218,6 +220,20 @@ class OwnFiles(Settings):
     def paths(self) -> tuple[str, ...]:
         named = (self.real, self.test, *(name for files in self.synthetic.values() for name in files))
         return tuple(name for name in named if name)
+
+    @property
+    def names(self) -> dict[str, str]:
+        return shown_names(self.paths)
+
+
+def shown_names(paths: Iterable[str]) -> dict[str, str]:
+    """{path: the file's name}, with the folders before it where another one has that name."""
+    parts = {path: Path(path).absolute().parts for path in paths}
+    for length in count(1):
+        names = {path: "/".join(own[-length:]) for path, own in parts.items()}
+        if len(set(names.values())) == len(set(parts.values())):
+            break
+    return names
 
 
 class Profile(Settings):

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from synthgap.core.config import shown_names
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import known_profiles, outputs
 from synthgap.tasks import load_profile
@@ -26,6 +27,8 @@ def overrides_of(given: Namespace) -> dict[str, Any]:
     name = re.sub(r"[^a-z0-9]+", "_", (given.variant or "your_task").casefold()).strip("_")
     if not name or name in known_profiles():
         raise SynthgapError(f"--name {given.variant} is a profile's, or has no letter of a to z; choose another")
+    if not 0 < given.margin < 100:
+        raise SynthgapError(f"--margin {given.margin:g} is no difference of scores; name points between 0 and 100")
     files = {"real": given.real, "test": given.test}
     paths = {key: str(Path(path).absolute()) for key, path in files.items() if path}
     if given.test and not given.real:
@@ -53,12 +56,13 @@ def llm_of(given: Namespace) -> dict[str, Any]:
     """
     if not given.unlabelled or not given.llm:
         raise SynthgapError("--unlabelled FILE names what is to be labelled, and --llm who does; name both or neither")
-    if not given.llm.lstrip().startswith("{"):
-        return {"backend": "openai", "model": given.llm}
     try:
         return {"backend": "openai"} | yaml.safe_load(given.llm)
     except (yaml.YAMLError, TypeError) as error:
-        raise SynthgapError(f"--llm {given.llm} is no YAML; write it as in '{{model: NAME, base_url: URL}}'") from error
+        raise SynthgapError(
+            f"--llm {given.llm} is no settings of an LLM; write them as in '{{model: NAME, base_url: URL}}', or for "
+            "OpenAI's '{model: NAME, input_price: 0.15, output_price: 0.60, budget: 1}' (prices of a million tokens)"
+        ) from error
 
 
 def labelled_file(name: str, given: Namespace) -> Path:
@@ -68,12 +72,17 @@ def labelled_file(name: str, given: Namespace) -> Path:
 
 def named_files(arguments: Iterable[str]) -> dict[str, list[str]]:
     """{how a corpus is called: its files} of arguments [NAME=]FILE[,FILE...]; the files of one name are recordings."""
-    found: dict[str, list[str]] = {}
+    given = []
     for argument in arguments:
         name, equals, files = argument.partition("=")
         if not equals or Path(argument).is_file():
             name, files = "", argument
         paths = [files] if Path(files).is_file() else [file for file in files.split(",") if file.strip()]
-        title = name.strip() or ", ".join(Path(file).name for file in paths)
-        found.setdefault(title, []).extend(str(Path(file.strip()).absolute()) for file in paths)
+        if not paths:
+            raise SynthgapError(f"--synthetic {argument} names no file; write NAME=FILE, or FILE alone")
+        given.append((name.strip(), [str(Path(file.strip()).absolute()) for file in paths]))
+    names = shown_names(path for name, paths in given for path in paths if not name)
+    found: dict[str, list[str]] = {}
+    for name, paths in given:
+        found.setdefault(name or ", ".join(names[path] for path in paths), []).extend(paths)
     return found

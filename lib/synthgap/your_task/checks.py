@@ -37,7 +37,8 @@ from synthgap.your_task.files import OwnTexts
 
 FAULT_COLUMNS = ["fault", "label", "texts", "share", "sentence"]
 TOKEN = re.compile(r"[#@]?\w[\w'’-]*|([^\w\s])\1*")  # a word, or one mark again and again
-MOST = 250  # texts of a label that are looked at, drawn by their words alone
+FEWEST = 10  # texts of a label, from which on signs of it and wrong labels are looked for
+MOST, MOST_IN_ALL = 250, 2500  # texts of a label, and of a side, that are looked at, drawn by their words alone
 SUFFIXES = {"es", "ed", "ing", "er", "ers", "or", "ly", "al", "'s", "’s", "able", "ment", "ness", "ion", "ions"}
 RIDGE = 0.3  # of kernel ridge regression
 CHANGED = np.r_[0, np.geomspace(0.005, 0.45, 22)]  # shares of labels that were changed at random
@@ -99,7 +100,7 @@ def find_faults(
 
     Without real texts a token or a letter case must give a label away nearly always to be named, and class shares and
     the letter case of all texts are not looked at; without test texts copies of them are not. Copies and class shares
-    are looked for in all texts, the rest in at most MOST of each label.
+    are looked for in all texts, the rest in at most MOST of each label, fewer where there are many labels.
 
     Args:
         texts: columns text, label; their order does not matter.
@@ -110,7 +111,8 @@ def find_faults(
     if texts.empty:
         return pd.DataFrame(columns=FAULT_COLUMNS)
     whole = Sides(*(None if one is None or one.empty else _in_order(one) for one in (texts, real, test)))
-    some = Sides(*(None if one is None else at_most(one, MOST) for one in whole))
+    most = max(FEWEST, min(MOST, MOST_IN_ALL // texts["label"].nunique()))
+    some = Sides(*(None if one is None else at_most(one, most) for one in whole))
     traits = differing_traits if between_splits else giveaways
     found = [*traits(some), *(fault for check in CHECKS for fault in check(some))]
     found += [fault for check in CHECKS_OF_ALL for fault in check(whole)]
@@ -179,13 +181,15 @@ def telling_traits(texts: pd.DataFrame, real: Given, sure: float) -> pd.DataFram
     others_real (0 without real texts); excess: the difference own - others less that of the real texts (where it has
     the same sign), less `sure` standard errors.
     """
-    if len(set(texts["label"])) < 2:
+    n_texts = texts["label"].value_counts().sort_index()
+    labels = n_texts.index[(n_texts >= FEWEST) & (len(texts) - n_texts >= FEWEST)]
+    if labels.empty:
         return pd.DataFrame(columns=["trait", "label", "others", "excess"])
     counts = CountVectorizer(analyzer=_traits, binary=True)
     has = counts.fit_transform(texts["text"])
     has_real = None if real is None else counts.transform(real["text"])
     parts = []
-    for label in sorted(set(texts["label"])):
+    for label in labels:
         own, others, error = _shares(has, texts["label"] == label)
         usual = np.zeros((3, len(own)))
         if has_real is not None and real is not None and label in set(real["label"]):
@@ -200,13 +204,18 @@ def telling_traits(texts: pd.DataFrame, real: Given, sure: float) -> pd.DataFram
 
 
 def _shares(has: np.ndarray, of_label: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of a label's texts and of the others that have each trait, and the difference's standard error."""
+    """Shares of a label's texts and of the others that have each trait, and the difference's standard error.
+
+    The error is that of Agresti and Caffo (2000), which is not 0 where all of a few texts have a trait.
+    """
     groups = [has[mask.to_numpy()] for mask in (of_label, ~of_label)]
     own, others = (
         np.asarray(one.mean(axis=0)).ravel().clip(0, 1) if one.shape[0] else np.zeros(has.shape[1]) for one in groups
     )
-    sizes = [max(one.shape[0], 1) for one in groups]
-    return own, others, np.sqrt(np.clip(own * (1 - own) / sizes[0] + others * (1 - others) / sizes[1], 0, None))
+    sizes = [one.shape[0] for one in groups]
+    nearer = [(share * size + 1) / (size + 2) for share, size in zip((own, others), sizes, strict=True)]
+    error = sum(share * (1 - share) / (size + 2) for share, size in zip(nearer, sizes, strict=True))
+    return own, others, np.sqrt(error)
 
 
 def giveaways(files: Sides) -> Iterator[Fault]:
@@ -234,7 +243,7 @@ def differing_traits(files: Sides) -> Iterator[Fault]:
         sentence = (
             f"{row.trait} tells the label '{row.label}' in this split alone: {row.own:.0%} of its texts have it and "
             f"{row.others:.0%} of the others, and in the other splits {row.own_real:.0%} and {row.others_real:.0%}; "
-            "take it out of all splits (the task's key `remove`)."
+            "take it out of all splits (in a task's file the key remove does)."
         )
         yield Fault("token in one split", row.label, round(row.own * row.size), 100 * row.own, sentence)
 
@@ -251,7 +260,7 @@ def flipped(files: Sides) -> Iterator[Fault]:
     """
     texts, real, _ = files
     counts = texts["label"].value_counts()
-    if len(counts) < 2 or counts.min() < 10:
+    if len(counts) < 2 or counts.min() < FEWEST:
         return
     beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
     places, scores = left_out_scores(pd.concat([texts, beside], ignore_index=True))

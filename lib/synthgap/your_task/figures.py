@@ -1,7 +1,5 @@
 """The figure of own files: the real learning curve, and where each corpus lies beside it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from synthgap.core.config import REAL
-from synthgap.figures import REFERENCE, Drawing, Drawn, Look, Series, panels_by, plot_curves, series_of
+from synthgap.figures import REFERENCE, Drawn, Look, Series, drawing, panels_by, plot_curves, series_of
 from synthgap.tables import ReadTable
 
 
-def draw_curve(read: ReadTable, look: Look, _: str) -> Drawn:
+@drawing("own_curve", "Macro-F1 against real training texts per label, and of each synthetic corpus, by classifier.")
+def own_curve(read: ReadTable, look: Look, _: str) -> Drawn:
     """Macro-F1 against training texts per label, a panel for each classifier."""
     points = read("own_curve")
     options: dict[str, Any] = {"columns": 3, "sharey": True, "x": "training texts per label", "y": "macro-F1"}
@@ -36,9 +35,4 @@ def plot_own(points: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     return plot_curves(curves, look, ax)
 
 
-CURVE = Drawing(
-    "own_curve",
-    "Macro-F1 against real training texts per label, and of each synthetic corpus, by classifier.",
-    draw_curve,
-)
-DRAWINGS = (CURVE,)
+DRAWINGS = (own_curve,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from synthgap.core.config import REAL, OwnFiles, Profile
+from synthgap.core.config import REAL, OwnFiles, Profile, shown_names
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import digest, file_digest
 from synthgap.core.paths import bundled
@@ -90,23 +91,21 @@ def read_own(own: OwnFiles) -> OwnTexts:
     """
     _refuse_same(own.paths)
     notes: list[tuple[str, str, int]] = []
-    read = {path: _read(path, own, notes) for path in own.paths}
+    read = {name: _read(path, name, own, notes) for path, name in own.names.items()}
     labels = _common_labels(read)
-    for path, rows in read.items():
+    for name, rows in read.items():
         unmatched = rows.loc[~rows["key"].isin(labels), "label"].value_counts()
-        notes += [
-            (_name(path), f"left out: label '{label[:30]}' is not in every file", n) for label, n in unmatched.items()
-        ]
+        notes += [(name, f"left out: label '{label[:30]}' is not in every file", n) for label, n in unmatched.items()]
         kept = rows[rows["key"].isin(labels)].assign(label=rows["key"].map(labels))
-        notes.append((_name(path), "left out: repeats another text of the file", int(kept["plain"].duplicated().sum())))
-        read[path] = kept.drop_duplicates("plain").assign(id=lambda rows: [digest(text, 16) for text in rows["text"]])
+        notes.append((name, "left out: repeats another text of the file", int(kept["plain"].duplicated().sum())))
+        read[name] = kept.drop_duplicates("plain").assign(id=lambda rows: [digest(text, 16) for text in rows["text"]])
     task = own_task(list(labels.values()))
     real = _real(task, own, read, notes) if own.real else None
     titles, corpora = corpus_names(own.synthetic), {}
-    for name, title in titles.items():
-        files = enumerate(own.synthetic[title], start=1)
-        corpora[name] = pd.concat(
-            [_recording(name, number, path, read[path], real, labels, notes) for number, path in files],
+    for corpus, title in titles.items():
+        files = enumerate((own.names[path] for path in own.synthetic[title]), start=1)
+        corpora[corpus] = pd.concat(
+            [_recording(corpus, number, name, read[name], real, labels, notes) for number, name in files],
             ignore_index=True,
         )
     return OwnTexts(task, real, corpora, titles, pd.DataFrame([note for note in notes if note[2]], columns=NOTES))
@@ -121,7 +120,7 @@ def labels_of(own: OwnFiles, paths: Sequence[str]) -> list[str]:
     if not paths:
         raise SynthgapError("nobody says which labels there are; name texts that have some with --real or --synthetic")
     _refuse_same(paths)
-    return [*_common_labels({path: _read(path, own, []) for path in paths}).values()]
+    return [*_common_labels({name: _read(path, name, own, []) for path, name in shown_names(paths).items()}).values()]
 
 
 def own_task(labels: Sequence[str]) -> Task:
@@ -134,27 +133,30 @@ def own_task(labels: Sequence[str]) -> Task:
     return Task(**about, texts_per_turn=10, texts_per_label=100, prompts=prompts, few_shot=shown)
 
 
-def _name(path: str) -> str:
-    return Path(path).name
-
-
-def _refuse_same(paths: Sequence[str]) -> None:
+def refuse_others(paths: Iterable[str]) -> None:
+    """Refuse what is no file of FORMATS."""
     for path in paths:
         if not Path(path).is_file():
             raise SynthgapError(f"there is no file '{path}'; check its name and the folder that you are in")
         if Path(path).suffix.lower() not in FORMATS:
-            raise SynthgapError(f"'{_name(path)}' must be one of {', '.join(FORMATS)}; save the table as CSV (UTF-8)")
+            raise SynthgapError(
+                f"'{Path(path).name}' must be one of {', '.join(FORMATS)}; save the table as CSV (UTF-8)"
+            )
+
+
+def _refuse_same(paths: Sequence[str]) -> None:
+    refuse_others(paths)
     digests = {(place, path): file_digest(Path(path)) for place, path in enumerate(paths)}
     for one, other in combinations(digests, 2):
         if digests[one] == digests[other]:
             raise SynthgapError(
-                f"'{_name(one[1])}' and '{_name(other[1])}' are the same file, or copies; name different ones"
+                f"'{Path(one[1]).name}' and '{Path(other[1]).name}' are the same file, or copies; name different ones"
             )
 
 
-def _read(path: str, own: OwnFiles, notes: list[tuple[str, str, int]]) -> pd.DataFrame:
+def _read(path: str, name: str, own: OwnFiles, notes: list[tuple[str, str, int]]) -> pd.DataFrame:
     """The rows of a file that have text and label: columns text, label, key (by which labels match), plain."""
-    name, rows = _name(path), read_file(Path(path))
+    rows = read_file(Path(path))
     if rows.empty:
         raise SynthgapError(f"'{name}' holds no rows; it needs a text and a label in each")
     text, label = (
@@ -196,19 +198,22 @@ def _read(path: str, own: OwnFiles, notes: list[tuple[str, str, int]]) -> pd.Dat
 
 
 def column_of(rows: pd.DataFrame, wanted: str, option: str, file: str) -> str:
-    """The first of the wanted columns that a file has, letter case aside."""
-    names = {str(name).strip().casefold(): str(name) for name in rows.columns}
-    for one in wanted.split(","):
-        if one.strip().casefold() in names:
-            return names[one.strip().casefold()]
+    """The first of the wanted columns that a file has; one that is written alike before one in other letter case."""
+    names = {form(str(name).strip()): str(name) for form in (str.casefold, str) for name in rows.columns}
+    for one in (wanted, *wanted.split(",")):
+        for form in (str, str.casefold):
+            if form(one.strip()) in names:
+                return names[form(one.strip())]
     raise SynthgapError(
-        f"'{file}' has no column '{wanted}'; it has {column_names(rows)}: name the one meant with {option}"
+        f"'{file}' has no column '{wanted}'; it has {column_names(rows)} (of a CSV these stand in the first line): "
+        f"name the one meant with {option}"
     )
 
 
 def label_key(label: str) -> str:
-    """By what labels match: spaces and letter case aside, and 1.0 is 1."""
-    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", " ".join(label.split()).casefold())
+    """By what labels match: spaces, letter case and how accents are stored aside, and 1.0 is 1."""
+    plain = unicodedata.normalize("NFKC", " ".join(label.split())).casefold()
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", plain)
 
 
 def _common_labels(read: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -216,16 +221,19 @@ def _common_labels(read: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     first, *others = read.values()
     common = set(first["key"]).intersection(*(rows["key"] for rows in others))
     if len(common) < 2:
-        has = [f"'{_name(path)}' has {_some(rows['label'])}" for path, rows in read.items()]
+        known = {
+            name: [f"'{label[:30]}'" for label in rows["label"].value_counts().index] for name, rows in read.items()
+        }
+        has = [f"'{name}' has {some(labels)}" for name, labels in known.items()]
         shared = f"only the label '{next(iter(common))}' is" if common else "no label is"
         raise SynthgapError(f"{shared} in every file: {'; '.join(has)}; write the labels alike, or name --label-column")
     spelt = first.groupby("key")["label"].agg(lambda labels: labels.mode().iloc[0])
     return {key: spelt[key] for key in sorted(common)}
 
 
-def _some(labels: pd.Series) -> str:
-    known = [f"'{label[:30]}'" for label in labels.value_counts().index]
-    return ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+def some(said: Sequence[str], mark: str = ", ") -> str:
+    """The first five of what is to be said, and how many more there are."""
+    return mark.join(said[:5]) + (f" and {len(said) - 5} more" if len(said) > 5 else "")
 
 
 def _refuse_few(rows: pd.DataFrame, labels: Iterable[str], kind: str, file: str) -> None:
@@ -243,28 +251,29 @@ def _refuse_few(rows: pd.DataFrame, labels: Iterable[str], kind: str, file: str)
 
 def _real(task: Task, own: OwnFiles, read: Mapping[str, pd.DataFrame], notes: list[tuple[str, str, int]]) -> RealData:
     """The real texts in splits, which depend on the texts alone; a text that stands in two is in the test alone."""
-    rows, parts = read[str(own.real)], []
+    name = own.names[str(own.real)]
+    rows, parts = read[name], []
     if own.test:
-        test = read[own.test]
-        _refuse_few(test, task.labels, "test", _name(own.test))
+        test = read[own.names[own.test]]
+        _refuse_few(test, task.labels, "test", own.names[own.test])
         repeated = rows["plain"].isin(test["plain"])
-        notes.append((_name(str(own.real)), "left out: stands in the test file", int(repeated.sum())))
+        notes.append((name, "left out: stands in the test file", int(repeated.sum())))
         rows = rows[~repeated]
         parts.append(test.assign(split="test"))
-    _refuse_few(rows, task.labels, "real", _name(str(own.real)))
+    _refuse_few(rows, task.labels, "real", name)
     for _, of_label in rows.groupby("label"):
         n_test = 0 if own.test else round(TEST * len(of_label))
         n_validation = max(1, min(100, round(VALIDATION * len(of_label))))
         splits = ["test"] * n_test + ["validation"] * n_validation
         splits += ["train"] * (len(of_label) - len(splits))
         parts.append(draw(of_label, len(of_label), 0, "own splits").assign(split=splits))
-    return checked(task, pd.concat(parts, ignore_index=True)[[*TEXTS, "split", "plain"]], _name(str(own.real)))
+    return checked(task, pd.concat(parts, ignore_index=True)[[*TEXTS, "split", "plain"]], name)
 
 
 def _recording(
     corpus: str,
     number: int,
-    path: str,
+    name: str,
     rows: pd.DataFrame,
     real: RealData | None,
     labels: Mapping[str, str],
@@ -272,25 +281,25 @@ def _recording(
 ) -> pd.DataFrame:
     """The texts of a synthetic file, of those that are nearly the same one."""
     if real is not None:
-        _refuse_copies(path, rows, real.frame)
+        _refuse_copies(name, rows, real.frame)
     plain, kept = rows["plain"].tolist(), set[int]()
     for place, near in enumerate(close_pairs(plain, NEAR)):
         if not closest(plain[place], {str(one): plain[one] for one in near if one in kept}, NEAR):
             kept.add(place)
-    notes.append((_name(path), "left out: nearly repeats another text of the file", len(rows) - len(kept)))
+    notes.append((name, "left out: nearly repeats another text of the file", len(rows) - len(kept)))
     left = rows.iloc[sorted(kept)]
-    _refuse_few(left, labels.values(), "synthetic", _name(path))
-    notes.append((_name(path), "used", len(left)))
+    _refuse_few(left, labels.values(), "synthetic", name)
+    notes.append((name, "used", len(left)))
     return left.assign(id=f"{corpus}-{number}-" + left["id"], recording=number, turn=1)[[*TEXTS, "recording", "turn"]]
 
 
-def _refuse_copies(path: str, rows: pd.DataFrame, real: pd.DataFrame) -> None:
+def _refuse_copies(name: str, rows: pd.DataFrame, real: pd.DataFrame) -> None:
     known, written = real["plain"], set(rows["plain"])
     test = known[real["split"] == "test"]
     in_test = f"{test.isin(written).sum()} of {len(test)} test texts"
     for texts, of_how_many in ((known, len(rows)), (test, len(test))):
         if (copied := texts.isin(written).sum()) >= COPIED * of_how_many:
             raise SynthgapError(
-                f"'{_name(path)}' holds {copied} real texts ({in_test}), so an LLM did not write it; take them "
+                f"'{name}' holds {copied} real texts ({in_test}), so an LLM did not write it; take them "
                 "out of it, or name another file"
             )

@@ -15,7 +15,7 @@ from synthgap.generation.labelling import label_texts
 from synthgap.llm.backends import connect
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.your_task.arguments import LABELLER
-from synthgap.your_task.files import column_of, labels_of
+from synthgap.your_task.files import column_of, labels_of, refuse_others
 
 MOST = 2_000  # texts that are labelled; of more so many are drawn
 
@@ -30,6 +30,7 @@ def label_file(profile: Profile, own: OwnFiles, unlabelled: Path, target: Path) 
         SynthgapError: the file or the labels cannot be read, the LLM must not be asked, or some texts have no answer;
             what was answered is kept in the response log.
     """
+    refuse_others([str(unlabelled)])
     settings = profile.llms[LABELLER]
     labels = labels_of(own, [path for path in own.paths if path != str(target)])
     texts = _texts(unlabelled, own.text_column)

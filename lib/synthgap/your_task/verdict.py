@@ -10,7 +10,7 @@ import pandas as pd
 
 from synthgap.tables import matching, signed, signed_interval
 from synthgap.your_task.comparison import Measured
-from synthgap.your_task.files import OwnTexts
+from synthgap.your_task.files import OwnTexts, some
 
 # Standard deviations in points by which a recording's score differs on all tasks alike, and on one task beyond that:
 # ten tasks, three recordings each ("as measured" in benchmarks/coverage.py; docs/statistics.md)
@@ -102,9 +102,11 @@ def _added(gains: pd.DataFrame, corpus: str) -> list[str]:
         return []
     small = own[own["real_texts"] <= TOP]
     row = (small if len(small) else own.head(1)).iloc[-1]
-    found = f"{row['gain']:.1f} [{row['low']:.1f}, {row['high']:.1f}]".replace("-", "−")
-    told = "" if row["low"] > 0 or row["high"] < 0 else ", which is not told apart from nothing"
-    return [f"on top of {row['real_texts']} real texts a label it adds {found}{told}"]
+    gain, low, high = row["gain"], row["low"], row["high"]
+    verb, ends = ("takes away", (-gain, -high, -low)) if high < 0 else ("adds", (gain, low, high))
+    found = "{:.1f} [{:.1f}, {:.1f}]".format(*ends).replace("-", "−")
+    told = "" if low > 0 or high < 0 else ", which is not told apart from nothing"
+    return [f"on top of {row['real_texts']} real texts a label it {verb} {found}{told}"]
 
 
 def _needed(row: pd.Series) -> str:
@@ -159,9 +161,12 @@ def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str,
             said.append(f"Few test texts ({n_test}), so that intervals are wide; label more of them")
         counts = texts.real.split("train")["label"].value_counts()
         if few := [f"{count} of '{label}'" for label, count in counts.items() if count < FEW_TRAIN]:
-            said.append(f"Few real texts to train on: {', '.join(few)}")
-    said += [f"{row.file}: {row.texts:,} rows {row.what}" for row in texts.notes.itertuples() if _is_told(row.what)]
+            said.append(f"Few real texts to train on: {some(few)}")
     for file, rows in texts.notes.groupby("file", sort=False):
+        told = rows[rows["what"].map(_is_told)]
+        if len(told):
+            kinds = [f"{one.texts:,} row{'s' * (one.texts != 1)} {one.what}" for one in told.itertuples()]
+            said.append(f"{file}: {some(kinds, '; ')}")
         counts = rows.set_index("what")["texts"]
         twice = int(counts[counts.index.str.contains("repeats another")].sum())
         if 2 * twice > counts["rows"]:
