@@ -47,10 +47,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         write_faults(session.config.stash[FAULTS])
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the tests share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> None:
     """No test reads or writes the user's cache, tasks, data or outputs."""
-    os.environ["SYNTHGAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SYNTHGAP_CACHE"] = str(shared / "cache")
     os.environ["SYNTHGAP_HOME"] = str(ROOT)
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
     os.environ["SYNTHGAP_TASKS"] = str(tmp_path_factory.mktemp("tasks"))
@@ -96,7 +103,15 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that notebooks save are laid out, and their files stay empty; those of `smoke` are whole."""
+    from in_process import lay_out
+
+    monkeypatch.setattr("synthgap.pipeline.stages.save_figure", lay_out)
+
+
+@pytest.fixture
+def in_process(laid_out: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notebooks are executed in this process, which saves their kernels' starts and imports; see in_process.py."""
     from in_process import execute
 
@@ -112,22 +127,19 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smoke(shared: Path) -> Path:
     """outputs/smoke of one run of all notebooks, which all processes of the tests share; not to be changed.
 
-    Two stand for all in being executed in kernels; see in_process.py.
+    One stands for all in being executed in a kernel; see in_process.py.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    finished = folder / "smoke_finished"
-    with FileLock(folder / "smoke.lock"):
+    finished = shared / "smoke_finished"
+    with FileLock(shared / "smoke.lock"):
         if not finished.is_file():
             program = [str(ROOT / "tests" / "in_process.py")]
-            done = synthgap("run", "smoke", "--output", str(folder / "outputs"), program=program)
+            done = synthgap("run", "smoke", "--output", str(shared / "outputs"), program=program)
             assert done.returncode == 0, done.stderr[-3000:]
             finished.touch()
-    return folder / "outputs" / "smoke"
+    return shared / "outputs" / "smoke"
 
 
 @pytest.fixture
@@ -148,6 +160,25 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(f"SYNTHGAP_{name}", raising=False)
     monkeypatch.setenv("SYNTHGAP_HOME", str(tmp_path / "made"))
     return make_project(tmp_path / "made")
+
+
+@pytest.fixture(scope="session")
+def all_finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as of `made`, all of whose stages are finished; not to be changed."""
+    from made_project import CODE, execute, make_project
+
+    folder = make_project(tmp_path_factory.mktemp("finished") / "made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNTHGAP_HOME", str(folder))
+        for stage in CODE:
+            execute(stage)
+    return folder
+
+
+@pytest.fixture
+def finished(all_finished: Path, made: Path) -> Path:
+    """A copy of the finished project, to be changed at will, in the place of `made`."""
+    return Path(shutil.copytree(all_finished, made, dirs_exist_ok=True))
 
 
 @pytest.fixture

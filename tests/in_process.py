@@ -1,6 +1,6 @@
 """Notebooks executed in this process; the runner does it in kernels, whose starts and imports take most of its time.
 
-As a program it is the command line, which executes most notebooks so: two have kernels, as all have for a user.
+As a program it is the command line, which executes most notebooks so: one has a kernel, as all have for a user.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import IPython.display
 import matplotlib as mpl
 import nbformat
 from IPython.core.formatters import format_display_data
+from matplotlib.figure import Figure
 
 from synthgap.__main__ import main
+from synthgap.core.files import write_text
 from synthgap.core.paths import root
 from synthgap.pipeline import notebooks
 from synthgap.pipeline.notebooks import COPIES
 
-IN_KERNELS = {"01_generation", "06_augmentation"}
 in_kernel = notebooks.execute
 
 
@@ -35,9 +36,16 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
     copy = nbformat.read(notebook, as_version=4)
     for number, (cell, printed, shown) in enumerate(executed(copy, parameters), start=1):
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=printed)] if printed else []
-        cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in shown]
+        tables = [value for value in shown if not isinstance(value, Figure)]  # they are drawn where a kernel shows them
+        cell.outputs += [nbformat.v4.new_output("display_data", format_display_data(value)[0]) for value in tables]
         cell.execution_count = number
     COPIES[notebook.name] = nbformat.writes(copy)
+
+
+def lay_out(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Lay a figure out and write empty files; stands for `save_figure`, whose drawing in two forms takes long."""
+    figure.draw_without_rendering()
+    return [write_text(folder / f"{name}.{form}", "") for form in ("pdf", "png")]
 
 
 def executed(notebook: Any, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, str, list[Any]]]:
@@ -85,7 +93,7 @@ def _printed() -> Iterator[list[str]]:
 
 
 def execute_most(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    (in_kernel if notebook.stem in IN_KERNELS else execute)(notebook, parameters)
+    (in_kernel if notebook.stem == "06_augmentation" else execute)(notebook, parameters)
 
 
 if __name__ == "__main__":

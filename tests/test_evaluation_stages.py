@@ -118,7 +118,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_a_profile_lacks_ends_in_a_sentence_and_a_finished_stage(case, tmp_path, monkeypatch):
+def test_what_a_profile_lacks_ends_in_a_sentence_and_a_finished_stage(case, laid_out, tmp_path, monkeypatch):
     overrides, sentences, figures = CASES[case]
     monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
     profile = load_profile("smoke", overrides)

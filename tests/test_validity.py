@@ -38,14 +38,6 @@ def package(tmp_path, monkeypatch):
     return copy
 
 
-@pytest.fixture
-def finished(made, package):
-    """A project all of whose stages are finished."""
-    for stage in STAGES:
-        execute(stage)
-    return made
-
-
 def states(overrides=None):
     profile = load_profile("made", overrides)
     return {stage: stage_state(stage, profile) for stage in STAGES}
@@ -66,7 +58,7 @@ def edit_profile(home, **sections):
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **sections}, sort_keys=False))
 
 
-def test_finished_stages_are_done_and_others_are_not(made, package):
+def test_finished_stages_are_done_and_others_are_not(made):
     assert states() == dict.fromkeys(STAGES, "not finished")
     execute("01_generation")
     assert states()["01_generation"] == "done"
@@ -172,7 +164,7 @@ def test_tasks_of_the_profile_matter_and_others_do_not(finished, monkeypatch):
     assert states() == changed(*STAGES, what="tasks")
 
 
-def test_recordings_that_the_profile_names_matter_and_others_do_not(made, package):
+def test_recordings_that_the_profile_names_matter_and_others_do_not(made):
     mine = made / "mine"
     for setting in ("zero_shot", "few_shot"):
         (mine / setting).mkdir(parents=True)
@@ -192,7 +184,7 @@ def test_recordings_that_the_profile_names_matter_and_others_do_not(made, packag
     assert states() == changed("01", "07", "09", "10", what="recordings")
 
 
-def test_two_recordings_with_files_of_one_name_are_two(made, package):
+def test_two_recordings_with_files_of_one_name_are_two(made):
     for name in ("mine", "yours"):
         (made / name / "zero_shot").mkdir(parents=True)
         for task in ("sms_spam", "humor"):
@@ -209,7 +201,7 @@ def test_two_recordings_with_files_of_one_name_are_two(made, package):
         path.write_text(text)
 
 
-def test_who_wrote_the_texts_is_said_in_every_result(made, package):
+def test_who_wrote_the_texts_is_said_in_every_result(made):
     shutil.copytree(bundled("recordings", "claude"), made / "mine")
     edit_profile(made, llms={"claude": {"backend": "recorded", "recording": "mine"}})
     for stage in STAGES:
@@ -234,7 +226,7 @@ def folder_of_texts(home, texts):
     edit_profile(home, data={"source": "folder"})
 
 
-def test_other_real_texts_matter_to_the_stages_that_read_them(made, package, texts):
+def test_other_real_texts_matter_to_the_stages_that_read_them(made, texts):
     folder_of_texts(made, texts)
     for stage in STAGES:
         execute(stage)
