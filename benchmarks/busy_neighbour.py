@@ -3,11 +3,11 @@
 import contextlib
 import multiprocessing
 import os
-import statistics
 import time
 from collections.abc import Iterator
 
 import numpy as np
+from common import in_turns
 from threadpoolctl import threadpool_limits
 
 from synthgap.training.base import logistic_regression
@@ -33,16 +33,15 @@ def busy(number: int) -> Iterator[None]:
         one.join()
 
 
-def median_seconds(vectors: np.ndarray, labels: np.ndarray) -> dict[int, float]:
-    """{threads: median wall-clock seconds of a fit}; both in turns."""
-    seconds: dict[int, list[float]] = {1: [], cores(): []}
-    for _ in range(ROUNDS):
-        for threads, taken in seconds.items():
-            with threadpool_limits(threads, "blas"):
-                start = time.perf_counter()
-                logistic_regression(3.0).fit(vectors, labels)
-                taken.append(time.perf_counter() - start)
-    return {threads: statistics.median(taken) for threads, taken in seconds.items()}
+def median_seconds(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Wall-clock seconds of a fit on one thread and on all."""
+
+    def fit(threads: int) -> None:
+        with threadpool_limits(threads, "blas"):
+            logistic_regression(3.0).fit(vectors, labels)
+
+    ways = {"one": lambda _: fit(1), "all": lambda _: fit(cores())}
+    return in_turns(ways, ROUNDS, time.perf_counter)
 
 
 def main() -> None:

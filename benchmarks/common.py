@@ -1,19 +1,22 @@
-"""What the benchmarks share: texts that come with the package, and timing two ways in turns, and work on all cores."""
+"""What the benchmarks share: texts, planned runs, timing several ways in turns, work on all cores, rows of CSV."""
 
 import csv
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from synthgap.core.config import GenerationSettings
+from threadpoolctl import threadpool_limits
+
+from synthgap.core.config import Comparison, FinetuneSettings, GenerationSettings, ProbeSettings
 from synthgap.data.real import load_real
 from synthgap.generation.corpora import from_recording
 from synthgap.llm.backends import connect
 from synthgap.tasks import load_profile, load_task, paper_tasks
+from synthgap.training.runs import PlannedRun, TaskTexts, plan_task
 from synthgap.training.workers import cores, limit_threads
 
 
@@ -36,15 +39,36 @@ def train_texts(per_task: int) -> list[str]:
     return [text for frame in frames for text in frame["text"].head(per_task)]
 
 
-def alternate(ours: Callable[[], None], plain: Callable[[], None], rounds: int = 3) -> tuple[float, float]:
-    """Median seconds of two ways, run in turns so that a busy machine slows both."""
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-    for _ in range(rounds):
-        for name, way in (("ours", ours), ("plain", plain)):
-            start = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - start)
-    return statistics.median(seconds["ours"]), statistics.median(seconds["plain"])
+def planned_runs(task: str, settings: ProbeSettings | FinetuneSettings, **training: Any) -> list[PlannedRun]:
+    """Runs of one classifier on a task's real texts.
+
+    Args:
+        training: what differs from the training of `recorded`.
+    """
+    profile = load_profile("recorded")
+    alone = settings.model_copy(update={"seeds": None, "seeds_per_recording": None, "tasks": None})
+    changed = profile.training.model_copy(update={"classifiers": {"alone": alone}} | training)
+    return plan_task(changed, "real", Comparison(corpora=()), TaskTexts(load_real(load_task(task), profile), {}))
+
+
+def in_turns(
+    ways: Mapping[str, Callable[[int], object]], rounds: int = 3, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """{way: its median seconds}; the ways take turns, so that a busy machine slows them all.
+
+    Args:
+        ways: each is given the number of the round.
+        clock: processor time, unless said otherwise, and then on one thread.
+    """
+    if clock is time.process_time:
+        threadpool_limits(1)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way, work in ways.items():
+            start = clock()
+            work(number)
+            seconds[way].append(clock() - start)
+    return {way: statistics.median(taken) for way, taken in seconds.items()}
 
 
 def on_all_cores(function: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> Iterator[Any]:

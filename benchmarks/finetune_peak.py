@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from common import read_rows, train_texts, write_rows
 from transformers import BertConfig, BertForSequenceClassification, TrainerCallback
@@ -29,6 +30,10 @@ CSV = Path(__file__).with_suffix(".csv")
 COLUMNS = (
     *("device", "way", "batch_size", "texts", "peak_tflops", "train_tokens_per_second", "train_share"),
     *("predict_tokens_per_second", "predict_share"),
+)
+TITLES = (
+    *("device", "way", "texts a batch", "peak, TFLOP/s", "tokens/s, training", "of the peak"),
+    *("tokens/s, predicting", "share of the peak"),
 )
 ON_GPU = torch.cuda.is_available()
 TEXTS_PER_TASK = 512 if ON_GPU else 16
@@ -133,20 +138,14 @@ def main(ways: list[str]) -> None:
                     rows[key] = measured(way, size, settings, tokens, peak)
                     print(*rows[key].values(), file=sys.stderr, flush=True)
                     write_rows(CSV, [rows[one] for one in sorted(rows)])
-    print(summary([rows[one] for one in sorted(rows)]))
+    found = table()[["device", "way", "texts a batch", "of the peak"]].itertuples(index=False, name=None)
+    print("of the peak, training: " + "; ".join(map("{}, {}, {} a batch {}".format, *zip(*found, strict=True))))
 
 
-def summary(rows: list[dict[str, Any]]) -> str:
-    return f"weights of BERT's size, texts of ten tasks: {'; '.join(map(in_words, rows))}"
-
-
-def in_words(row: dict[str, Any]) -> str:
-    train, predict = (f"{int(row[name]):,}" for name in ("train_tokens_per_second", "predict_tokens_per_second"))
-    train_share, predict_share = (f"{float(row[name]):.1%}" for name in ("train_share", "predict_share"))
-    return (
-        f"{row['device']}, {row['way']}, batches of {row['batch_size']}: training {train} real tokens/s, {train_share} "
-        f"of the measured matrix peak of {row['peak_tflops']} TFLOP/s, prediction {predict}, {predict_share}"
-    )
+def table() -> pd.DataFrame:
+    rows = pd.read_csv(CSV).drop(columns="texts")
+    shares = {name: [f"{share:.1%}" for share in rows[name]] for name in ("train_share", "predict_share")}
+    return rows.assign(**shares).set_axis(TITLES, axis=1)
 
 
 if __name__ == "__main__":

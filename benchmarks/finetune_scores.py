@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from common import read_rows, write_rows
 from finetune_ways import QUIET, texts_of, with_trainer
-from scipy.stats import t
+from scipy import stats
 from sklearn.metrics import f1_score
 
 from synthgap.core.config import FinetuneSettings
@@ -26,6 +26,10 @@ from synthgap.training.finetuning import KeepBest, macro_f1
 CSV = Path(__file__).with_suffix(".csv")
 TASKS = ("tweet_irony", "financial_phrasebank")
 SEEDS = range(5)
+TABLE = (
+    *("task", "ours", "Trainer", "difference", "from", "to"),
+    *("deviation of ours over seeds", "of the Trainer's", "seeds"),
+)
 
 
 def plain(settings: FinetuneSettings, train: Texts, validation: Texts, test: list[str], n_labels: int, seed: int):
@@ -65,21 +69,18 @@ def main() -> None:
             rows.append({"task": name, "seed": seed, "ours": f"{ours:.2f}", "plain_trainer": f"{theirs:.2f}"})
             print(*rows[-1].values(), file=sys.stderr, flush=True)
             write_rows(CSV, rows)
-    print(summary(rows))
+    found = table().itertuples(index=False, name=None)
+    print("; ".join(f"{task} {mean:+.1f} [{low:+.1f}, {high:+.1f}]" for task, _, _, mean, low, high, *_ in found))
 
 
-def summary(rows: list[dict]) -> str:
-    parts = []
-    for name in TASKS:
-        pairs = np.array([[float(row["ours"]), float(row["plain_trainer"])] for row in rows if row["task"] == name])
-        difference = pairs[:, 0] - pairs[:, 1]
-        half = t.ppf(0.975, len(pairs) - 1) * difference.std(ddof=1) / len(pairs) ** 0.5
-        parts.append(
-            f"{name} {pairs[:, 0].mean():.1f} and {pairs[:, 1].mean():.1f}, difference {difference.mean():+.1f} "
-            f"[{difference.mean() - half:+.1f}, {difference.mean() + half:+.1f}], deviation over seeds "
-            f"{pairs[:, 0].std(ddof=1):.1f} and {pairs[:, 1].std(ddof=1):.1f}"
-        )
-    return f"macro-F1 of ours and of the plain Trainer in float32, {len(SEEDS)} seeds, paired: {'; '.join(parts)}"
+def table() -> pd.DataFrame:
+    rows, found = pd.read_csv(CSV), []
+    for name, pairs in rows.groupby("task"):
+        difference = pairs["ours"] - pairs["plain_trainer"]
+        mean, half = difference.mean(), stats.sem(difference) * stats.t.ppf(0.975, len(pairs) - 1)
+        means, deviations = pairs[["ours", "plain_trainer"]].mean(), pairs[["ours", "plain_trainer"]].std()
+        found.append((name, *means, mean, mean - half, mean + half, *deviations, len(pairs)))
+    return pd.DataFrame(found, columns=TABLE)
 
 
 if __name__ == "__main__":

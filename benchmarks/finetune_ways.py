@@ -12,14 +12,13 @@ on a machine of the same kind is kept, and only rows of one machine are compared
 import argparse
 import ctypes
 import gc
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from common import read_rows, write_rows
 from sklearn.metrics import f1_score
 
@@ -229,68 +228,21 @@ def main(names: list[str], ways: list[str]) -> None:
                 rows[key] = measured(*key)
                 print(*rows[key].values(), file=sys.stderr, flush=True)
                 write_rows(CSV, [rows[one] for one in sorted(rows)])
-    print(summary(list(rows.values())))
+    found = table().iloc[:, :3].itertuples(index=False, name=None)
+    print("times ours: " + "; ".join(f"{machine}, {way} {times:.1f}" for machine, way, times in found))
 
 
-def summary(rows: list[dict]) -> str:
-    """Ratios on each machine, and macro-F1 less SetFit's."""
-    machines = sorted({row["machine"] for row in rows})
-    parts = [f"{name}: {speeds([row for row in rows if row['machine'] == name])}" for name in machines]
-    return (
-        f"fine-tuning MiniLM, 200 texts a label; medians over tasks. {'. '.join(parts)}. "
-        f"Macro-F1 less SetFit's: {against_setfit(rows, 'ours', 'ours')}; "
-        f"{against_setfit(rows, 'ensemble', f'ensemble of {MEMBERS} x {MEMBER_EPOCHS} epochs')}; "
-        f"{against_setfit(rows, 'probed_ensemble', f'{PROBED_MEMBERS} x {MEMBER_EPOCHS} epochs from a probe')}"
-    )
-
-
-def against_setfit(rows: list[dict], way: str, title: str) -> str:
-    """Differences by task, each the mean over machines, one seed on each; SetFit computes in float32 on all of them."""
-    scores: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        scores.setdefault((row["way"], row["task"]), []).append(float(row["macro_f1"]))
-    differences = {
-        task: statistics.mean(scores[way, task]) - statistics.mean(found)
-        for (other, task), found in scores.items()
-        if other == "setfit" and (way, task) in scores
-    }
-    return no_lower(title, differences)
-
-
-def no_lower(title: str, differences: Mapping[str, float]) -> str:
-    """In words, on how many tasks a difference from SetFit is none or positive, and on which it is not."""
-    lower = [f"{task} {difference:.1f}" for task, difference in sorted(differences.items()) if difference < 0]
-    return (
-        f"{title} no lower on {len(differences) - len(lower)} of {len(differences)} tasks, median "
-        f"{statistics.median(differences.values()):+.1f} (lower: {', '.join(lower) or 'none'})"
-    )
-
-
-def speeds(rows: list[dict]) -> str:
-    """How much faster ours is than other ways, on one machine: texts a second, or whole runs beside SetFit's."""
-    found = {(row["way"], row["task"]): row for row in rows}
-    parts = []
-    for mine, theirs, title in (
-        ("ours", "plain_trainer", "times the texts/s of the Trainer padding to 128 in float32"),
-        ("ours", "best_trainer", "times the texts/s of the Trainer at its best"),
-        ("ours", "setfit", "times as fast as SetFit"),
-        ("ensemble", "setfit", "times, as an ensemble"),
-        ("probed_ensemble", "setfit", "times, as one that starts from a probe"),
-    ):
-        ratios = [
-            times_faster(found[mine, task], row)
-            for (other, task), row in found.items()
-            if other == theirs and (mine, task) in found
-        ]
-        if ratios:
-            spread = f"{min(ratios):.1f} to {max(ratios):.1f}, tasks: {len(ratios)}"
-            parts.append(f"{statistics.median(ratios):.1f} {title} ({spread})")
-    return ", ".join(parts)
-
-
-def times_faster(mine: dict, theirs: dict) -> float:
-    epochs = 1 if theirs["way"] == "setfit" else int(mine["epochs"]) / int(theirs["epochs"])
-    return epochs * float(theirs["seconds"]) / float(mine["seconds"])
+def table() -> pd.DataFrame:
+    """Each way beside ours on the same tasks, by medians; the time of an epoch, as not all train as many."""
+    rows = pd.read_csv(CSV)
+    pairs = rows.merge(rows[rows["way"] == "ours"], on=["machine", "task"], suffixes=("", " of ours"))
+    epochs = (pairs["epochs of ours"] / pairs["epochs"]).where(pairs["way"] != "setfit", 1)  # SetFit's are of pairs
+    pairs["times ours"] = epochs * pairs["seconds"] / pairs["seconds of ours"]
+    pairs["macro-F1 less ours"] = pairs["macro_f1"] - pairs["macro_f1 of ours"]
+    pairs = pairs.rename(columns={"peak_memory_mb": "peak MiB", "peak_memory_mb of ours": "of ours"})
+    found = pairs[pairs["way"] != "ours"].groupby(["machine", "way"])
+    numbers = found[["times ours", "macro-F1 less ours", "peak MiB", "of ours"]].median()
+    return numbers.assign(tasks=found.size()).reset_index()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from common import read_rows, train_texts, write_rows
 
@@ -90,15 +91,13 @@ def main(numbers: list[int]) -> None:
             measured.append(dict(zip(COLUMNS, values, strict=True)))
             print(*values, file=sys.stderr, flush=True)
         write_rows(CSV, measured)
-    print(summary(measured))
+    found = (f"{row['device']}, {row['encoder']}, {row['processes']} at once {row['times']}" for row in measured)
+    print("times the tokens/s of one: " + "; ".join(found))
 
 
-def summary(measured: list[dict[str, str]]) -> str:
-    parts = [
-        f"{row['device']}, {row['encoder']}, {row['processes']} at once: {row['times']} times the tokens/s of one"
-        for row in measured
-    ]
-    return f"fine-tunings side by side: {'; '.join(parts)}"
+def table() -> pd.DataFrame:
+    titles = ["device", "encoder", "processes", "tokens/s of all", "times one alone"]
+    return pd.read_csv(CSV).set_axis(titles, axis=1)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from common import read_rows, recorded_texts, write_rows
 from scipy import stats
@@ -403,6 +404,14 @@ def main(names: list[str]) -> None:
     measured = {(row["device"], row["way"]) for row in rows}
     write_rows(CSV, [*(row for row in read_rows(CSV) if (row["device"], row["way"]) not in measured), *rows])
     print("; ".join(", ".join(filter(None, list(row.values())[1:])) for row in rows))
+
+
+def table() -> pd.DataFrame:
+    """The rows with a time."""
+    rows = pd.read_csv(CSV).dropna(subset="ms_per_step")
+    rows["share_of_peak"] = [f"{share:.1%}" if share == share else "" for share in rows["share_of_peak"]]
+    titles = ["device", "way", "runs at once", "ms a step", "real tokens/s", "of the peak", "note"]
+    return rows.fillna("").set_axis(titles, axis=1)
 
 
 if __name__ == "__main__":

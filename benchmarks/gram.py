@@ -5,12 +5,8 @@ penalised logistic regression sees the texts through their products alone. Proce
 out and factoring; the Gram matrix itself is made once before and not counted.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-
 import numpy as np
-from threadpoolctl import threadpool_limits
+from common import in_turns
 
 from synthgap.training.base import logistic_regression
 
@@ -29,23 +25,20 @@ def main() -> None:
     vectors = rng.normal(size=(TEXTS, WIDTH)) + rng.normal(size=(LABELS, WIDTH))[labels] / 4
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     gram = vectors @ vectors.T
-    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "vectors": lambda draw: vectors[draw],
-        "gram": lambda draw: factor(gram[np.ix_(draw, draw)]),
-    }
+
+    def fit(draw: np.ndarray, features: np.ndarray) -> None:
+        logistic_regression(3.0).fit(features, labels[draw])
+
     for size in SIZES:
-        taken: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(ROUNDS):
-            draw = rng.choice(TEXTS, size, replace=False)
-            for way, features in ways.items():
-                start = time.process_time()
-                logistic_regression(3.0).fit(features(draw), labels[draw])
-                taken[way].append(time.process_time() - start)
-        one, other = (1000 * statistics.median(values) for values in taken.values())
+        draws = [rng.choice(TEXTS, size, replace=False) for _ in range(ROUNDS)]
+        ways = {
+            "embeddings": lambda n, draws=draws: fit(draws[n], vectors[draws[n]]),
+            "Gram matrix": lambda n, draws=draws: fit(draws[n], factor(gram[np.ix_(draws[n], draws[n])])),
+        }
+        one, other = (1000 * seconds for seconds in in_turns(ways, ROUNDS).values())
         found.append(f"{size} texts {one:.0f} and {other:.0f} ms")
     print(f"a fit from embeddings and from the Gram matrix: {', '.join(found)} (medians of {ROUNDS})")
 
 
 if __name__ == "__main__":
-    with threadpool_limits(1):
-        main()
+    main()

@@ -24,7 +24,7 @@ from synthgap.llm.openai import EndpointLLM
 from synthgap.llm.response_log import Request, ResponseLog
 from synthgap.tasks import load_profile, load_task
 
-AT_ONCE = 256
+AT_ONCE, ANSWERS = 256, 4000
 WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "aeiou" for third in "bdglmnrst"]
 
 
@@ -158,18 +158,19 @@ def main() -> None:
     server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
     try:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        runs = [in_a_process_of_its_own(url, 10_000) for _ in range(3)]
-        few = in_a_process_of_its_own(url, 2_500)
+        runs = [in_a_process_of_its_own(url, ANSWERS) for _ in range(3)]
+        few = in_a_process_of_its_own(url, ANSWERS // 4)
     finally:
         server.kill()
         server.wait()
     middle = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
     print(
-        f"10,000 answers of 200 ms, 256 at once: ours {middle['ours']:.0f}/s, bare aiohttp {middle['bare']:.0f}/s, "
-        f"ratio {middle['ratio']:.2f} (the openai client's own method alone {middle['client'] / middle['bare']:.2f}); "
-        f"processor time of an answer {middle['milliseconds']:.2f} ms (bare {middle['bare_milliseconds']:.2f}, client "
-        f"{middle['client_milliseconds']:.2f}); the same 10,000 from the log in {middle['replay']:.1f} s; memory grew "
-        f"by {middle['grown']:.0f} MiB, for 2,500 answers by {few['grown']:.0f} MiB (medians of 3)"
+        f"{ANSWERS} answers of 200 ms, {AT_ONCE} at once: ours {middle['ours']:.0f}/s, bare aiohttp "
+        f"{middle['bare']:.0f}/s, ratio {middle['ratio']:.2f} (the openai client alone "
+        f"{middle['client'] / middle['bare']:.2f}); processor time of an answer {middle['milliseconds']:.2f} ms (bare "
+        f"{middle['bare_milliseconds']:.2f}, client {middle['client_milliseconds']:.2f}); all from the log in "
+        f"{middle['replay']:.1f} s; memory +{middle['grown']:.0f} MiB, for a fourth of the answers "
+        f"+{few['grown']:.0f} MiB (medians of 3)"
     )
 
 

@@ -22,7 +22,7 @@ from synthgap.llm.transformers import LocalLLM
 from synthgap.tasks import load_profile, load_task
 
 BATCH, ROUNDS = 16, 3
-REQUESTS = {1: 8, BATCH: 96}
+REQUESTS = {1: 3, BATCH: 32}
 NUMBERS = itertools.count()  # no request is asked twice
 
 

@@ -1,7 +1,5 @@
 """Training on a CPU in batches of like length, as it is done, against packed batches, in which nothing is padded.
 
-    python benchmarks/packed_batches.py
-
 Texts as long as the ten tasks' (token_lengths.json), random tokens and weights, 16 a batch, forwards and backwards;
 processor time of one thread, the ways in turns. Packed texts attend to themselves alone: all of a batch in one line,
 attention computed text by text, or lines of 256 tokens with a mask that is block-diagonal.
@@ -124,6 +122,7 @@ def main() -> None:
     lengths = [int(n) for of_task in known for n in rng.choices(list(of_task), list(of_task.values()), k=200)]
     texts = [[rng.randrange(1000, 2000) for _ in range(min(length, LINE))] for length in lengths]
     shuffled = rng.sample(range(len(texts)), len(texts))
+    found = []
     for name, shape in SHAPES.items():
         model = BertModel(BertConfig(**shape), add_pooling_layer=False).train()
         grouped_order = get_length_grouped_indices([len(text) for text in texts], BATCH)
@@ -139,14 +138,12 @@ def main() -> None:
                 tokens = sum(len(row) for rows in chosen for row in rows)
                 seconds[way].append((time.process_time() - start) / tokens)
         speeds = {way: 1 / statistics.median(taken) for way, taken in seconds.items()}
-        width = sum(BATCH * max(map(len, rows)) for rows in sampled["like length"])
-        padding = 1 - sum(map(len, texts)) / width
-        told = ", ".join(f"{way} {speed:.0f}" for way, speed in speeds.items())
-        print(
-            f"{name}, {'bfloat16' if bfloat16() else 'float32'}: real tokens a second of processor time: {told}; "
-            f"padding of batches of like length {padding:.1%} of all tokens (medians of {ROUNDS})",
-            flush=True,
-        )
+        found.append(f"{name} " + ", ".join(f"{way} {speed:.0f}" for way, speed in speeds.items()))
+    padding = 1 - sum(map(len, texts)) / sum(BATCH * max(map(len, rows)) for rows in sampled["like length"])
+    print(
+        f"real tokens a second of processor time, {'bfloat16' if bfloat16() else 'float32'}: {'; '.join(found)}; "
+        f"batches of like length are {padding:.1%} padding (medians of {ROUNDS})"
+    )
 
 
 if __name__ == "__main__":
