@@ -3,6 +3,7 @@
 Looked at is a sample of the figures of `recorded`, one of each kind, drawn from its committed tables.
 """
 
+import io
 import itertools
 
 import matplotlib as mpl
@@ -10,8 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from PIL import Image
 
-from synthgap.figures import DOUBLE, SINGLE, SMALLEST, Look, legend_above, short_title, style
+from synthgap.figures import DOUBLE, SINGLE, SMALLEST, Look, as_bytes, legend_above, short_title, style
 from synthgap.pipeline.drawings import draw
 from synthgap.tasks import load_profile, tasks_in_paper_order
 
@@ -119,6 +121,17 @@ def faults(figure):
 def test_a_figure_is_legible_at_the_width_it_is_made_for(name):
     figure = draw(name, PROFILE)
     assert faults(figure) == {}
+    plt.close(figure)
+
+
+def test_a_small_picture_keeps_the_colours_of_the_corpora():
+    """With few colours, the bands of curves left none for their lines."""
+    figure = draw("learning_curves_probe", PROFILE)
+    picture = Image.open(io.BytesIO(as_bytes(figure, "png"))).convert("RGB")
+    there = np.unique(np.asarray(picture).reshape(-1, 3), axis=0).astype(int)
+    for corpus in ("real", "zero_shot", "few_shot"):
+        colour = 255 * np.array(mpl.colors.to_rgb(LOOK.corpora[corpus].colour))
+        assert np.abs(there - colour).max(axis=1).min() <= 4, corpus
     plt.close(figure)
 
 

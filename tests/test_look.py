@@ -67,8 +67,9 @@ def test_a_stage_saves_a_table_in_three_forms_with_its_footer(made):
     for text in (shown, *((folder / f"01_generation.{form}").read_text() for form in ("md", "tex"))):
         assert "A note." in text
         assert "evidence of nothing" in text
-        assert "Claude (Anthropic)" in text
-    in_a_box = shown.replace(f"<div style='{tables.SCROLLS}'>\n\n", "").replace("\n\n</div>", "")
+        assert ("Claude (Anthropic)" in text) == (text != shown), "a notebook says once who wrote, files each time"
+    short, long = (tables.escape_markdown(said) for said in (tables.source(stage.profile), stage.footer))
+    in_a_box = shown.replace(short, long).replace(f"<div style='{tables.SCROLLS}'>\n\n", "").replace("\n\n</div>", "")
     stage.save_shown("others", gaps, "Other gaps")
     assert tables.read_shown(folder, "01_generation")["gaps"].strip() == in_a_box.replace("\u00a0", " ").strip()
     assert list(tables.read_shown(folder, "01_generation")) == ["gaps", "others"]
@@ -265,7 +266,7 @@ def test_a_figure_keeps_its_caption_in_every_form_and_says_it_in_notebooks(monke
     shown = []
     monkeypatch.setattr("synthgap.figures.display", shown.append)
     figure._ipython_display_()
-    assert [one.data for one in shown[1:]] == [tables.escape_markdown(caption)]
+    assert [one.data for one in shown[1:]] == [tables.escape_markdown(caption.removesuffix(" a − footer"))]
     assert shown[0].alt == "What it shows. (part)"
     plt.close(figure)
 

@@ -80,16 +80,20 @@ class Series:
 
 
 class CaptionedFigure(Figure):
-    """A figure with its caption and a sentence for those who do not see it; notebooks show the caption below it."""
+    """A figure with its caption and a sentence for those who do not see it.
+
+    Notebooks show the caption below it, without its end: what they say of the evidence once, and the picture itself.
+    """
 
     caption = ""
     alt = ""
+    footer = ""  # the end of the caption
     letters = 40  # of a title that fit above a panel
 
     def _ipython_display_(self) -> None:
         dots = round(96 * SCREEN)
         display(Picture(as_bytes(self, "png", dpi=dots), width=round(dots * self.get_figwidth()), alt=self.alt))
-        display(Markdown(escape_markdown(self.caption)))
+        display(Markdown(escape_markdown(self.caption.removesuffix(self.footer).rstrip())))
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,8 @@ class Drawing:
             drawn, note = self.draw(read, look, part)
             figure = cast(CaptionedFigure, drawn)
             figure.alt = f"{self.alt} ({look.classifier(part)})" if part else self.alt
-            figure.caption = " ".join(filter(None, (self.alt, note, footer or source)))
+            figure.footer = footer or source
+            figure.caption = " ".join(filter(None, (self.alt, note, figure.footer)))
             lines = textwrap.wrap(source, letters_in(figure.get_figwidth()))
             figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALLEST, color=QUIET)
             figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))

@@ -37,7 +37,7 @@ UNDEFINED = "–"  # what a cell shows where there is no number
 LINK = re.compile(r"\]\s*[(\[:]")
 BREAK = re.compile(r" (?!\[)")
 LONG_CELL = 60  # letters, from which on a column is text and no number
-SCROLLS = "max-height:32em;overflow:auto"
+SCROLLS = "max-height:32em;overflow:auto;margin-bottom:0.8em"
 SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
@@ -183,7 +183,7 @@ def to_markdown(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
 def to_look_at(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> Markdown:
     """The same for a notebook: no columns in which nothing is defined, short cells unbroken, in a box that scrolls."""
     defined = frame.loc[:, ~((frame == UNDEFINED).all() & (len(frame) > 0))]
-    rows = f"<div style='{SCROLLS}'>\n\n{_markdown_rows(defined, unbroken=30)}\n\n</div>"
+    rows = f"<div style='{SCROLLS}'>\n\n{_markdown_rows(defined, unbroken=45)}\n\n</div>"
     return Markdown(_with_caption(rows, caption, _with_no_rows(notes, frame)))
 
 

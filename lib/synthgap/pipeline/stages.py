@@ -116,11 +116,14 @@ class Stage:
         return self.save_shown(name, tables.rounded(tidy) if shown is None else shown, caption, notes)
 
     def save_shown(self, name: str, shown: pd.DataFrame, caption: str, notes: Sequence[str] = ()) -> Markdown:
-        """Add a table for people to the stage's Markdown and LaTeX files, under a name, and give it to look at."""
-        notes = [*notes, self.footer]
-        self._shown[name] = tables.to_markdown(shown, caption, notes), tables.to_latex(shown, caption, notes)
+        """Add a table for people to the stage's Markdown and LaTeX files, under a name, and give it to look at.
+
+        Files have the stage's footer below it; a notebook, which shows that in full above, has the short source line.
+        """
+        in_files = [*notes, self.footer]
+        self._shown[name] = tables.to_markdown(shown, caption, in_files), tables.to_latex(shown, caption, in_files)
         self.wrote(tables.write_shown(self.folder / "tables", self.name, self._shown))
-        return tables.to_look_at(shown, caption, notes)
+        return tables.to_look_at(shown, caption, [*notes, tables.source(self.profile, self.name)])
 
     def save_figure(self, drawing: Drawing, part: str = "") -> CaptionedFigure:
         """Draw a figure from the saved tables, save it as PDF and PNG, and give it to look at with its caption.
