@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from synthgap.core.config import Comparison, ProbeSettings, Profile
+from synthgap.core.config import REAL, Comparison, ProbeSettings, Profile
 from synthgap.core.terminal import Progress
 from synthgap.data.draws import at_most, draw_equal
 from synthgap.data.real import RealData
@@ -179,7 +179,9 @@ class TaskDraws:
 
     @property
     def compared(self) -> Comparison:
-        return self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+        """The comparison, real texts being a corpus in any case."""
+        compared = self.profile.comparisons[self.comparison] if self.comparison else self.profile.main
+        return compared.model_copy(update={"corpora": (*compared.corpora, REAL)})
 
     @cached_property
     def texts(self) -> TaskTexts:
