@@ -17,6 +17,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
 from synthgap.tasks import load_profile
 from synthgap.training.predictions import Predictions
+from synthgap.training.store import lock
 from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files, overrides_of
 from synthgap.your_task.checks import own_faults
@@ -151,6 +152,13 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(compare, case, tmp_path)
     for sentence in sentences:
         assert sentence in done.stderr
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_two_at_once_do_not_write_into_one_folder(compare, tmp_path):
+    with lock(tmp_path / "outputs" / "your_task", "compare"):
+        done = compare(FILES, "--real", "real.csv", "--synthetic", "made.csv")
+    assert done.returncode == 2
+    assert "another compare writes into outputs/your_task; wait for its end, or choose another --name" in done.stderr
 
 
 def own(tmp_path, real=REAL, made=MADE, **settings):
