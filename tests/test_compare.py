@@ -373,6 +373,7 @@ def measured(low, high, new=(np.nan, np.nan), added=(2.1, 0.4, 3.8), **others):
             ["not told apart", "about 120 more labelled test texts would tell 3.0 points apart"],
             ["costs"],
         ),
+        (measured(-8, 4, more=0.0), ["about 1 more labelled test text"], []),
         (measured(-8, 4, more=np.inf), ["no number of test texts alone would settle it"], ["more labelled"]),
         (measured(-1, 1), ["as good as"], ["more labelled"]),
         (
@@ -397,7 +398,7 @@ def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
     [
         (
             (25, 70.0, 60.0, 80.0),
-            ["train on real texts and made together", "80 for that", "lost 1 points on average"],
+            ["train on real texts and made together", "80 for that", "lost 1.0 points on average"],
         ),
         (
             (12, 70.0, 75.0, 72.0),
