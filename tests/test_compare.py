@@ -17,6 +17,7 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import bundled
 from synthgap.tasks import load_profile
 from synthgap.training.predictions import Predictions
+from synthgap.training.store import lock
 from synthgap.your_task import files
 from synthgap.your_task.arguments import named_files, overrides_of
 from synthgap.your_task.checks import own_faults
@@ -151,6 +152,13 @@ def test_bad_input_is_one_sentence_that_says_what_to_do(compare, case, tmp_path)
     for sentence in sentences:
         assert sentence in done.stderr
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_two_at_once_do_not_write_into_one_folder(compare, tmp_path):
+    with lock(tmp_path / "outputs" / "your_task", "compare"):
+        done = compare(FILES, "--real", "real.csv", "--synthetic", "made.csv")
+    assert done.returncode == 2
+    assert "another compare writes into outputs/your_task; wait for its end, or choose another --name" in done.stderr
 
 
 def own(tmp_path, real=REAL, made=MADE, **settings):
@@ -365,6 +373,7 @@ def measured(low, high, new=(np.nan, np.nan), added=(2.1, 0.4, 3.8), **others):
             ["not told apart", "about 120 more labelled test texts would tell 3.0 points apart"],
             ["costs"],
         ),
+        (measured(-8, 4, more=0.0), ["about 1 more labelled test text"], []),
         (measured(-8, 4, more=np.inf), ["no number of test texts alone would settle it"], ["more labelled"]),
         (measured(-1, 1), ["as good as"], ["more labelled"]),
         (
@@ -389,7 +398,7 @@ def test_the_verdict_is_made_of_the_numbers(tmp_path, found, has, lacks):
     [
         (
             (25, 70.0, 60.0, 80.0),
-            ["train on real texts and made together", "80 for that", "lost 1 points on average"],
+            ["train on real texts and made together", "80 for that", "lost 1.0 points on average"],
         ),
         (
             (12, 70.0, 75.0, 72.0),

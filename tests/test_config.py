@@ -39,7 +39,8 @@ def test_a_profile_is_frozen():
         ("training.seedz", [1], ["training.seedz", "seeds"]),
         ("training.classifiers.probe.c", 1, ["training.classifiers.probe.c", "inverse_regularisation"]),
         ("training.classifiers", {"svm": {"kind": "svm"}}, ["svm", "tfidf", "probe", "finetune"]),
-        ("training.seeds", [], ["training.seeds"]),
+        ("tasks", "imdb", ["'tasks': input should be a valid list (given: 'imdb')"]),
+        ("training.seeds", [], ["'training.seeds': list should have at least 1 item"]),
         ("training.seeds", [1, 1], ["training.seeds", "twice"]),
         ("training.classifiers.probe.seeds", [1, 1], ["'training.classifiers.probe.seeds'", "twice"]),
         ("training.curve.seeds", {"probe": [2, 2]}, ["'training.curve.seeds.probe'", "twice"]),
@@ -176,6 +177,7 @@ def bomb(line: str) -> str:
         ("a: 2026-99-99", "month must be in 1..12"),
         ("a: \x00", "special characters are not allowed"),
         ("- a", "must hold keys and values, not list"),
+        ("", "must hold keys and values, not nothing"),
         ("\xff", "must hold keys and values, not str"),
     ],
 )

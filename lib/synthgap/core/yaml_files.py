@@ -57,5 +57,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SynthgapError(f"'{path.name}' cannot be read: {error.strerror}") from error
     if not isinstance(values, dict):
-        raise SynthgapError(f"'{path.name}' must hold keys and values, not {type(values).__name__}")
+        found = "nothing" if values is None else type(values).__name__
+        raise SynthgapError(f"'{path.name}' must hold keys and values, not {found}")
     return values

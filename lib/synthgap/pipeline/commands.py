@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import textwrap
 from itertools import product
 from pathlib import Path
+
+from filelock import Timeout
 
 from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
@@ -29,7 +32,7 @@ from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import finished_in, stage_state, stages_of, texts_in_reach, with_what_is_there
 from synthgap.pipeline.verify import verify
 from synthgap.subjectivity import collect
-from synthgap.training.store import finished_runs
+from synthgap.training.store import finished_runs, lock
 from synthgap.your_task.arguments import labelled_file
 from synthgap.your_task.unlabelled import label_file
 
@@ -64,12 +67,19 @@ def _compare(given: argparse.Namespace, profile: Profile) -> None:
     folder = outputs_folder(profile)
     write_text(folder / ".gitignore", "*\n")
     os.environ["SYNTHGAP_CACHE"] = str(folder / "cache")  # embeddings of their texts, too
-    if given.unlabelled and profile.own_files:
-        print(label_file(profile, profile.own_files, Path(given.unlabelled), labelled_file(profile.name, given)))
-    _run(argparse.Namespace(stages=[], force=False, **vars(given)), profile)
-    for row in saved_table("verdict", profile).itertuples():
-        by = f" ({row.classifier})" if row.classifier in profile.training.classifiers else ""
-        print("\n" + textwrap.fill(f"{row.verdict}{by}"))
+    with contextlib.ExitStack() as until_done:
+        try:
+            until_done.enter_context(lock(folder, "compare").acquire(timeout=0))
+        except Timeout:
+            raise SynthgapError(
+                f"another compare writes into {shown_path(folder)}; wait for its end, or choose another --name"
+            ) from None
+        if given.unlabelled and profile.own_files:
+            print(label_file(profile, profile.own_files, Path(given.unlabelled), labelled_file(profile.name, given)))
+        _run(argparse.Namespace(stages=[], force=False, **vars(given)), profile)
+        for row in saved_table("verdict", profile).itertuples():
+            by = f" ({row.classifier})" if row.classifier in profile.training.classifiers else ""
+            print("\n" + textwrap.fill(f"{row.verdict}{by}"))
 
 
 def _status(given: argparse.Namespace, profile: Profile) -> None:

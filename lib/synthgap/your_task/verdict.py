@@ -112,7 +112,8 @@ def _added(gains: pd.DataFrame, corpus: str) -> list[str]:
 def _needed(row: pd.Series) -> str:
     if math.isinf(row.more):
         return "no number of test texts alone would settle it: scores differ too much between draws of training texts"
-    more = math.ceil(row.more / (step := 10 ** max(0, int(math.log10(max(row.more, 1))) - 1))) * step
+    more = max(row.more, 1.0)
+    more = math.ceil(more / (step := 10 ** max(0, int(math.log10(more)) - 1))) * step
     return f"about {more:,} more labelled test texts would tell {row.apart:.1f} points apart"
 
 
@@ -130,7 +131,7 @@ def advised(texts: OwnTexts, advice: pd.DataFrame) -> pd.DataFrame:
         others = ", ".join(f"{getattr(row, way):.0f} for {name}" for way, name in ways.items() if way != best)
         known = [lost for n, lost in ADVICE_LOST.items() if n <= row.real_labels]
         mean, most, tasks = known[-1] if known else (math.nan, math.nan, "no")
-        lost = f"lost {mean:g} points on average, and {most:g} at most, against the best"
+        lost = f"lost {mean:.1f} points on average, and {most:.1f} at most, against the best"
         sure = f"on {tasks} other tasks such advice {lost}"
         rows.append(
             (
