@@ -460,8 +460,8 @@ def _explain(one: ErrorDetails, model: type[BaseModel]) -> str:
     if one["type"] == "extra_forbidden":
         parent = _model_at(model, one["loc"][:-1])
         return str(unknown("key", key, parent.model_fields if parent else []))
-    message = one["msg"].removeprefix("Value error, ").replace("tuple", "list")
-    message = message[0].lower() + message[1:]
+    message = one["msg"].removeprefix("Value error, ")
+    message = (message[0].lower() + message[1:]).replace("tuple", "list")
     secret = key.endswith((".base_url", ".key_variable")) or isinstance(one["input"], dict)  # or it may hold one
     given = "" if secret or one["type"] == "missing" else f" (given: {one['input']!r})"
     return f"'{key}': {message}{given}"
