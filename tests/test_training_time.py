@@ -109,7 +109,7 @@ def test_a_classifier_without_validation_texts_is_planned_and_trained(planned, t
 
 def test_finished_runs_are_not_planned(planned):
     profile, synthetic, runs = planned
-    profile = profile.changed({"tasks": ["humor"]})
+    profile = profile.changed({"tasks": ["humor"], "training.classifiers.tuned.epochs": 1})
     write_texts(profile, synthetic)
     run_grid(tuned_runs(profile, synthetic)[:3], runs, Workers(1))
     assert "3 fine-tunings are missing" in plan_training(profile, synthetic, runs)
