@@ -1,7 +1,5 @@
 """The command line; `synthgap --help` lists its commands."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

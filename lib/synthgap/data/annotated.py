@@ -1,7 +1,5 @@
 """Texts that several people labelled one by one, and tables of such annotations: item_id, annotator, label."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which texts: draws that depend on ids and a seed alone, equal sizes, and fingerprints of tables of texts."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Texts that repeat others, exactly or nearly."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Further test sets of a task, of another time or place; the files stay where they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Real texts from the Hugging Face Hub in the project's shape; no code from the hub is run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

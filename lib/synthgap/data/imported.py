@@ -1,7 +1,5 @@
 """Corpora that somebody else's LLM wrote, read from their files; the files stay where they are."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Real texts under the labels of an LLM: labels are read from files by id, texts stay where they are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Real texts of a task from the package, a folder or the hub: checked, fingerprinted, drawn at equal size."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import functools

@@ -1,7 +1,5 @@
 """What each command of the command line does; `__main__` reads the command line itself."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """A task of one's own: a commented file to begin with."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

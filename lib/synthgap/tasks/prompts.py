@@ -1,7 +1,5 @@
 """A prompt variant: what a corpus's requests say otherwise than its task's; one file `prompts/<name>.yaml`."""
 
-from __future__ import annotations
-
 import string
 from collections.abc import Mapping
 from typing import Any

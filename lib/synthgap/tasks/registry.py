@@ -1,7 +1,5 @@
 """The known tasks and profiles: YAML files, read and checked."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

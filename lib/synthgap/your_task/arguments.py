@@ -1,7 +1,5 @@
 """What the command line says of own files -> what is set anew in the bundled profile; imports no table library."""
 
-from __future__ import annotations
-
 import re
 from argparse import Namespace
 from collections.abc import Iterable

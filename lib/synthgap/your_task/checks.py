@@ -5,8 +5,6 @@ texts have: the real texts where there are some, else a fixed limit. The limits 
 benchmarks/planted_faults.py makes of seeds 0 to 4; the checks are judged on those of later seeds.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter, defaultdict

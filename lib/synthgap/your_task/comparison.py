@@ -1,7 +1,5 @@
 """Train on own files and measure: gaps at equal number, learning curve, what is added on top of real texts."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

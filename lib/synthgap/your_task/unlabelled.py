@@ -1,7 +1,5 @@
 """A file of real texts without labels -> the same texts with those of a live LLM, as a corpus to compare."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Numbers -> sentences: whether a corpus is good enough, and what has to be said before that."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 
