@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 
-import in_process
 import nbformat
 import pandas as pd
 import pytest
@@ -214,13 +213,14 @@ def test_a_users_error_within_a_notebook_is_one_sentence_too(command, made):
 )
 def test_a_full_disk_is_one_sentence(command, in_process, tmp_path):
     """The limit on a file's size stands for a full disk: the same failing write, in kernel and runner."""
-    limited = f"ulimit -f 20; exec {sys.executable} -m synthgap run smoke --output {tmp_path} {' '.join(ONE_TASK)}"
+    run = ["run", "smoke", "01", "--output", str(tmp_path), *ONE_TASK]
+    limited = f"ulimit -f 20; exec {shlex.join([sys.executable, '-m', 'synthgap', *run])}"
     done = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 1
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.tmp"))
-    assert command("run", "smoke", *FIRST, "--output", str(tmp_path), *ONE_TASK).returncode == 0
+    assert command(*run).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -255,15 +255,15 @@ def test_a_failing_cell_stops_the_run_with_its_error(command, made):
     assert "02_training      to run: not finished" in state
 
 
-def test_the_run_goes_on_where_it_failed(command, home, tmp_path, monkeypatch):
+def test_the_run_goes_on_where_it_failed(command, in_process, home, tmp_path):
+    run = ("run", "smoke", "01", "02", "--output", str(tmp_path / "out"), *ONE_TASK)
     original = (home / "notebooks" / "02_training.ipynb").read_text()
     edited(home, "02_training", "raise RuntimeError('later')", -1)
-    assert command("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK).returncode == 1
+    assert command(*run).returncode == 1
     trained = runs_in(tmp_path / "out/smoke-one/runs")
     assert len(trained) >= 12  # six of the grid, six of the learning curve, and mixes
     (home / "notebooks" / "02_training.ipynb").write_text(original)
-    monkeypatch.setattr("synthgap.pipeline.notebooks.execute", in_process.execute)
-    done = command("run", "smoke", *FIRST, "--output", str(tmp_path / "out"), *ONE_TASK)
+    done = command(*run)
     assert done.returncode == 0, done.stderr
     assert "01_generation: done already" in done.stdout
     assert runs_in(tmp_path / "out/smoke-one/runs") == trained
@@ -408,23 +408,21 @@ def test_force_executes_again_but_trains_nothing_again(command, in_process, smok
 # ------------------------------------------------------------------------- variants, no data, verify: made-up notebooks
 
 
-def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(command, in_process, made):
+def test_a_run_names_its_folder_first_and_a_variant_reuses_what_its_base_has(command, in_process, finished):
     """Of the made-up project all but 03 is finished here, without the runner."""
-    for stage in STAGES:
-        execute(stage)
     done = command("run", "made", "01", "02", "03", "--set", "evaluation.resamples=200")
     assert done.returncode == 0, done.stderr
     folder = load_profile("made", {"evaluation.resamples": 200}).folder_name
     first, *others = done.stdout.splitlines()
-    assert first == f"{folder}: results go into {made}/outputs/{folder}"
+    assert first == f"{folder}: results go into {finished}/outputs/{folder}"
     assert [line.split(": ")[1].split(" (")[0] for line in others[:3]] == [
         *["done already, nothing changed"] * 2,
         "running",
     ]
-    assert (made / "outputs" / folder / "report.html").is_file()
-    assert not (made / "outputs" / folder / "runs").exists()
-    assert not (made / "outputs" / "made" / "report.html").exists()
-    manifest = read_json(made / "outputs" / folder / "manifest.json")
+    assert (finished / "outputs" / folder / "report.html").is_file()
+    assert not (finished / "outputs" / folder / "runs").exists()
+    assert not (finished / "outputs" / "made" / "report.html").exists()
+    manifest = read_json(finished / "outputs" / folder / "manifest.json")
     assert manifest["profile"]["evaluation"]["resamples"] == 200
     again = command("run", "made", "01", "02", "03", "--set", "evaluation.resamples=200")
     assert again.stdout.count("done already") == 3
@@ -481,15 +479,13 @@ def test_a_hint_names_the_data_folder_where_it_is_known(command, made, tmp_path,
     )
 
 
-def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, in_process, made):
-    for stage in STAGES:
-        execute(stage)
+def test_without_data_what_needs_them_is_kept_and_the_rest_runs(command, in_process, finished):
     edit_notebook("04_subjectivity", "[3, 5]", "1 / 0")
     done = command("run", "made", "01", "02", "04", "--no-data")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": kept: it needs the real texts, which are out of reach") == 2
     assert "04_subjectivity: running (changed since it ran: notebook)" in done.stdout
-    assert pd.read_csv(made / "outputs/made/tables/table_2.csv")["words"].tolist() == [3, 5]
+    assert pd.read_csv(finished / "outputs/made/tables/table_2.csv")["words"].tolist() == [3, 5]
     one_sentence(
         command("run", "made", "02", "--no-data", "--set", "training.seeds=[7]"), "changed since it ran: profile"
     )
@@ -518,26 +514,24 @@ def test_where_the_data_folder_is_missing_later_stages_run_by_themselves_and_ear
     ], "04 was shown without its data"
 
 
-def test_verify_says_whether_the_tables_come_out_again(command, in_process, made):
-    for stage in STAGES:
-        execute(stage)
-    (made / "outputs/made/report.html").write_text("the committed one")
-    before = {path: path.stat().st_mtime_ns for path in (made / "outputs/made").rglob("*")}
+def test_verify_says_whether_the_tables_come_out_again(command, in_process, finished):
+    (finished / "outputs/made/report.html").write_text("the committed one")
+    before = {path: path.stat().st_mtime_ns for path in (finished / "outputs/made").rglob("*")}
     done = command("verify", "made", "03", "05")
     assert done.returncode == 0, done.stderr
     assert "all 3 tables of 03_evaluation, 05_diversity equal the committed ones" in done.stdout
-    assert f"report: {made}/outputs/made/report.html" in done.stdout
-    assert {path: path.stat().st_mtime_ns for path in (made / "outputs/made").rglob("*")} == before
+    assert f"report: {finished}/outputs/made/report.html" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (finished / "outputs/made").rglob("*")} == before
     again = command("verify", "made", "03", "05")
     assert again.stdout.count("regenerated before, nothing changed since") == 2
     assert "all 3 tables" in again.stdout
-    table = made / "outputs/made/tables/gaps.csv"
+    table = finished / "outputs/made/tables/gaps.csv"
     table.write_text(table.read_text().replace("0.157", "0.158"))
     done = command("verify", "made", "03")
     assert done.returncode == 1
     assert "1 of 2 tables differ from the committed ones: gaps (column gap: 1 of 4 cells" in done.stderr
     assert "in row 2: 0.157 instead of 0.158" in done.stderr
-    assert f"report: {made}/outputs/made/report.html" in done.stdout
+    assert f"report: {finished}/outputs/made/report.html" in done.stdout
 
 
 # ------------------------------------------------------------------------------------------------------------- Ctrl-C
