@@ -188,7 +188,7 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
         failed.unlink(missing_ok=True)
         record(stage, profile, fingerprints, started, success=True)
     except BaseException:  # such as a full disk: else it would count as done, without its notebook
-        marker_file(profile, stage).unlink(missing_ok=True)
+        validity.marker_file(profile, stage).unlink(missing_ok=True)
         raise
     return time.time() - started
 
