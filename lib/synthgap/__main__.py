@@ -233,7 +233,7 @@ def keep_ctrl_c() -> None:
     """Deliver a Ctrl-C again that fell into a callback, where Python would print it and go on."""
     original, main_thread = sys.unraisablehook, threading.get_ident()
 
-    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if unraisable.exc_type is KeyboardInterrupt:
             threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
         else:
