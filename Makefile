@@ -55,8 +55,9 @@ local: ## a small live LLM on this machine: reproduce with PROFILE=local
 status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)
 
-test: setup lint ## what lint does, and the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: setup ## what lint does, and the tests
+	@$(MAKE) --no-print-directory lint & lint=$$!; $(BIN)/python -m pytest -n 2 --dist worksteal && \
+		{ wait $$lint || { echo "lint failed: what it said stands among the dots above"; exit 1; }; }
 
 test-slow: setup $(BOOK) ## the longest tests, which `make test` leaves out
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow

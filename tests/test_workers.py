@@ -138,6 +138,10 @@ def test_a_run_for_which_a_shared_gpu_was_full_is_trained_again_at_the_end(runs,
 
 
 def test_a_run_that_is_too_large_for_the_gpu_fails_with_its_reason(troubled):
+    import torch
+
+    assert issubclass(torch.OutOfMemoryError, RuntimeError)
+    assert f"{torch.OutOfMemoryError.__name__}: " == pool.OUT_OF_GPU_MEMORY
     assert troubled.result(5).error == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
     assert len((troubled.logs / "too_large").read_text().split()) == 2
 

@@ -105,6 +105,10 @@ class Deadly(Settings):
         return 10.0
 
 
+class OutOfMemoryError(RuntimeError):
+    """Stands for torch's of this name, which would have to be loaded."""
+
+
 @dataclasses.dataclass
 class Crowded(Settings):
     """Settings under which training finds the GPU full, so many times; each try writes down its process."""
@@ -114,12 +118,10 @@ class Crowded(Settings):
 
     @property
     def inverse_regularisation(self) -> float:
-        import torch
-
         with self.log.open("a") as handle:
             handle.write(f"{os.getpid()}\n")
         if len(self.log.read_text().split()) <= self.times:
-            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
+            raise OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB.")
         return 10.0
 
 
