@@ -12,7 +12,7 @@ SETS    ?=
 ARGS    ?=
 RUN_ARGS = $(if $(DATA),--data "$(DATA)") $(foreach s,$(SETS),--set "$(s)")
 
-.PHONY: help setup reproduce local status test test-slow lint format lab book readme faults lock clean
+.PHONY: help setup reproduce local status test pytest test-slow lint format lab book readme faults lock clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -55,9 +55,11 @@ local: ## a small live LLM on this machine: reproduce with PROFILE=local
 status: setup ## what of a profile is done and what is missing
 	$(BIN)/python -m synthgap status $(PROFILE) $(RUN_ARGS)
 
-test: setup ## what lint does, and the tests
-	@$(MAKE) --no-print-directory lint & lint=$$!; $(BIN)/python -m pytest -n 2 --dist worksteal && \
-		{ wait $$lint || { echo "lint failed: what it said stands among the dots above"; exit 1; }; }
+test: setup ## what lint does, and beside it the tests
+	@$(MAKE) --jobs 2 --no-print-directory lint pytest
+
+pytest:
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup $(BOOK) ## the longest tests, which `make test` leaves out
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
