@@ -58,7 +58,7 @@ status: setup ## what of a profile is done and what is missing
 test: setup ## what lint does, and beside it the tests
 	@$(MAKE) --jobs 2 --no-print-directory lint pytest
 
-pytest:
+pytest: setup ## the tests alone
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup $(BOOK) ## the longest tests, which `make test` leaves out
