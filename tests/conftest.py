@@ -48,16 +48,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of the tests share."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> None:
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> None:
     """No test reads or writes the user's cache, tasks, data or outputs."""
-    os.environ["SYNTHGAP_CACHE"] = str(shared / "cache")
+    os.environ["SYNTHGAP_CACHE"] = str(shared_folder / "cache")
     os.environ["SYNTHGAP_HOME"] = str(ROOT)
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
     os.environ["SYNTHGAP_TASKS"] = str(tmp_path_factory.mktemp("tasks"))
@@ -127,19 +127,19 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def smoke(shared: Path) -> Path:
+def smoke(shared_folder: Path) -> Path:
     """outputs/smoke of one run of all notebooks, which all processes of the tests share; not to be changed.
 
     One stands for all in being executed in a kernel; see in_process.py.
     """
-    finished = shared / "smoke_finished"
-    with FileLock(shared / "smoke.lock"):
+    finished = shared_folder / "smoke_finished"
+    with FileLock(shared_folder / "smoke.lock"):
         if not finished.is_file():
             program = [str(ROOT / "tests" / "in_process.py")]
-            done = synthgap("run", "smoke", "--output", str(shared / "outputs"), program=program)
+            done = synthgap("run", "smoke", "--output", str(shared_folder / "outputs"), program=program)
             assert done.returncode == 0, done.stderr[-3000:]
             finished.touch()
-    return shared / "outputs" / "smoke"
+    return shared_folder / "outputs" / "smoke"
 
 
 @pytest.fixture
