@@ -11,9 +11,10 @@ from faults import FAULTS, PAGE, page
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXECUTED = sorted((ROOT / "outputs" / "recorded" / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS, *EXECUTED], ids=lambda path: path.name)
 def test_every_link_to_a_file_or_heading_leads_somewhere(page):
     for target, heading in re.findall(r"\]\((?!https?://)([^)#\s]*)#?([^)\s]*)\)", markdown(page)):
         found = page.parent / target if target else page
