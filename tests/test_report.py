@@ -273,7 +273,8 @@ def test_every_number_in_a_figure_of_the_page_is_that_of_the_figure_drawn_again(
 def test_what_a_figure_of_each_kind_draws_are_numbers_of_its_tables(drawn):
     """Across or upwards, each mark stands where a number of the CSV tables that the figure reads puts it."""
     own = {drawing_of(name)[0].name for name in drawn}
-    assert own >= {drawing.name for drawing in DRAWINGS} - {"own_curve"}, "each kind is looked at"
+    elsewhere = {"own_curve", "llms"}  # of own files, and of several LLMs that write: test_generation_llms.py
+    assert own >= {drawing.name for drawing in DRAWINGS} - elsewhere, "each kind is looked at"
     for name, (_, places, known) in drawn.items():
         if name in ("task_levels", "design"):
             continue  # graphs: their boxes stand where there is room
