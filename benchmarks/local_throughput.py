@@ -22,7 +22,7 @@ from synthgap.llm.transformers import LocalLLM
 from synthgap.tasks import load_profile, load_task
 
 BATCH, ROUNDS = 16, 3
-REQUESTS = {1: 3, BATCH: 32}
+REQUESTS = {1: 4, BATCH: 64}  # of a batch that is refilled, so that its end counts little
 NUMBERS = itertools.count()  # no request is asked twice
 
 
