@@ -72,7 +72,8 @@ def main(names: list[str]) -> None:
     known = {found[1]: found[0] for found in ROW.finditer(before)}
     for name in SCRIPTS if names == ["all"] else names:
         done = subprocess.run([sys.executable, HERE / f"{name}.py"], stdout=subprocess.PIPE, text=True, check=True)
-        known[name] = f"| `{name}.py` | {done.stdout.strip()} |"
+        said = done.stdout.strip().splitlines()[-1]  # before it a library may have told what it does
+        known[name] = f"| `{name}.py` | {said} |"
         print(known[name], flush=True)
     facts = machine()
     kind = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gib']} GiB, GPU: {facts['gpu'] or 'none'}"
