@@ -104,10 +104,11 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures that notebooks save are laid out, and their files stay empty; those of `smoke` are whole."""
-    from in_process import lay_out
+    """Figures of notebooks and report are laid out, and their files stay empty; those of `smoke` are whole."""
+    from in_process import empty_files
 
-    monkeypatch.setattr("synthgap.pipeline.stages.save_figure", lay_out)
+    monkeypatch.setattr("synthgap.pipeline.stages.save_figure", empty_files)
+    monkeypatch.setattr("synthgap.pipeline.report.as_bytes", lambda figure, form: b"<svg/>")
 
 
 @pytest.fixture

@@ -42,9 +42,8 @@ def execute(notebook: Path, parameters: Mapping[str, Any]) -> None:
     COPIES[notebook.name] = nbformat.writes(copy)
 
 
-def lay_out(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Lay a figure out and write empty files; stands for `save_figure`, whose drawing in two forms takes long."""
-    figure.draw_without_rendering()
+def empty_files(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure's files empty; stands for `save_figure`, whose drawing in two forms takes long."""
     return [write_text(folder / f"{name}.{form}", "") for form in ("pdf", "png")]
 
 

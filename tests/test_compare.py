@@ -461,7 +461,7 @@ def test_so_many_more_test_texts_would_settle_it():
 @pytest.fixture(scope="module")
 def example(command, tmp_path_factory):
     """What `compare` printed and wrote of the bundled example, in two recordings and a second corpus."""
-    from in_process import execute, lay_out
+    from in_process import execute, empty_files
 
     folder = tmp_path_factory.mktemp("compare")
     made = pd.read_csv(bundled("your_task", "synthetic.csv"))
@@ -470,7 +470,7 @@ def example(command, tmp_path_factory):
         part.to_csv(folder / name, index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("synthgap.pipeline.notebooks.execute", execute)
-        patch.setattr("synthgap.pipeline.stages.save_figure", lay_out)
+        patch.setattr("synthgap.pipeline.stages.save_figure", empty_files)
         real = str(bundled("your_task", "real.csv"))
         synthetic = [
             "--synthetic",

@@ -226,6 +226,8 @@ class Drawing:
             lines = textwrap.wrap(source, letters_in(figure.get_figwidth()))
             figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALLEST, color=QUIET)
             figure.set_figheight(figure.get_figheight() + 0.13 * len(lines))
+            figure.draw_without_rendering()  # which lays it out, once for all forms
+            figure.set_layout_engine(None)
         return figure
 
 

@@ -72,7 +72,7 @@ class Batch:
     def step(self) -> list[Row]:
         """Write a token in each row; those that end with it leave the batch and are returned."""
         self._draw.sources = [row.source for row in self.rows]
-        tokens = self._processors(self._mask, self._scores).argmax(dim=-1)  # type: ignore[arg-type]
+        tokens = self._processors(self._mask, self._scores).argmax(dim=-1)
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
             row.written.append(token)
         finished = [row for row in self.rows if self._end(row) or len(row.written) == self.settings.max_tokens]

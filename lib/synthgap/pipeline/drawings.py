@@ -82,6 +82,7 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
     """
     figure = draw(name, profile, size[0] if size else None)
     if size:
+        figure.set_layout_engine("constrained")
         figure.set_size_inches(size)
         _needs_room(name, figure)
     with atomic(target) as temporary:
