@@ -80,7 +80,8 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
     Raises:
         SynthgapError: there is no room for the figure.
     """
-    figure = draw(name, profile, size[0] if size else None)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # matplotlib's, that panels have no room
+        figure = draw(name, profile, size[0] if size else None)
     if size:
         figure.set_layout_engine("constrained")
         figure.set_size_inches(size)
@@ -92,7 +93,7 @@ def write_figure(name: str, profile: Profile, target: Path, form: str, size: tup
 
 
 def _needs_room(name: str, figure: Figure) -> None:
-    with warnings.catch_warnings(action="ignore"):  # matplotlib's, that panels have no room
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
         figure.draw_without_rendering()
     if min(ax.get_window_extent().height for ax in figure.axes) < LOWEST * figure.dpi:
         plt.close(figure)

@@ -1,5 +1,6 @@
 """Train a classifier on texts and labels, and predict: tf-idf, a probe on embeddings, or fine-tuning."""
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import FunctionTransformer
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from synthgap.core.errors import SynthgapError
 from synthgap.core.settings import Classifier, ClassifierSettings, FinetuneSettings, ProbeSettings, TfidfSettings
@@ -65,10 +66,16 @@ def _fit_logistic(settings: TfidfSettings | ProbeSettings, train: Texts, test: S
         words = r"(?u)\b\w+\b"
         features = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), strip_accents="unicode", token_pattern=words)
     model, known = logistic_regression(settings.inverse_regularisation), features.fit_transform(train.texts)
-    with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
+    with _linear_algebra().limit(limits=1):  # the products are small: threads would only wait
         model.fit(known, train.labels)
     trained = time.perf_counter()
     probabilities, asked = np.zeros((len(test), n_labels), dtype=np.float32), features.transform(test)
-    with threadpool_limits(1, "blas"):
+    with _linear_algebra().limit(limits=1):
         probabilities[:, model.classes_] = model.predict_proba(asked)
     return Fitted(probabilities, trained - started, time.perf_counter() - trained, len(train.texts))
+
+
+@functools.cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries that multiply matrices; to look for them takes as long as many a fit."""
+    return ThreadpoolController().select(user_api="blas")
