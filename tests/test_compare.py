@@ -461,7 +461,7 @@ def test_so_many_more_test_texts_would_settle_it():
 @pytest.fixture(scope="module")
 def example(command, tmp_path_factory):
     """What `compare` printed and wrote of the bundled example, in two recordings and a second corpus."""
-    from in_process import execute, empty_files
+    from in_process import empty_files, execute
 
     folder = tmp_path_factory.mktemp("compare")
     made = pd.read_csv(bundled("your_task", "synthetic.csv"))
