@@ -26,11 +26,11 @@ from synthgap.generation.generation_cost import estimate_costs
 from synthgap.generation.live_generation import Job, generate_live, refuse_failures
 from synthgap.llm.backends import connect
 from synthgap.llm.base import Conversation, Message
-from synthgap.llm.batch import Draw, drawing, random_numbers
+from synthgap.llm.batch import Draw, TopP, drawing, random_numbers
 from synthgap.llm.packaged import PACKAGES, Packaged, converted_folder
 from synthgap.llm.recorded import RecordedLLM, export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog
-from synthgap.llm.transformers import LocalLLM, _convert
+from synthgap.llm.transformers import LocalLLM, PackedLinear, _convert
 from synthgap.tables import read_shown
 from synthgap.tasks import load_profile, load_task, paper_tasks
 
@@ -97,6 +97,24 @@ def test_draws_follow_the_distribution(temperature, top_p):
         expected = expected / expected.sum()
     for place, likely in enumerate(expected.tolist()):
         assert abs(counts[place] / rows - likely) <= 4 * math.sqrt(likely * (1 - likely) / rows)
+
+
+@pytest.mark.parametrize("probability", [1e-6, 0.3, 0.95, 0.999])
+def test_the_tokens_of_a_large_vocabulary_that_have_a_probability_are_those_of_transformers(probability):
+    scores = torch.randn(20, 5000, generator=random_numbers("scores"), dtype=torch.float64) * 4
+    theirs = transformers.TopPLogitsWarper(probability)(None, scores)
+    torch.testing.assert_close(TopP(probability)(None, scores), theirs, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+def test_packed_weights_give_the_scores_of_plain_ones(model):
+    packed = LocalLLM(settings(model, device="cpu"))._loaded[0]
+    assert any(isinstance(layer, PackedLinear) for layer in packed.modules())
+    plain = transformers.AutoModelForCausalLM.from_pretrained(model)
+    for shape in ((1, 1), (7, 1), (3, 50)):
+        tokens = torch.randint(plain.config.vocab_size, shape, generator=random_numbers(str(shape)))
+        with torch.inference_mode():
+            torch.testing.assert_close(packed(tokens).logits, plain(tokens).logits)
 
 
 def test_at_temperature_0_every_answer_to_a_prompt_is_the_same(model, real, tmp_path):

@@ -145,9 +145,28 @@ def drawing(settings: LocalSettings, draw: "Draw") -> transformers.LogitsProcess
     if settings.temperature:
         processors.append(transformers.TemperatureLogitsWarper(settings.temperature))
         if settings.top_p is not None:
-            processors.append(transformers.TopPLogitsWarper(settings.top_p))
+            processors.append(TopP(settings.top_p))
         processors.append(draw)
     return processors
+
+
+class TopP(transformers.LogitsProcessor):
+    """Leaves the most probable tokens that together have a probability, as transformers' TopPLogitsWarper does.
+
+    It sorts few tokens of a large vocabulary: a token is cut off at once if a whole vocabulary of tokens as improbable
+    as it would fit into what is cut off.
+    """
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        all_probabilities = scores.softmax(dim=-1)
+        possible = (all_probabilities > (1 - self.probability) / scores.shape[-1]).sum(dim=-1)
+        likely, places = all_probabilities.topk(max(1, int(possible.max())))
+        gone = torch.ones_like(scores, dtype=torch.bool)
+        gone = gone.scatter(-1, places, likely.cumsum(dim=-1) - likely >= self.probability)
+        return scores.masked_fill(gone, -torch.inf)  # type: ignore[return-value]
 
 
 class Draw(transformers.LogitsProcessor):
@@ -164,5 +183,5 @@ class Draw(transformers.LogitsProcessor):
         noise = torch.empty(scores.shape, dtype=torch.float64, device=scores.device)
         for row, source in zip(noise, self.sources, strict=True):
             row.uniform_(generator=source)
-        gumbel = -torch.log(-torch.log(noise.clamp(1e-300, 1 - 1e-16)))
-        return (scores.double() + gumbel).float()  # type: ignore[return-value]
+        less_gumbel = noise.clamp_(1e-300, 1 - 1e-16).log_().neg_().log_()
+        return (scores - less_gumbel).float()  # type: ignore[return-value]
