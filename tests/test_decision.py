@@ -251,6 +251,13 @@ def test_a_live_runs_log_gives_its_own_row(tmp_path):
         log.add({**row, "key": f"{turn}", "turn": turn} | USED for turn in range(2))
     found = costs.from_log(tmp_path / "log.sqlite")
     assert found.to_numpy().tolist() == [["m", "zero_shot", 20, 30.0, 10.0, 0.2]]
+    live = {"backend": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
+    asked = load_profile("smoke", {"llms.mine": live, "corpora.zero_shot.llm": "mine"})
+    tokens = costs.as_logged(TOKENS, found, asked).set_index("corpus")[["prompt_tokens", "completion_tokens"]]
+    assert tokens.loc["zero_shot"].tolist() == [30, 10], "as the log counted them"
+    assert tokens.loc["few_shot"].tolist() == [10, 5], "as estimated: another LLM wrote them"
+    nothing = costs.from_log(tmp_path / "none.sqlite")
+    pd.testing.assert_frame_equal(costs.as_logged(TOKENS, nothing, asked), TOKENS)
 
 
 def test_the_speed_of_words_is_that_of_all_tasks():

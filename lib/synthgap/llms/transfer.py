@@ -102,8 +102,8 @@ def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
             for row in extremes.itertuples()
         )
         sentences.append(
-            f"From {load_task(task).title} to {sets[items].title} ({classifier}) the gap to real texts changes by "
-            f"{ends} points, {signed(own['gap'].mean())} on average over {len(own)} corpora; {len(certain)} of these "
-            "changes can be told from 0. It is transfer, not ageing."
+            f"From {load_task(task).title} to {sets[items].title} ({classifier}) the gap to real texts changes, in "
+            f"points, by {ends}, {signed(own['gap'].mean())} on average over {len(own)} corpora; {len(certain)} of "
+            "these changes can be told from 0. It is transfer, not ageing."
         )
     return sentences
