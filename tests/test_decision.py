@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from workers import made_texts
 
 from synthgap.causes.draws import Sample
 from synthgap.decision import costs, rule, winners
 from synthgap.decision.winners import strategy_tables
 from synthgap.llm.response_log import ResponseLog
-from synthgap.tasks import load_task
+from synthgap.tasks import load_profile, load_task
 from synthgap.training.predictions import Predictions
 
 ITEMS = 200
@@ -250,6 +251,21 @@ def test_a_live_runs_log_gives_its_own_row(tmp_path):
         log.add({**row, "key": f"{turn}", "turn": turn} | USED for turn in range(2))
     found = costs.from_log(tmp_path / "log.sqlite")
     assert found.to_numpy().tolist() == [["m", "zero_shot", 20, 30.0, 10.0, 0.2]]
+    live = {"backend": "openai", "model": "m", "base_url": "http://localhost:1/v1"}
+    asked = load_profile("smoke", {"llms.mine": live, "corpora.zero_shot.llm": "mine"})
+    tokens = costs.as_logged(TOKENS, found, asked).set_index("corpus")[["prompt_tokens", "completion_tokens"]]
+    assert tokens.loc["zero_shot"].tolist() == [30, 10], "as the log counted them"
+    assert tokens.loc["few_shot"].tolist() == [10, 5], "as estimated: another LLM wrote them"
+    nothing = costs.from_log(tmp_path / "none.sqlite")
+    pd.testing.assert_frame_equal(costs.as_logged(TOKENS, nothing, asked), TOKENS)
+
+
+def test_the_speed_of_words_is_that_of_all_tasks():
+    texts = made_texts(load_profile("smoke"))
+    (row,) = costs.speed_of_words(texts, 5).itertuples()
+    assert (row.classifier, row.device, row.runs) == ("tfidf", "cpu", len(texts))
+    assert row.train_texts_per_second > 0
+    assert row.million_hours == pytest.approx(1e6 / row.predict_texts_per_second / 3600)
 
 
 USED = {"prompt_tokens": 300, "completion_tokens": 100, "seconds": 2.0}

@@ -11,8 +11,9 @@ from test_causes import LABELS, draw, sample
 from synthgap.causes.draws import Sample
 from synthgap.core.config import REAL, ImportedCorpus
 from synthgap.core.errors import SynthgapError
+from synthgap.data.further import FurtherTests
 from synthgap.data.imported import read_imported
-from synthgap.evaluation.gaps import evaluate, one_recording
+from synthgap.evaluation.gaps import OVER_TASKS_COLUMNS, Evaluated, evaluate, one_recording
 from synthgap.figures import Look
 from synthgap.llms import figures, forecast, pipelines, transfer
 from synthgap.tasks import load_profile, load_task
@@ -88,18 +89,40 @@ def test_the_best_of_a_pipeline_is_named_whichever_way_the_gap_stands():
     rows = [("a", REAL, -12.0), ("b", REAL, -2.0), ("b", "a", 10.0)]
     gaps = pd.DataFrame(rows, columns=["corpus", "baseline", "gap"]).assign(comparison="news", task="humor")
     gaps = gaps.assign(classifier="probe", metric="macro_f1", low=gaps["gap"] - 1, high=gaps["gap"] + 3)
-    gaps = gaps.assign(new_low=np.nan, new_high=np.nan)
+    gaps = gaps.assign(new_low=np.nan, new_high=np.nan, p=0.01, recordings=1)
     turned = gaps.assign(gap=-gaps["gap"], low=-gaps["high"], high=-gaps["low"])
     corpora = {name: {"file": "x.csv", "rows": {"llm": name}} for name in "ab"}
     compared = {"comparisons": {"news": {"corpora": ["a", "b"], "tasks": ["humor"]}}}
     compared |= {"training.augmentation": None, "training.decision": None}
     profile = load_profile("smoke", {"corpora": corpora} | compared)
-    (said,) = pipelines.best_and_worst(gaps, profile)
-    assert "B trains best and A worst, +10.0 points [+9.0, +13.0]" in said
-    (said,) = pipelines.best_and_worst(turned, profile)
+    (said,) = pipelines.best_and_worst(of_one_task(gaps), profile)
+    assert "B trains best and A worst, +10.0 points [+9.0, +13.0] for these texts; one recording each of 2" in said
+    (said,) = pipelines.best_and_worst(of_one_task(turned), profile)
     assert "A trains best and B worst, +10.0 points [+9.0, +13.0]" in said
     one_llm = load_profile("smoke", {"corpora": corpora | {"b": corpora["a"]}} | compared)
-    assert list(pipelines.best_and_worst(gaps, one_llm)) == [], "one LLM in two settings"
+    assert list(pipelines.best_and_worst(of_one_task(gaps), one_llm)) == [], "one LLM in two settings"
+    other = corpora["b"] | {"rows": {"llm": "b", "setting": "few_shot"}}
+    unlike = load_profile("smoke", {"corpora": corpora | {"b": other}} | compared)
+    assert list(pipelines.best_and_worst(of_one_task(gaps), unlike)) == [], "two LLMs, each in a setting of its own"
+
+
+def of_one_task(gaps: pd.DataFrame) -> Evaluated:
+    return Evaluated(pd.DataFrame(), gaps, pd.DataFrame(columns=[*OVER_TASKS_COLUMNS, "comparison"]))
+
+
+def test_llms_that_wrote_several_tasks_are_compared_in_the_mean_over_them_setting_by_setting():
+    """Few-shot b is better than few-shot a on both tasks, and no other corpus has a fellow in its setting."""
+    shares = {"real": [0.95, 0.95], "a_zero": [0.5, 0.5], "a_few": [0.7, 0.7], "b_few": [0.9, 0.9]}
+    found = evaluate([predictions(shares), predictions(shares, task="imdb")], 100, 100)
+    found = Evaluated(*(table.assign(comparison="small") for table in (found.table, found.gaps, found.over_tasks)))
+    corpora = {
+        name: {"file": "x.csv", "rows": {"llm": name[0], "setting": name[2:]}} for name in shares if name != "real"
+    }
+    small = {"corpora": list(corpora), "tasks": ["humor", "imdb"]}
+    changed = {"tasks": ["humor", "imdb"], "corpora": corpora, "comparisons": {"small": small}}
+    profile = load_profile("smoke", changed | {"training.augmentation": None, "training.decision": None})
+    (said,) = pipelines.best_and_worst(found, profile)
+    assert said.startswith("small (mean over 2 tasks, probe): B few trains best and A few worst, +20.0 points")
 
 
 @pytest.mark.fault(
@@ -256,9 +279,23 @@ def test_a_sentence_says_how_gaps_change_and_leaves_pools_out():
     moved = moved.assign(task="ag_news", items="bbc_2022", classifier="probe", kind="change")
     pool = {"corpora.both": {"pool": ["zero_shot", "few_shot"]}, "training.augmentation": None}
     (said,) = transfer.in_words(moved, load_profile("smoke", pool))
-    assert "changes by +2.5 points on average over 2 corpora; from Few-shot −1.0 [−3.0, +3.0]; Zero-shot +6.0" in said
+    assert "changes, in points, by −1.0 [−3.0, +3.0] (Few-shot) to +6.0 [+2.0, +10.0] (Zero-shot), +2.5 on" in said
+    assert "over 2 corpora; 1 of these" in said
     assert "1 of these changes can be told from 0" in said
     assert transfer.in_words(moved.iloc[:0], PROFILE) == []
+
+
+def test_what_is_left_out_of_a_further_set_is_shown(monkeypatch):
+    texts = pd.DataFrame({"items": ["later", "later", "other"], "id": list("abc"), "text": "", "label": "ham"})
+    left_out = {"later": {"has an id with two labels": 2, "repeats an id": 1}, "other": {}}
+    monkeypatch.setattr(transfer, "load_real", lambda *_: None)
+    monkeypatch.setattr(transfer, "load_further", lambda *_: FurtherTests(texts, left_out))
+    asked = {"later": {"corpora": ["zero_shot"], "tasks": ["sms_spam"], "further_tests": True}}
+    profile = load_profile("smoke", {"comparisons": asked, "training.augmentation": None, "training.decision": None})
+    said = "has an id with two labels: 2; repeats an id: 1"
+    expected = [["sms_spam", "later", 2, said], ["sms_spam", "other", 1, "none"]]
+    assert transfer.sets_used(profile).to_numpy().tolist() == expected
+    assert transfer.sets_used(PROFILE).empty
 
 
 # -------------------------------------------------------------------------------------------------------------- figures

@@ -1,5 +1,7 @@
 """Agreement by window of time, its trend, and how far panels of a few annotators are from many."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from synthgap.subjectivity.over_time import (
     SAME_PEOPLE,
     agreement_over_time,
     agreement_trends,
+    left_out_in_words,
     over_time_answer,
     time_windows,
 )
@@ -64,6 +67,8 @@ def test_dates_that_cannot_be_read_are_counted_and_their_items_have_no_window(po
     dates = ["2021-06-01", "3 July 2021", "2021-07-04T10:00:00+02:00", "soon", "2021-13-01", ""]
     found = posts(*((f"p{n}", who, "joy", date) for n, date in enumerate(dates) for who in "ab"))
     assert found.left_out == {"items whose date cannot be read": 3}
+    (said,) = left_out_in_words([found, replace(found, left_out={})])
+    assert said.endswith("items whose date cannot be read: 3.")
     assert agreement_over_time([found]).query("windows == @MONTHS")["items"].tolist() == [1, 2]
 
 

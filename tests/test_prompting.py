@@ -256,7 +256,10 @@ def test_before_money_is_spent_the_sweep_says_its_requests_and_what_they_will_te
     (found,) = estimate_costs(profile, {"humor": load_real(HUMOR, PROFILE)}, tmp_path / "responses.sqlite")
     assert found.table.groupby("corpus")["texts"].sum().to_dict() == dict.fromkeys(corpora, 2 * 2 * 20)
     assert found.table["requests"].ge(2).all()
-    assert "3 recordings of 100 texts per label" in sample_size.planned(sweep)
+    said, *table = sample_size.planned(sweep).splitlines()
+    assert "3 recordings of 100 texts per label" in said
+    assert table[0].split() == ["tasks", "texts_per_label", *map(str, sample_size.RECORDINGS)]
+    assert len(table) == 1 + 2 * len(sample_size.TEXTS)
     assert sample_size.planned(load_profile("paper")) == ""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.core.config import GeneratedCorpus, LabelledCorpus, Profile
+from synthgap.core.settings import TfidfSettings
 from synthgap.decision.winners import TITLES
 from synthgap.evaluation import llm_as_classifier
 from synthgap.evaluation.learning_curves import at_one_size
@@ -19,12 +20,15 @@ from synthgap.generation.labelling import CONTEXT, REQUEST
 from synthgap.llm.response_log import LABELLING, ResponseLog
 from synthgap.tables import bounded, matching
 from synthgap.tasks import Task
+from synthgap.training.base import NO_TEXTS, Texts
+from synthgap.training.classifiers import fit_predict
 from synthgap.training.runs import TaskTexts
 from synthgap.training.store import packed_lines
 from synthgap.training.strategies import ALONE, FEW_SHOT, JOIN, LABELS, ZERO_SHOT
 
 LETTERS = 4  # of a token: about as many as English text has
 ANSWERED = 3  # tokens of a label
+WORDS = TfidfSettings(kind="tfidf")
 MILLION = 1_000_000
 LLM = "the LLM itself"
 TOKENS = ["task", "corpus", "part", "classes", "prompt_tokens", "completion_tokens"]
@@ -122,6 +126,15 @@ def from_log(path: Path) -> pd.DataFrame:
     return sums[["model", "part"]].assign(texts=sums["n"], **each)[columns]
 
 
+def as_logged(tokens: pd.DataFrame, logged: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """`tokens_per_text` with what `from_log` counted in place of the estimates, of corpora whose LLM is in the log."""
+    written = {name: one for name, one in profile.corpora.items() if isinstance(one, GeneratedCorpus)}
+    models = {name: getattr(profile.llms[one.llm], "model", None) for name, one in written.items()}
+    rows = tokens.assign(model=tokens["corpus"].map(models))[["model", "part"]].merge(logged, "left", ["model", "part"])
+    counted = {name: rows[name].set_axis(tokens.index).astype(float) for name in TOKENS[-2:]}
+    return tokens.assign(**{name: known.fillna(tokens[name]) for name, known in counted.items()})
+
+
 # -------------------------------------------------------------------------------------------------------------- speeds
 
 
@@ -142,6 +155,21 @@ def speeds(runs: Path) -> pd.DataFrame:
             (classifier, device, len(own), own["train_texts_per_second"].median(), slowest, MILLION / slowest / 3600)
         )
     return pd.DataFrame(rows, columns=SPEEDS)
+
+
+def speed_of_words(texts: Mapping[str, TaskTexts], texts_per_label: int | None) -> pd.DataFrame:
+    """How fast tf-idf learns from real texts and labels the test split, medians over tasks: one row of SPEEDS."""
+    paces = []
+    for one in texts.values():
+        labels = list(one.real.task.labels)
+        train, test = (one.real.split(split) for split in ("train", "test"))
+        train = train.groupby("label").head(texts_per_label or len(train))
+        known = Texts(train["text"].tolist(), train["label"].map(labels.index).tolist())
+        fitted = fit_predict(WORDS, known, NO_TEXTS, test["text"].tolist(), len(labels), seed=0)
+        paces.append((len(train) / fitted.train_seconds, len(test) / fitted.predict_seconds))
+    trains, predicts = np.median(paces, axis=0)
+    row = (WORDS.kind, "cpu", len(paces), trains, predicts, MILLION / predicts / 3600)
+    return pd.DataFrame([row], columns=SPEEDS)
 
 
 # --------------------------------------------------------------------------------------------------------------- costs

@@ -19,13 +19,14 @@ from synthgap.evaluation.inference import Part, Spreads, training_spreads
 from synthgap.evaluation.scores import METRIC
 from synthgap.figures import Look
 from synthgap.generation.corpora import provenance
-from synthgap.tables import matching, rounded, signed, signed_interval
+from synthgap.tables import matching, rounded, signed, signed_interval, stacked
 from synthgap.tasks import load_task
 from synthgap.training.embeddings import embed
 from synthgap.training.predictions import Predictions, load_predictions
 
 POOL_COLUMNS = ["comparison", "task", "classifier", "corpus", "members", "gain", "low", "high", "p"]
 GAP_COLUMNS = ["comparison", "task", "classifier", "corpus", "baseline", "recordings", "gap", "low", "high", "p"]
+NEW = ["new_low", "new_high"]
 BESIDE = {"chamfer": "chamfer", "vendi": "vendi", "words": "words", "doubted": "% doubted", "told_apart": "told apart"}
 
 
@@ -176,26 +177,41 @@ def _without_signs(sample: Sample) -> Sample:
 # -------------------------------------------------------------------------------------------------------- in sentences
 
 
-def best_and_worst(gaps: pd.DataFrame, profile: Profile) -> Iterator[str]:
-    """For each pipeline, task and classifier with several LLMs, in which of their corpora trains best, in a sentence.
+def best_and_worst(found: Evaluated, profile: Profile) -> Iterator[str]:
+    """Which corpus trains best, in a sentence for each pipeline, setting and classifier with several LLMs.
+
+    It is of the pipeline's task, or of the mean over its tasks.
 
     Args:
-        gaps: those of `evaluated`.
+        found: as of `evaluated`.
     """
     look, pools = Look.of(profile), [n for n, one in profile.corpora.items() if isinstance(one, PooledCorpus)]
+    means = found.over_tasks.assign(task=[f"mean over {tasks} tasks" for tasks in found.over_tasks["tasks"]])
+    several = [name for name, one in pipelines(profile).items() if len(profile.tasks_of(one)) > 1]
+    gaps = stacked([found.gaps[~found.gaps["comparison"].isin(several)], means], [*GAP_COLUMNS, "metric", *NEW])
     within = gaps[(gaps["metric"] == METRIC) & ~gaps["corpus"].isin(pools) & ~gaps["baseline"].isin(pools)]
     for (name, task, classifier), rows in within.groupby(["comparison", "task", "classifier"], sort=False):
-        to_real = matching(rows, {"baseline": REAL}).set_index("corpus")["gap"].sort_values()
-        writers = {_llm(profile, corpus) for corpus in to_real.index}
-        if len(writers) < 2 or len(profile.tasks_of(profile.comparisons[name])) > 1:
-            continue
-        worst, best = to_real.index[0], to_real.index[-1]
-        pair = rows[rows["corpus"].isin([best, worst]) & rows["baseline"].isin([best, worst])].iloc[0]
-        turned = pair if pair["corpus"] == best else turned_round(pair)
-        yield (
-            f"{name} ({task}, {classifier}): {look.title(best)} trains best and {look.title(worst)} worst, "
-            f"{said(turned)}; one recording each of {len(to_real)}."
-        )
+        to_real = matching(rows, {"baseline": REAL}).set_index("corpus")["gap"]
+        for _, own in to_real.groupby([_setting(profile, corpus) for corpus in to_real.index], sort=False):
+            if len({_llm(profile, corpus) for corpus in own.index}) < 2:
+                continue
+            worst, best = own.idxmin(), own.idxmax()
+            pair = rows[rows["corpus"].isin([best, worst]) & rows["baseline"].isin([best, worst])].iloc[0]
+            turned = pair if pair["corpus"] == best else turned_round(pair)
+            number = int(pair["recordings"])
+            recordings = "one recording" if number == 1 else f"up to {number} recordings"
+            yield (
+                f"{name} ({task}, {classifier}): {look.title(best)} trains best and {look.title(worst)} worst, "
+                f"{said(turned)}; {recordings} each of {len(own)}."
+            )
+
+
+def _setting(profile: Profile, corpus: str) -> str:
+    """In which setting a corpus was written, as the profile has it or the file that the texts are from."""
+    settings = profile.corpora[corpus]
+    if isinstance(settings, GeneratedCorpus):
+        return settings.setting
+    return str(settings.rows.get("setting", "")) if isinstance(settings, ImportedCorpus) else ""
 
 
 def _llm(profile: Profile, corpus: str) -> str:

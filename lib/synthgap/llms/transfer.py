@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from synthgap.core.config import PooledCorpus, Profile
+from synthgap.data.further import load_further
+from synthgap.data.real import load_real
 from synthgap.evaluation.gaps import Scored, add_spreads, inferred, parts_of, scores_of
 from synthgap.figures import Look
 from synthgap.llms.pipelines import METRIC, pipelines
@@ -68,13 +70,25 @@ def transfer(profile: Profile, runs: Path) -> pd.DataFrame:
     return stacked(parts, COLUMNS)
 
 
+def sets_used(profile: Profile) -> pd.DataFrame:
+    """The further test sets of pipelines, and what was left out of them: columns task, items, texts, left_out."""
+    tasks = {task for one in pipelines(profile).values() if one.further_tests for task in profile.tasks_of(one)}
+    rows = []
+    for task in [load_task(name) for name in profile.tasks if name in tasks]:
+        further = load_further(task, profile, load_real(task, profile))
+        for items, reasons in further.left_out.items():
+            said = "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
+            rows.append((task.name, items, int(further.texts["items"].eq(items).sum()), said or "none"))
+    return pd.DataFrame(rows, columns=["task", "items", "texts", "left_out"])
+
+
 def further_sets(tasks: Iterable[str]) -> dict[str, FurtherTest]:
     """The further test sets that tasks name."""
     return {name: one for task in tasks for name, one in load_task(task).further_tests.items()}
 
 
 def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
-    """The change of each corpus's gap, a sentence for each further set, task and classifier; pools are left out."""
+    """From where to where gaps change, a sentence for each further set, task and classifier; pools are left out."""
     look, sets, sentences = Look.of(profile), further_sets(profile.tasks), []
     single = [name for name, one in profile.corpora.items() if not isinstance(one, PooledCorpus)]
     rows = found[(found["kind"] == "change") & found["corpus"].isin(single)].drop_duplicates(
@@ -83,13 +97,13 @@ def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
     for (task, items, classifier), own in rows.groupby(["task", "items", "classifier"], sort=False):
         certain = own[(own["low"] > 0) | (own["high"] < 0)]
         extremes = own.sort_values("gap").iloc[[0, -1]].drop_duplicates()
-        ends = "; ".join(
-            f"{look.title(row.corpus)} {signed(row.gap)} {signed_interval(row.low, row.high)}"
+        ends = " to ".join(
+            f"{signed(row.gap)} {signed_interval(row.low, row.high)} ({look.title(row.corpus)})"
             for row in extremes.itertuples()
         )
         sentences.append(
-            f"From {load_task(task).title} to {sets[items].title} ({classifier}) the gap to real texts changes by "
-            f"{signed(own['gap'].mean())} points on average over {len(own)} corpora; from {ends}; {len(certain)} of "
+            f"From {load_task(task).title} to {sets[items].title} ({classifier}) the gap to real texts changes, in "
+            f"points, by {ends}, {signed(own['gap'].mean())} on average over {len(own)} corpora; {len(certain)} of "
             "these changes can be told from 0. It is transfer, not ageing."
         )
     return sentences

@@ -13,8 +13,8 @@ from synthgap.training.training_time import plan_training
 
 
 def plan_generation(profile: Profile) -> str:
-    """What is missing of the LLMs' answers; live LLMs are asked for a few of them."""
-    return _sentences(_estimates(profile))
+    """What is missing of the LLMs' answers, and what they will tell of prompts; live LLMs are asked for a few."""
+    return "\n".join(filter(None, [_sentences(_estimates(profile)), planned(profile)]))
 
 
 def plan(profile: Profile) -> str:

@@ -93,8 +93,8 @@ SECTIONS = {  # {stage: its title and what it is about}, in the page's order
 }
 QUESTIONS = (  # in their order on the first screen
     *("Why?", "Which LLM?", "Do several authors help?", "How many examples?", "Train on the examples?"),
-    *("Nuance or the source?", "Which prompt?", "What to do with 10 labels, with 50?", "What does it cost?"),
-    *("Does it last?", "Can the gap be foretold?", "Does disagreement change over time?"),
+    *("Nuance or the source?", "Which prompt?", "What to do with 10 labels?", "What to do with 50 labels?"),
+    *("What does it cost?", "Does it last?", "Can the gap be foretold?", "Does disagreement change over time?"),
 )
 BADGES = {  # whose words the numbers of a table or figure stand on, where these are not real texts and real runs
     "stand-in": "the “real” texts too were written by an LLM, for this project: evidence of nothing",

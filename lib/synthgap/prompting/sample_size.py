@@ -147,11 +147,14 @@ def sentence(variances: Variances, tasks: int, recordings: int = 1, texts: int |
 
 
 # of the profile `recorded`: probe, zero-shot and few-shot texts of one LLM in three recordings, ten tasks
-RECORDED = Variances(recording=4.3, sampling=4.1, items=1.1, texts=100, df=40)
+RECORDED = Variances(recording=4.3, sampling=4.1, items=1.0, texts=100, df=40)
 
 
 def planned(profile: Profile) -> str:
-    """The same sentence on a profile's comparisons of prompts before anything was asked; "" where it has none."""
+    """What a profile's comparisons of prompts will tell, before anything was asked; "" where it has none.
+
+    A sentence, and below it the points that other numbers of recordings and texts would tell.
+    """
     comparisons = profile.comparisons_on("prompts").values()
     if not comparisons:
         return ""
@@ -159,4 +162,12 @@ def planned(profile: Profile) -> str:
     tasks = max(len(profile.tasks_of(one)) for one in comparisons)
     texts = profile.training.texts_per_label or profile.generation.texts_per_label or RECORDED.texts
     said = sentence(RECORDED, tasks, min(map(profile.recordings, corpora)), texts)
-    return f"{said} (variances of {', '.join(f'{k} {v:g}' for k, v in asdict(RECORDED).items())})"
+    about = f"variances of {', '.join(f'{k} {v:g}' for k, v in asdict(RECORDED).items())}"
+    table = wide_table(power_table(RECORDED, tasks)).round(1).to_string(index=False)
+    return f"{said} ({about}). Points that are told, by number of recordings:\n{table}"
+
+
+def wide_table(power: pd.DataFrame) -> pd.DataFrame:
+    """`power_table` with a column for each number of recordings."""
+    wide = power.pivot_table(index=["tasks", "texts_per_label"], columns="recordings", values="detectable")
+    return wide.rename(columns=str).rename_axis(columns=None).reset_index()

@@ -63,6 +63,17 @@ def all_judgements(profile: Profile) -> list[Judgements]:
     return [one for one in found if one is not None]
 
 
+def left_out_in_words(judged: Sequence[Judgements]) -> list[str]:
+    """What was left out of each table of judgements and why, in a sentence where something was."""
+    return [
+        f"Left out of {one.source.partition(': ')[2]}: "
+        + ", ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
+        + "."
+        for one in judged
+        if one.left_out
+    ]
+
+
 def time_windows(dates: pd.Series, windows: str | int = MONTHS) -> pd.Series:
     """The window of each item: a month as "2021-08", or "1 of 6": about equally many items; no date is divided."""
     if windows == MONTHS:
