@@ -142,8 +142,8 @@ def _above(found: np.ndarray, usual: np.ndarray | None, limit: float) -> bool:
     return _surely(found.sum(), len(found)) > max(limit, other)
 
 
-def _mask(real: Given, texts: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
-    return None if real is None else texts(real)
+def _mask(real: Given, found_in: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
+    return None if real is None else found_in(real)
 
 
 # ---------------------------------------------------------------------------------------- what gives the label away
