@@ -124,6 +124,18 @@ def test_of_a_few_texts_no_sign_is_told(sound: Files, n: int) -> None:
     assert find_faults(sides["texts"], real=sound["real"], between_splits=True).empty
 
 
+def test_texts_that_are_cut_as_the_real_ones_are_raise_no_alarm(sound: Files) -> None:
+    def named(*cut: str) -> bool:
+        sides = {name: frame.copy() for name, frame in sound.items()}
+        for side in cut:
+            sides[side]["text"] = sides[side]["text"].str[:60]
+        return "truncated" in set(faults(sides)["fault"])
+
+    assert named("texts")
+    assert not named("texts", "real")
+    assert not named("real")
+
+
 def test_the_order_of_rows_does_not_matter(sound: Files) -> None:
     sides = {name: frame.copy() for name, frame in sound.items()}
     for plant in (flipped, copied(near=True), changed(0.8, lambda text: text + " #ad", "ham")):

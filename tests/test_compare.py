@@ -282,12 +282,24 @@ def test_a_million_rows(tmp_path):
     assert any("10,000 rows drawn" in said or "drawn from the rows" in said for said in warnings(texts))
 
 
-def test_near_duplicates_of_an_llm_are_one_and_a_file_full_of_them_is_told(tmp_path):
+def test_near_duplicates_of_an_llm_are_one_and_a_file_full_of_them_is_told(tmp_path, monkeypatch):
     made = rows(2, 20)
     more = [made.assign(text=made["text"] + sign) for sign in (" x", " y", " z")]
-    texts = read_own(own(tmp_path, made=pd.concat([made, *more]).to_csv(index=False).encode()))
+    asked = own(tmp_path, made=pd.concat([made, *more]).to_csv(index=False).encode())
+    texts = read_own(asked)
     assert len(texts.corpora["made"]) == 40
     assert any("120 of 160 texts repeat" in said for said in warnings(texts))
+    monkeypatch.setattr(files, "MOST", 80)
+    drawn = [re.search(r"(\d+) of 80 texts repeat", said) for said in warnings(read_own(asked))]
+    assert any(drawn), "of a file that is drawn from, the share of what was drawn counts"
+
+
+def test_a_label_of_which_a_file_has_few_texts_is_named(tmp_path):
+    texts = read_own(own(tmp_path, csv(1, 60), csv(2, 30) + csv(3, 7, ["good"], header=False)))
+    assert not [said for said in warnings(texts) if "to train on" in said]
+    few = csv(2, 30, ["good"]) + csv(3, 19, ["bad"], header=False)
+    (said,) = [said for said in warnings(read_own(own(tmp_path, csv(1, 60), few))) if "to train on" in said]
+    assert said == "made: few texts to train on: 19 of 'bad'."
 
 
 @pytest.mark.parametrize(
@@ -544,8 +556,10 @@ def test_without_real_texts_it_says_what_can_be_said(compare, in_process, tmp_pa
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     for part in (
+        "texts of one about",
         "are different in meaning (Vendi score)",
         "% of the texts of two",
+        "other texts of their file: 0 of 75 in a.csv, 0 of 75 in b.csv",
         "Without real texts nobody can say",
         "--real",
     ):
@@ -556,16 +570,21 @@ def test_without_real_texts_it_says_what_can_be_said(compare, in_process, tmp_pa
 @pytest.mark.parametrize("endpoint", ["labels"], indirect=True)
 def test_a_live_llm_labels_a_file_whose_texts_are_then_compared(compare, in_process, tmp_path, endpoint):
     real, pool = (pd.read_csv(bundled("your_task", f"{name}.csv")) for name in ("real", "synthetic"))
-    named = {"real.csv": real.to_csv(index=False).encode(), "pool.csv": pool[["text"]].to_csv(index=False).encode()}
+    with_real = pd.concat([pool[["text"]], real[["text"]]])
+    named = {"real.csv": real.to_csv(index=False).encode(), "pool.csv": with_real.to_csv(index=False).encode()}
     llm = f"{{model: a model, base_url: '{endpoint.url}', max_tokens: 200}}"
     arguments = ["--real", "real.csv", "--unlabelled", "pool.csv", "--llm", llm]
     done = compare(named, *arguments)
     assert done.returncode == 0, done.stderr
     labelled = pd.read_csv(tmp_path / "outputs" / "your_task" / "labels" / "pool.csv")
+    assert not set(labelled["text"]) & set(real["text"])
     assert set(labelled["label"]) == set(real["label"])
     assert set(labelled["text"]) <= set(pool["text"])
-    assert f"'pool.csv': {len(labelled)} of {pool['text'].nunique()} texts labelled" in done.stdout
-    assert "on pool.csv with an LLM's labels instead of" in " ".join(done.stdout.split())
+    told = " ".join(done.stdout.split())
+    assert f"'pool.csv': {len(labelled)} of {pool['text'].nunique()} texts labelled" in told
+    assert f"{real['text'].nunique()} texts stand in the other files and were not asked for" in told
+    assert "another generation" not in told, "real texts under an LLM's labels are not generated anew"
+    assert "on pool.csv with an LLM's labels instead of" in told
     requests = endpoint.counts()["requests"]
     assert compare({}, *arguments).returncode == 0
     assert endpoint.counts()["requests"] == requests, "what was answered is not asked for again"
@@ -580,6 +599,10 @@ def test_a_live_llm_labels_a_file_whose_texts_are_then_compared(compare, in_proc
         (["--unlabelled", "made.csv", "--llm", "{model: m, size: 3}"], "size"),
         (["--unlabelled", "made.csv", "--llm", "{model"], "--llm"),
         (["--unlabelled", "made.csv", "--llm", "gpt-4o"], "input_price: 0.15, output_price: 0.60, budget: 1"),
+        (
+            ["--unlabelled", "real.csv", "--llm", "{model: m, base_url: 'http://localhost:1/v1'}"],
+            "'real.csv' holds no texts to label but those of the other files",
+        ),
         (["--unlabelled", "made.csv", "--llm", "{backend: recorded, recording: claude}"], "which labels nothing new"),
         (
             ["--unlabelled", "none.csv", "--llm", "{model: m, base_url: 'http://localhost:1/v1'}"],

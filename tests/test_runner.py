@@ -295,6 +295,24 @@ def test_a_notebook_that_does_not_write_its_marker_is_a_failure(command, made):
     assert done.stderr.splitlines()[-1].startswith("synthgap: 01_generation ended without its success marker")
 
 
+@pytest.mark.fault(
+    "Runs",
+    "an input that changes while a stage runs",
+    "one sentence, and the stage runs again",
+    costs="the stage's time",
+)
+def test_what_changes_while_a_stage_runs_is_not_taken_for_what_it_read(command, made):
+    path = made / "notebooks" / "01_generation.ipynb"
+    change = f"from pathlib import Path\npath = Path({str(path)!r})\n"
+    edited(made, "01_generation", change + "path.write_text(path.read_text().replace('before', 'later'))", 3)
+    done = command("run", "made", "01")
+    assert done.returncode == 1
+    assert "an input of 01_generation changed while it ran" in done.stderr
+    again = command("run", "made", "01")
+    assert again.returncode == 0, again.stderr
+    assert "01_generation: running" in again.stdout
+
+
 def test_unknown_notebook_parameters_are_refused_before_the_start(command, home, tmp_path):
     path = home / "notebooks" / "03_evaluation.ipynb"
     path.write_text(path.read_text().replace("overrides: dict", "overides: dict"))

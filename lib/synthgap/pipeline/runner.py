@@ -173,11 +173,11 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
     started = time.time()
     try:
         execute(validity.notebook_file(stage), parameters)
-        marker = validity.read_marker(stage, profile) or {}
-        if _written(stage, profile) == before or marker.get("determined_by") != expected:
-            raise StageFailed(
-                f"{stage} ended without its success marker: its kernel died, or an input changed meanwhile"
-            )
+        if _written(stage, profile) == before:
+            raise StageFailed(f"{stage} ended without its success marker: its kernel died, or its last cell is missing")
+        if (validity.read_marker(stage, profile) or {}).get("determined_by") != expected:
+            validity.marker_file(profile, stage).unlink(missing_ok=True)  # it names inputs that were not read
+            raise StageFailed(f"an input of {stage} changed while it ran; the same command runs it again")
     except BaseException:
         with contextlib.suppress(SynthgapError, OSError):  # the notebook's own error is the one to tell
             keep_copy(profile, failed)

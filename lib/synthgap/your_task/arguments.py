@@ -14,6 +14,7 @@ from synthgap.core.paths import known_profiles, outputs
 from synthgap.tasks import load_profile
 
 LABELLER = "labeller"
+BY_LLM = " with an LLM's labels"  # how the title of an unlabelled file ends
 
 
 def overrides_of(given: Namespace) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def overrides_of(given: Namespace) -> dict[str, Any]:
     changed: dict[str, Any] = {"name": name, "own_files": own}
     if given.unlabelled or given.llm:
         changed["llms"] = {LABELLER: llm_of(given)}
-        synthetic[f"{Path(given.unlabelled).name} with an LLM's labels"] = [str(labelled_file(name, given))]
+        synthetic[Path(given.unlabelled).name + BY_LLM] = [str(labelled_file(name, given))]
     if given.finetune:
         finetune = load_profile("recorded").training.classifiers["finetune"].model_dump(mode="json")
         changed["training.classifiers.finetune"] = finetune | {"seeds": [0, 1, 2]}

@@ -142,8 +142,8 @@ def _above(found: np.ndarray, usual: np.ndarray | None, limit: float) -> bool:
     return _surely(found.sum(), len(found)) > max(limit, other)
 
 
-def _mask(real: Given, texts: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
-    return None if real is None else texts(real)
+def _mask(real: Given, found_in: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
+    return None if real is None else found_in(real)
 
 
 # ---------------------------------------------------------------------------------------- what gives the label away
@@ -433,18 +433,22 @@ def _templated(frame: pd.DataFrame) -> np.ndarray:
 def truncated(files: Sides) -> Iterator[Fault]:
     """Texts that end in a word after which something must follow, or in half a word, or all at one length."""
     texts, real, _ = files
-    size = texts["text"].str.len()
-    capped = (size >= size.max() - 1).to_numpy() & _open(texts["text"])
-    found, usual = _hanging(texts), _mask(real, _hanging)
-    if len(texts) >= 20 and _surely(capped.sum(), len(capped)) > 0.04:
-        found, usual = found | capped, None
-    if _above(found, usual, 0.03):
+    found = _cut(texts)
+    if _above(found, _mask(real, _cut), 0.03):
         last = Counter(text.split()[-1] for text in texts["text"][found]).most_common(1)[0][0]
         sentence = (
             f"{found.sum()} of {len(found)} texts break off (in a word such as '{last[-30:]}'), and more will that end "
             "where nothing shows; raise the limit of tokens or of letters, and leave cut texts out."
         )
         yield Fault("truncated", "", int(found.sum()), 100 * float(found.mean()), sentence)
+
+
+def _cut(frame: pd.DataFrame) -> np.ndarray:
+    """A mask of the texts that seem cut: by their last word, or at one length where surely many end there."""
+    size, found = frame["text"].str.len(), _hanging(frame)
+    capped = (size >= size.max() - 1).to_numpy() & _open(frame["text"])
+    many = len(frame) >= 20 and _surely(capped.sum(), len(capped)) > 0.04
+    return found | capped if many else found
 
 
 def _open(texts: pd.Series) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -111,8 +112,8 @@ def read_own(own: OwnFiles) -> OwnTexts:
     return OwnTexts(task, real, corpora, titles, pd.DataFrame([note for note in notes if note[2]], columns=NOTES))
 
 
-def labels_of(own: OwnFiles, paths: Sequence[str]) -> list[str]:
-    """The labels that files have in common, spelt as they mostly are in the first.
+def labels_and_texts(own: OwnFiles, paths: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The labels that files have in common, spelt as they mostly are in the first, and their texts, see `plain_text`.
 
     Raises:
         SynthgapError: there is no such file, or it cannot be read.
@@ -120,7 +121,8 @@ def labels_of(own: OwnFiles, paths: Sequence[str]) -> list[str]:
     if not paths:
         raise SynthgapError("nobody says which labels there are; name texts that have some with --real or --synthetic")
     _refuse_same(paths)
-    return [*_common_labels({name: _read(path, name, own, []) for path, name in shown_names(paths).items()}).values()]
+    read = {name: _read(path, name, own, []) for path, name in shown_names(paths).items()}
+    return [*_common_labels(read).values()], {text for rows in read.values() for text in rows["plain"]}
 
 
 def own_task(labels: Sequence[str]) -> Task:
@@ -176,8 +178,7 @@ def _read(path: str, name: str, own: OwnFiles, notes: list[tuple[str, str, int]]
         wanted = (shuffled.transform("size") * MOST / len(frame)).clip(lower=NEEDED["real"])
         frame = frame.loc[wanted.index[shuffled.cumcount() < wanted]]
         notes.append((name, "drawn from the rows, in proportion to the labels", len(frame)))
-    plain = [normalised(text)[:COMPARED] if isinstance(text, str) else "" for text in frame["text"]]
-    frame = frame.assign(plain=plain)
+    frame = frame.assign(plain=frame["text"].map(plain_text))
     empty, unlabelled = frame["plain"].eq(""), frame["key"].eq("")
     notes += [
         (name, "left out: no text", int(empty.sum())),
@@ -195,6 +196,11 @@ def _read(path: str, name: str, own: OwnFiles, notes: list[tuple[str, str, int]]
             "some, or name another column with --label-column"
         )
     return frame
+
+
+def plain_text(text: Any) -> str:
+    """By what texts are the same: letters and digits alone, the first COMPARED of them; "" where it is no text."""
+    return normalised(text)[:COMPARED] if isinstance(text, str) else ""
 
 
 def column_of(rows: pd.DataFrame, wanted: str, option: str, file: str) -> str:

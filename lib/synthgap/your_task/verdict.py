@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from synthgap.tables import matching, signed, signed_interval
+from synthgap.your_task.arguments import BY_LLM
 from synthgap.your_task.comparison import Measured
 from synthgap.your_task.files import OwnTexts, some
 
@@ -59,9 +60,11 @@ def verdict(texts: OwnTexts, found: Measured, repeated: Mapping[str, int], margi
             row.recordings > 1,
         )
         low, high = (row.new_low, row.new_high) if new else (row.low, row.high)
-        scope = f"for this file; another generation may differ by about {ANOTHER_GENERATION:.0f} points"
+        scope = "for this file"
         if new:
             scope = f"for another generation by the same recipe, of which these {row.recordings} files are a sample"
+        elif not title.endswith(BY_LLM):  # real texts, which nobody generates anew
+            scope += f"; another generation may differ by about {ANOTHER_GENERATION:.0f} points"
         parts = [f"{in_words(title, row.gap, low, high, margin)}, {scope}"]
         parts += [_worth(one) for one in matching(found.worth, key).itertuples()]
         parts += _added(matching(found.gains, {"classifier": row.classifier}), row.corpus)
@@ -158,24 +161,41 @@ def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str,
         n_test = len(texts.real.split("test"))
         if n_test < FEW_TEST:
             said.append(f"Few test texts ({n_test}), so that intervals are wide; label more of them")
-        counts = texts.real.split("train")["label"].value_counts()
-        if few := [f"{count} of '{label}'" for label, count in counts.items() if count < FEW_TRAIN]:
-            said.append(f"Few real texts to train on: {some(few)}")
+        said += _few("Few real texts to train on", texts.real.split("train")["label"].value_counts())
+    for corpus, rows in texts.corpora.items():
+        of_smallest = rows.groupby(["label", "recording"]).size().groupby("label").min()
+        said += _few(f"{texts.titles[corpus]}: few texts to train on", of_smallest)
+    repeats = _repeats(texts.notes)
     for file, rows in texts.notes.groupby("file", sort=False):
         told = rows[rows["what"].map(_is_told)]
         if len(told):
             kinds = [f"{one.texts:,} row{'s' * (one.texts != 1)} {one.what}" for one in told.itertuples()]
             said.append(f"{file}: {some(kinds, '; ')}")
-        counts = rows.set_index("what")["texts"]
-        twice = int(counts[counts.index.str.contains("repeats another")].sum())
-        if 2 * twice > counts["rows"]:
-            said.append(f"{file}: {twice} of {counts['rows']} texts repeat, or nearly repeat, others of the file")
+        twice, number = repeats[file]
+        if 2 * twice > number:
+            said.append(f"{file}: {twice} of {number} texts repeat, or nearly repeat, others of the file")
     said += [
         f"{texts.titles[corpus]}: left out, as they nearly repeat a test text: {count} of its texts"
         for corpus, count in (repeated or {}).items()
         if count
     ]
     return [f"{one.removesuffix('.')}." for one in said]
+
+
+def _few(what: str, counts: pd.Series) -> list[str]:
+    """A sentence on the labels that have fewer than FEW_TRAIN texts, if there are any."""
+    few = [f"{count} of '{label}'" for label, count in counts.items() if count < FEW_TRAIN]
+    return [f"{what}: {some(few)}"] if few else []
+
+
+def _repeats(notes: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """{file: how many texts repeat, or nearly repeat, others of it, and how many were read}; see `files.NOTES`."""
+    found: dict[str, tuple[int, int]] = {}
+    for file, rows in notes.groupby("file", sort=False):
+        counts = rows.set_index("what")["texts"]
+        repeated, read = counts.index.str.contains("repeats another"), counts.index.str.startswith(("rows", "drawn"))
+        found[str(file)] = int(counts[repeated].sum()), int(counts[read].min())
+    return found
 
 
 def _is_told(what: str) -> bool:
@@ -199,7 +219,9 @@ def alone(texts: OwnTexts, diversity: pd.DataFrame, same: pd.DataFrame, named: M
     shares, rows = same.set_index(["trained_on", "labels_of"])["agreement"], []
     for corpus, title in texts.titles.items():
         size, n_texts = values.loc[values["corpus"] == corpus, "n"].max(), len(texts.corpora[corpus])
-        parts = [f"of {size} of its texts about {wide.loc[corpus, 'vendi']:.0f} are different in meaning (Vendi score)"]
+        parts = [
+            f"of {size} texts of {title} about {wide.loc[corpus, 'vendi']:.0f} are different in meaning (Vendi score)"
+        ]
         if not np.isnan(wide.loc[corpus, "distinct_2"]):
             parts.append(f"{100 * wide.loc[corpus, 'distinct_2']:.0f} % of its word pairs are different ones")
         parts.append(f"{named[corpus]} of {n_texts} name a label as a tag does")
@@ -212,7 +234,9 @@ def alone(texts: OwnTexts, diversity: pd.DataFrame, same: pd.DataFrame, named: M
             if other != corpus
         ]
         rows.append((_sentence("; ".join(parts)), title, "probe"))
-    rows.append((_sentence(WITHOUT_REAL), "all", "none"))
+    repeats = [f"{twice} of {number} in {file}" for file, (twice, number) in _repeats(texts.notes).items()]
+    left_out = f"left out, as they repeat, or nearly repeat, other texts of their file: {some(repeats)}"
+    rows += [(_sentence(one), "all", "none") for one in (left_out, WITHOUT_REAL)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
