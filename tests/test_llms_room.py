@@ -256,7 +256,7 @@ def test_a_sentence_says_how_gaps_change_and_leaves_pools_out():
     moved = moved.assign(task="ag_news", items="bbc_2022", classifier="probe", kind="change")
     pool = {"corpora.both": {"pool": ["zero_shot", "few_shot"]}, "training.augmentation": None}
     (said,) = transfer.in_words(moved, load_profile("smoke", pool))
-    assert "changes by +2.5 points on average over 2 corpora; from Few-shot −1.0 [−3.0, +3.0]; Zero-shot +6.0" in said
+    assert "changes by +2.5 points on average over 2 corpora; from Few-shot −1.0 [−3.0, +3.0] to Zero-shot +6.0" in said
     assert "1 of these changes can be told from 0" in said
     assert transfer.in_words(moved.iloc[:0], PROFILE) == []
 

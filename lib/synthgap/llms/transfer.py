@@ -83,7 +83,7 @@ def in_words(found: pd.DataFrame, profile: Profile) -> list[str]:
     for (task, items, classifier), own in rows.groupby(["task", "items", "classifier"], sort=False):
         certain = own[(own["low"] > 0) | (own["high"] < 0)]
         extremes = own.sort_values("gap").iloc[[0, -1]].drop_duplicates()
-        ends = "; ".join(
+        ends = " to ".join(
             f"{look.title(row.corpus)} {signed(row.gap)} {signed_interval(row.low, row.high)}"
             for row in extremes.itertuples()
         )
