@@ -149,7 +149,8 @@ def confirmed(blind: pd.DataFrame, doubted: pd.DataFrame, profile: Profile, fold
         doubted: as `disagreements` gives it.
         folder: where the synthetic texts are.
     """
-    rows = []
+    places = {task: place for place, task in enumerate(profile.tasks)}
+    blind, rows = blind.sort_values("task", key=lambda tasks: tasks.map(places), kind="stable"), []
     for (task, corpus), read in blind.groupby(["task", "corpus"], sort=False):
         right = read["label"] == read["relabelled"]
         ends = proportion_confint(right.sum(), len(read), method="wilson")
