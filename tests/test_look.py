@@ -104,7 +104,7 @@ def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_shor
 
 def test_columns_of_words_begin_at_the_left_and_numbers_end_at_the_right():
     frame = pd.DataFrame({"task": ["humor"] * 2, "corpus": ["real", "few_shot"], "low": ["−0.5", "no bound"]})
-    frame["gap"], frame["note"] = ["–", "< 0.1 [0.0, 0.2]* on 33 of them"], ["3 of 10 people", "–"]
+    frame["gap"], frame["note"] = ["–", "< 72.7 [60.3, 85.1]* on 33 of them"], ["3 of 10 people", "–"]
     assert "|:---|:---|---:|---:|:---|" in re.sub("-{3,}", "---", tables.to_markdown(frame, "Some", []))
     assert tables.to_markdown(frame.iloc[:0], "None", [])
 
