@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import itertools
+import re
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -99,6 +100,22 @@ def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_shor
     assert "many words many" in shown
     assert shown.startswith("**Gaps**\n\n<div")
     assert shown.endswith("</div>\n\nA note.\n")
+
+
+def test_columns_of_words_begin_at_the_left_and_numbers_end_at_the_right():
+    frame = pd.DataFrame({"task": ["humor"] * 2, "corpus": ["real", "few_shot"], "low": ["−0.5", "no bound"]})
+    frame["gap"], frame["note"] = ["–", "< 72.7 [60.3, 85.1]* on 33 of them"], ["3 of 10 people", "–"]
+    assert "|:---|:---|---:|---:|:---|" in re.sub("-{3,}", "---", tables.to_markdown(frame, "Some", []))
+    assert tables.to_markdown(frame.iloc[:0], "None", [])
+
+
+def test_no_line_ends_within_an_interval():
+    said = "−0.5 [−1.2, +0.4] of [0, 1], 96 [65, no end]; [a list, of words, of three] and [see this, or that]"
+    whole = (
+        "−0.5 [−1.2,\u00a0+0.4] of [0,\u00a01], 96 [65, no end]; [a list, of words, of three] and [see this, or that]"
+    )
+    assert tables.unbroken(said) == whole
+    assert "[−1.2,\u00a0+0.4]" in tables.notice(said).data
 
 
 def test_numbers_are_rounded_for_people_and_what_is_undefined_is_a_dash():

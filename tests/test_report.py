@@ -23,10 +23,10 @@ from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json
 from synthgap.figures import as_bytes
 from synthgap.pipeline.drawings import DRAWINGS, draw, drawing_of, figure_names, write_figure
-from synthgap.pipeline.report import BADGES, SECTIONS, badges_of, from_markdown, write_report
+from synthgap.pipeline.report import BADGES, SECTIONS, badges_of, from_markdown, sources_in, write_report
 from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import STAGES
-from synthgap.tables import read_csv, read_shown, to_markdown, unescape_csv
+from synthgap.tables import read_csv, read_shown, to_markdown, unbroken, unescape_csv
 from synthgap.tasks import load_profile, load_task
 
 PROFILE = load_profile("smoke")
@@ -189,10 +189,12 @@ def test_the_first_screen_answers_questions_in_a_line_and_leads_to_the_section_t
         rows = pd.read_csv(path)
         for row in rows.itertuples():
             assert f'<a href="#{stage}">{row.question}</a></dt>' in parts["found"]
-            assert unescape_csv(row.answer) in parts[stage]
+            assert unbroken(unescape_csv(row.answer)) in parts[stage]
         for question, answers in rows.groupby("question")["answer"]:
             (line,) = re.findall(rf">{re.escape(question)}</a></dt><dd>(.*?)</dd>", parts["found"])
-            assert unescape_csv(answers.iloc[0]).startswith(line.removesuffix(f" (and {len(answers) - 1} more)"))
+            assert unbroken(unescape_csv(answers.iloc[0])).startswith(
+                line.removesuffix(f" (and {len(answers) - 1} more)")
+            )
             assert len(line) < 240
     claims = read_csv(smoke / "tables", "claims")
     assert all(f"<i>{question}</i> <b>" in parts["found"] for question in claims["question"])
@@ -369,6 +371,33 @@ def test_a_badge_says_who_judged(name, badges):
     assert badges_of(load_profile("recorded"), "04_subjectivity", name, {"human", "simulated"}) == badges
     assert badges_of(PROFILE, "04_subjectivity", name, {"human", "simulated"}) == ["stand-in", *badges]
     assert badges_of(load_profile("recorded"), "03_evaluation", "table_1", set()) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "who"),
+    [
+        ({"source": "human: Unfun"}, {"human"}),
+        ({"source": "human: Unfun", "estimated_lift": 1.0}, {"human", "simulated"}),
+        ({"first": "simulated: j01", "second": "the paper's order"}, {"simulated", "the paper's order"}),
+        ({"source": None, "gap": 1.0}, set()),
+    ],
+)
+def test_who_judged_is_read_from_every_column_that_says_it(columns, who):
+    assert sources_in(pd.DataFrame([columns])) == who
+
+
+def test_no_line_of_the_page_ends_within_an_interval(text):
+    page = re.sub(r"src='[^']*'", "", text)
+    assert len(re.findall("\\[[−+]?[0-9.]+,\u00a0", page)) > 50
+    assert not re.findall(r"\[[−+]?[0-9.]+, [−+]?[0-9.]+\]", page.partition('id="run"')[0])
+
+
+def test_words_begin_at_the_left():
+    table = pd.DataFrame({"task": ["humor"], "corpus": ["real"], "gap": ["0.5"]})
+    assert '<td class="words">real</td>' in "".join(
+        from_markdown("some", to_markdown(table, "Some", [])).html.split("\n")
+    )
+    assert "<td>0.5</td>" in from_markdown("some", to_markdown(table, "Some", [])).html
 
 
 def test_a_variants_report_shows_its_own_results_and_its_bases(finished):

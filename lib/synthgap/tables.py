@@ -36,7 +36,8 @@ LATEX_SIGNS = str.maketrans({"−": "$-$", "±": r"$\pm$", "–": "--"})
 UNDEFINED = "–"  # what a cell shows where there is no number
 LINK = re.compile(r"\]\s*[(\[:]")
 BREAK = re.compile(r" (?!\[)")
-LONG_CELL = 60  # letters, from which on a column is text and no number
+INTERVAL = re.compile(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])")  # of two ends without spaces of their own
+NUMBER = re.compile(r"[<>]? ?[-−+]?\d")  # with what a cell of a column of numbers begins
 SCROLLS = "max-height:32em;overflow:auto;margin-bottom:0.8em"
 SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
@@ -127,7 +128,12 @@ def writer_of(profile: Profile, corpus: str) -> str:
 
 def notice(text: str, colour: str = "#d55e00") -> HTML:
     """A sentence that must not be missed, such as what the data are."""
-    return HTML(f"<div style='{BOX};border-left:4px solid {colour}'>{html.escape(text)}</div>")
+    return HTML(f"<div style='{BOX};border-left:4px solid {colour}'>{html.escape(unbroken(text))}</div>")
+
+
+def unbroken(text: str) -> str:
+    """The same, with no end of a line within an interval."""
+    return INTERVAL.sub("\\1\u00a0", text)
 
 
 def facts(title: str, values: Mapping[str, Any]) -> str:
@@ -194,12 +200,17 @@ def _with_caption(rows: str, caption: str, notes: Sequence[str]) -> str:
 def _markdown_rows(frame: pd.DataFrame, unbroken: int = 0) -> str:
     """A table's rows in Markdown; cells of fewer letters than `unbroken` stay in one line, their intervals aside."""
     cells = frame.map(lambda value: escape_markdown(str(value)))
-    long = cells.map(len).max() > LONG_CELL
+    numbers = frame.map(lambda value: _is_number(str(value))).any()
     cells = cells.map(lambda text: BREAK.sub("\u00a0", text) if len(text) < unbroken else text)
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
-    align = ["left" if place == 0 or is_long else "right" for place, is_long in enumerate(long)]
+    align = ["right" if place > 0 and of_numbers else "left" for place, of_numbers in enumerate(numbers)]
     rows = cells.to_markdown(index=False, colalign=align, disable_numparse=True)
     return re.sub(r" {2,}", " ", rows)  # columns are as wide as their longest cell otherwise
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number with what belongs to it, and no text that begins with one."""
+    return NUMBER.match(cell) is not None and sum(map(str.isdigit, cell)) > sum(map(str.isalpha, cell))
 
 
 def to_latex(frame: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:

@@ -110,11 +110,11 @@ def show_disagreements(found: pd.DataFrame, profile: Profile, folder: Path) -> H
         texts = load_corpus(folder, profile, str(corpus), str(task)).set_index("id")["text"]
         first = own.iloc[0]
         text = first_words(texts[first["id"]], WORDS_SHOWN)
-        rows.append((task, corpus, first["label"], first["taken_for"], f"{first['confidence']:.2f}", text))
+        taken = f"{first['label']}, taken for {first['taken_for']} ({first['confidence']:.2f})"
+        rows.append((f"{task}, {corpus}", taken, text))
     if not rows:
         return HTML("<p>No label of a generated text is doubted.</p>")
-    columns = ["task", "corpus", "asked for", "taken for", "confidence", "text"]
-    return HTML(text_table(rows, columns, "disagreements"))
+    return HTML(text_table(rows, ["corpus", "label that was asked for (confidence)", "text"], "disagreements"))
 
 
 # ------------------------------------------------------------------------------------------------------- blind labels
@@ -149,7 +149,8 @@ def confirmed(blind: pd.DataFrame, doubted: pd.DataFrame, profile: Profile, fold
         doubted: as `disagreements` gives it.
         folder: where the synthetic texts are.
     """
-    rows = []
+    places = {task: place for place, task in enumerate(profile.tasks)}
+    blind, rows = blind.sort_values("task", key=lambda tasks: tasks.map(places), kind="stable"), []
     for (task, corpus), read in blind.groupby(["task", "corpus"], sort=False):
         right = read["label"] == read["relabelled"]
         ends = proportion_confint(right.sum(), len(read), method="wilson")

@@ -115,8 +115,9 @@ def telling_features(tasks: Sequence[TaskDraws]) -> pd.DataFrame:
 def most_telling(found: pd.DataFrame, each: int = 3) -> pd.DataFrame:
     """Of `telling_features` the features of each task and corpus that tell most."""
     order = (found["auc"] - 0.5).abs().sort_values(ascending=False, kind="stable").index
-    chosen = found.loc[order].groupby(["task", "corpus"], sort=False).head(each)
-    return chosen.sort_values(["task", "corpus"], kind="stable", ignore_index=True)
+    places = found.groupby(["task", "corpus"], sort=False).ngroup()  # in the order of the tasks
+    chosen = found.assign(place=places).loc[order].groupby("place").head(each)
+    return chosen.sort_values("place", kind="stable", ignore_index=True).drop(columns="place")
 
 
 # -------------------------------------------------------------------------------------------------------------- length

@@ -92,9 +92,9 @@ def costs(read: ReadTable, look: Look, _: str) -> Drawn:
             rows.assign(spent=rows["cost"], panel=f"{title}\nuntil it is trained"),
             rows.assign(spent=rows["cost"] + rows["million"], panel=f"{title}\nwith a million predictions"),
         ]
-    options: dict[str, Any] = {"columns": 2, "sharey": True, "x": "cost", "y": "macro-F1"}
+    options: dict[str, Any] = {"columns": 2, "sharey": True, "x": "cost at example prices", "y": "macro-F1"}
     figure = panels_by("panel", pd.concat(parts), own, plot_costs, 1.9, **options)
-    note = f"Means over {table['tasks'].max()} tasks, at those numbers of labels that all of them have; example prices."
+    note = f"Means over {table['tasks'].max()} tasks, at those numbers of labels that all of them have."
     return figure, f"{note} Along a line more real labels are bought."
 
 

@@ -33,7 +33,7 @@ def diversity(read: ReadTable, look: Look, _: str) -> Drawn:
     table = matching(read("diversity"), {"label": "all"})
     table = table.assign(measure=table["metric"].map(TITLES)).dropna(subset="measure")
     figure = interval_panels(table, look, value="value", panel="measure", sharex=False)
-    return figure, "Lines: 95 % intervals over texts."
+    return figure, ""
 
 
 @drawing("diversity_by_label", "Remote-Clique and Chamfer of each label's texts, by task and corpus.")
@@ -57,7 +57,7 @@ def diversity_by_label(read: ReadTable, look: Look, _: str) -> Drawn:
 def rarefaction(read: ReadTable, look: Look, metric: str) -> Drawn:
     table = matching(read("rarefaction"), {"metric": metric})
     figure = task_panels(table, look, plot_curves, 1.25, x="texts", y=TITLES[metric], sharey=True)
-    return figure, f"{TITLES[metric]} of random parts, against the number of texts."
+    return figure, f"Here: {TITLES[metric]}."
 
 
 @drawing(

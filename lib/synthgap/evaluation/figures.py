@@ -52,7 +52,7 @@ WORTH_TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0)
 # --------------------------------------------------------------------------------------------------------------- gaps
 
 
-@drawing("gap_by_task", "Gap in macro-F1 between synthetic and real training texts, by task, with 95 % intervals.")
+@drawing("gap_by_task", "Gap in macro-F1 between each corpus and real training texts, by task, with 95 % intervals.")
 def gap_by_task(read: ReadTable, look: Look, comparison: str) -> Drawn:
     """The gap of every corpus to the reference, in points; of a further comparison where one is named."""
     gaps = gaps_to_reference(read(f"gaps_{comparison}" if comparison else "gaps"))
@@ -83,7 +83,7 @@ def gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
 
     label = _gap_label(gaps, look)
     figure = panels_by("classifier", gaps, look, plot, 3.3, y=label, columns=3, sharex=True, sharey=True)
-    note = "Across: tasks, from least to most subjective in the paper's order (unverified)."
+    note = "Across: tasks, the least subjective first. Lines: 95 % intervals for these recordings."
     return figure, f"{note} rho: Spearman's, with its 95 % interval; p: Holm's, over all of them."
 
 
@@ -126,7 +126,7 @@ def llm_as_classifier(read: ReadTable, look: Look, _: str) -> Drawn:
     label = "less the LLM's score (macro-F1)"
     figure = interval_panels(gaps, look, value="gap", panel="panel", label=label, line=0, significant=THIS)
     note = "On the test items that the LLM was asked; left of the line the LLM itself does better."
-    return figure, f"{note} Lines: 95 % intervals. {FILLED.format(THIS)}"
+    return figure, f"{note} {FILLED.format(THIS)}"
 
 
 # ---------------------------------------------------------------------------------------------------- learning curves
@@ -211,7 +211,7 @@ def plot_training_curves(epochs: pd.DataFrame, look: Look, ax: Axes) -> Axes:
     grid = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(3, 2))  # type: ignore[union-attr]
     ax.set_subplotspec(grid[0])
     panels["loss"] = ax.figure.add_subplot(grid[1], sharex=ax)
-    panels["loss"].set_title("loss", fontsize=SMALLEST)
+    panels["loss"].set_title("loss, by epoch", fontsize=SMALLEST)
     for rows, series in look.by_corpus(epochs):
         by_epoch = rows[rows["epoch"] <= rows.groupby("run")["epoch"].max().min()].groupby("epoch")
         for name, panel in panels.items():
@@ -262,7 +262,7 @@ def mixes(read: ReadTable, look: Look, classifier: str) -> Drawn:
         raise SynthgapError("no examples were mixed: the corpus was written without any")
     figure = interval_panels(scores, look, value="macro_f1", series=series, by="mix", label="macro-F1")
     fewer = "As many real texts as both, or all that a task has." if AS_MANY in series else ""
-    return figure, " ".join(filter(None, ["Lines: 95 % intervals.", fewer, seeds_note(scores)]))
+    return figure, " ".join(filter(None, [fewer, seeds_note(scores)]))
 
 
 def mix_series(mixes: Sequence[str], look: Look) -> dict[str, Series]:
@@ -296,7 +296,7 @@ def augmentation(read: ReadTable, look: Look, classifier: str) -> Drawn:
     shown: dict[str, Any] = {"label": label, "line": 0, "significant": THIS}
     figure = interval_panels(gains, look, value="gain", series=series, by="real_texts", **shown)
     seeds = seeds_note(_of_classifier(read("mixes"), classifier))
-    return figure, f"Lines: 95 % intervals. {FILLED.format(THIS)} {seeds}"
+    return figure, f"{FILLED.format(THIS)} {seeds}"
 
 
 def _of_classifier(table: pd.DataFrame, classifier: str) -> pd.DataFrame:

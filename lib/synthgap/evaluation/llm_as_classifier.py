@@ -88,6 +88,10 @@ def _name(condition: str) -> str:
     return f"{LLM}, {condition.replace('_', ' ')}" if condition else LLM
 
 
+def _title(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
 def shown(table: pd.DataFrame, profile: Profile, classifier: str) -> pd.DataFrame:
     """The table of `llm_as_classifier` for people: a row for each task, with the LLM and one classifier's corpora.
 
@@ -102,12 +106,14 @@ def shown(table: pd.DataFrame, profile: Profile, classifier: str) -> pd.DataFram
         cells = rows.setdefault((row.labels, row.task), first)
         others = "" if cells["Items"] == str(row.n_test) else f" on {row.n_test} of them"
         mark = "*" if row.p_holm < 0.05 else ""
-        title = titles.get(row.corpus, row.corpus[0].upper() + row.corpus[1:])
+        title = titles.get(row.corpus, _title(row.corpus))
         if row.corpus != LLM or not others:
             cells[title] = f"{_score(row, 'macro_f1')}{mark}{others}"
         if row.corpus == LLM and not others:
             cells[f"{title}, accuracy"] = _score(row, "accuracy")
-    found = pd.DataFrame(list(rows.values())).fillna("–")
+    of_labels, tasks = list(table["labels"].unique()), list(profile.tasks)
+    places = sorted(rows, key=lambda key: (of_labels.index(key[0]), tasks.index(key[1])))
+    found = pd.DataFrame([rows[place] for place in places]).fillna("–")
     return found if len(set(table["labels"])) > 1 else found.drop(columns="Labels")
 
 
@@ -127,7 +133,7 @@ def notes(labels: pd.DataFrame, profile: Profile) -> list[str]:
         if isinstance(corpus, LabelledCorpus):
             there = set(matching(labels, {"corpus": name})["condition"])
             meanings = labels_about(corpus)["conditions"]
-            found += [f"{_name(one)}: {meaning}." for one, meaning in meanings.items() if one in there]
+            found += [f"{_title(_name(one))}: {meaning}." for one, meaning in meanings.items() if one in there]
     return found + label_caveats(profile)
 
 

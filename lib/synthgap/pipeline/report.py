@@ -38,6 +38,7 @@ from synthgap.tables import (
     matching,
     read_csv,
     read_shown,
+    unbroken,
     unescape_csv,
 )
 
@@ -139,7 +140,7 @@ class ReportTable:
     def is_shown(self) -> bool:
         """Whether it has its place on the page: else it is too large, or says nothing but 0, and is only named."""
         says_something = NUMBER.search(self.html) is None or NOT_ZERO.search(self.html) is not None
-        return self.rows <= MOST and self.html.count("<th>") <= WIDEST and says_something
+        return self.rows <= MOST and self.html.count("</th>") <= WIDEST and says_something
 
 
 def write_report(profile: Profile) -> Path:
@@ -160,6 +161,7 @@ def write_report(profile: Profile) -> Path:
         caveats=[*left_out(profile), *caveats(profile)],
         missing=[stage for stage in stages_of(profile) if stage_state(stage, profile) != "done"],
         classifier=profile.training.classifiers[classifier].title if classifier else "",
+        classifiers={name: one.title for name, one in profile.training.classifiers.items()} if profile.tasks else {},
         found=_found(profile, classifier),
         leading=figures.get("gap_by_task" if profile.tasks else "own_curve"),
         questions=_questions(answers),
@@ -225,7 +227,7 @@ def _halves(text: str) -> tuple[str, str]:
 
 
 def _as_written(table: pd.DataFrame) -> pd.DataFrame:
-    return table.map(lambda cell: unescape_csv(cell) if isinstance(cell, str) else cell)
+    return table.map(lambda cell: unbroken(unescape_csv(cell)) if isinstance(cell, str) else cell)
 
 
 # -------------------------------------------------------------------------------------------------------- sections
@@ -256,7 +258,7 @@ def _figure(name: str, stage: str, profile: Profile) -> ReportFigure:
 
     def read(table: str) -> pd.DataFrame:
         found = saved_table(table, profile)
-        sources.update(_sources(found))
+        sources.update(sources_in(found))
         return found
 
     figure = draw(name, profile, read=read)
@@ -268,19 +270,24 @@ def _figure(name: str, stage: str, profile: Profile) -> ReportFigure:
 
 def _tables(profile: Profile, stage: str, folder: Path, files: Sequence[str]) -> Iterator[ReportTable]:
     """The stage's tables as people read them, without what the page says once of all."""
+    said_once = [f"\n{escape_markdown(note)}\n" for note in (footer(profile, stage), *caveats(profile))]
     for name, markdown in read_shown(folder, stage).items():
         if not name.startswith("answers_"):
-            table = from_markdown(name, markdown.replace(f"\n{escape_markdown(footer(profile, stage))}\n", ""))
+            for note in said_once:
+                markdown = markdown.replace(note, "")
+            table = from_markdown(name, markdown)
             of_name = [file for file in files if name == file or name.startswith(f"{file}_")]
             file = max(of_name, key=len, default="")
-            sources = _sources(read_csv(folder, file)) if file else set()
+            sources = sources_in(read_csv(folder, file)) if file else set()
             source = f"tables/{file}.csv" if file else ""
             yield replace(table, source=source, badges=badges_of(profile, stage, name, sources))
 
 
-def _sources(table: pd.DataFrame) -> set[str]:
+def sources_in(table: pd.DataFrame) -> set[str]:
     """Who judged, where a table says so: "human", "simulated"."""
-    return set(table["source"].dropna().astype(str).str.split(":").str[0]) if "source" in table else set()
+    columns = table.columns.intersection(["source", "first", "second"])  # of one source, or of two that are compared
+    said = {str(cell).split(":")[0] for column in columns for cell in table[column].dropna()}
+    return said | ({"simulated"} if table.columns.str.startswith("estimated").any() else set())
 
 
 def badges_of(profile: Profile, stage: str, name: str, sources: Collection[str]) -> list[str]:
@@ -298,8 +305,9 @@ def badges_of(profile: Profile, stage: str, name: str, sources: Collection[str])
 
 def from_markdown(name: str, markdown: str) -> ReportTable:
     """A table for the page, as `to_markdown` writes it; what looks like markup in a text stays a text."""
-    markdown = html.unescape(markdown)  # escaped there for readers that know HTML
+    markdown = unbroken(html.unescape(markdown))  # escaped there for readers that know HTML
     text = str(mistune.create_markdown(escape=True, plugins=["table"])(markdown))
+    text = text.replace(' style="text-align:left"', ' class="words"')
     text = re.sub(r' style="text-align:\w+"', "", text)  # the page says it once for all tables
     caption = CAPTION.search(text)
     title = html.unescape(re.sub("<.*?>", "", caption[1])) if caption else name

@@ -65,10 +65,10 @@ def of_examples_alone(mixes: pd.DataFrame, corpora: Sequence[str], counts: Mappi
     for corpus in reversed(corpora):
         for mix, what in ((both(corpus), "with the texts"), (alone(corpus), "alone")):
             if (row := _of_all(mixes, mix, corpus)) is not None:
-                said.append(f"{counts.get(corpus, corpus)} {what} {in_words(row)}")
+                said.append(f"training on {counts.get(corpus, corpus)} {what} {in_words(row)}")
     if not said:
         return "Too few tasks to say what training on the examples gives."
-    return f"Real examples of a label, against the LLM's texts: {'; '.join(said)} ({_stands_on(mixes)})."
+    return f"Real examples of a label, against the LLM's texts alone: {'; '.join(said)} ({_stands_on(mixes)})."
 
 
 def of_guideline(
@@ -113,7 +113,7 @@ def of_diversity(effects: pd.DataFrame, texts: pd.DataFrame, titles: Mapping[str
     between = " to ".join(f"{in_words(row)} ({titles.get(row['corpus'], row['corpus'])})" for _, row in ends.iterrows())
     by_task = effects.loc[effects["task"] != ALL, "margin"].median()
     said += [f"on one task one recording tells no difference below about {by_task:.0f}", _told_apart(effects, titles)]
-    return f"Points against the paper's prompt: {between}; {'; '.join(said)} ({_stands_on(effects)})."
+    return f"Points against the paper's prompt: from {between}; {'; '.join(said)} ({_stands_on(effects)})."
 
 
 def table(answers: Mapping[str, str]) -> pd.DataFrame:

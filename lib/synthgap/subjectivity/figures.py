@@ -213,6 +213,7 @@ def plot_threshold_fit(curve: pd.DataFrame, look: Look, ax: Axes) -> Axes:
         r2.append("–" if pd.isna(fit["r2"]) else f"{fit['r2']:.2f}")
         rho.append("–" if pd.isna(fit["rho"]) else f"{fit['rho']:.2f}".replace("-", "−"))
     ax.set_title(f"R² {', '.join(r2)}\nrho {', '.join(rho)}", loc="left")
+    ax.set_xlim(right=min(ax.get_xlim()[1], 1.02))  # nobody agrees more than wholly
     ax.locator_params(nbins=4)
     return ax
 
@@ -242,7 +243,13 @@ def agreement_effects(read: ReadTable, look: Look, kind: str) -> Drawn:
         ax.set_xlabel(EFFECTS[scale])
     legend_above(figure, keys=grey_keys("over all marks of its kind here"))
     held = "Intervals hold items, draws and seeds, and new recordings of corpora that have several."
+    held += " A row without marks: no model could be fitted, as the table says." if _has_gaps(models) else ""
     return figure, f"For 0.1 more agreement. {held} Source: {'; '.join(models['source'].unique())}."
+
+
+def _has_gaps(models: pd.DataFrame) -> bool:
+    """Whether a row of a panel has no mark."""
+    return bool((models.groupby(["classifier", "row"])["odds_ratio"].count() == 0).any())
 
 
 def plot_agreement_effects(models: pd.DataFrame, look: Look, ax: Axes, scale: str = "odds_ratio") -> Axes:
@@ -321,7 +328,7 @@ def over_time(read: ReadTable, look: Look, _: str) -> Drawn:
     months = months[months["items"] >= FEWEST_ITEMS]
     options: dict[str, Any] = {"columns": 4, "y": "alpha", "sharex": True, "sharey": True}
     figure = panels_by("label", months, look, plot_months, 1.1, **options)
-    note = "Alpha of present or absent by month, with 95 % intervals over items and people (cut at -0.5)."
+    note = "A label is present or absent; intervals are over items and people, and cut at −0.5."
     return figure, f"{note} Who judged differs by month. Source: {months['source'].iloc[0]}."
 
 
