@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from synthgap.core.config import GeneratedCorpus, Profile, build_profile, explain
 from synthgap.core.errors import SynthgapError, noting, refuse, unknown
-from synthgap.core.files import digest
+from synthgap.core.files import digest, remembered
 from synthgap.core.paths import NoProject, bundled, known_profiles, root, tasks_folder
 from synthgap.core.yaml_files import read_yaml
 from synthgap.tasks.prompts import PromptVariant
@@ -72,15 +72,14 @@ def load_task(name: str) -> Task:
         if own:
             kind = "the paper's ten" if name in paper_tasks() else "the package's"
             raise SynthgapError(f"task '{name}' is one of {kind}, and '{own}' has its name; {RENAME}")
-        return _read_once(task_file(name), 0, 0)
+        return read_task(task_file(name))
     if not own:
         meant = sorted(repr(path.name) for path in own_files("*") if path.stem.lower() == name.lower())
         hint = f" ({', '.join(meant)} is no such file)" if meant else ""
         raise SynthgapError(
             f"{unknown('task', name, known_tasks())}; one's own is a file <task>.yaml in tasks/ or --tasks DIR{hint}"
         )
-    state = own.stat()
-    task = _read_once(own, state.st_mtime_ns, state.st_size)
+    task = read_task(own)
     if task.name != name:
         raise SynthgapError(
             f"task file '{own.name}': its name is '{task.name}', which the file is not called; {RENAME}"
@@ -90,11 +89,7 @@ def load_task(name: str) -> Task:
     return task
 
 
-@functools.lru_cache(maxsize=256)
-def _read_once(path: Path, modified: int, size: int) -> Task:
-    return read_task(path)
-
-
+@remembered(256)
 def read_task(path: Path) -> Task:
     return build_task(read_yaml(path), path.name)
 

@@ -230,14 +230,14 @@ def _common_labels(read: Mapping[str, pd.DataFrame]) -> dict[str, str]:
         known = {
             name: [f"'{label[:30]}'" for label in rows["label"].value_counts().index] for name, rows in read.items()
         }
-        has = [f"'{name}' has {some(labels)}" for name, labels in known.items()]
+        has = [f"'{name}' has {first_few(labels)}" for name, labels in known.items()]
         shared = f"only the label '{next(iter(common))}' is" if common else "no label is"
         raise SynthgapError(f"{shared} in every file: {'; '.join(has)}; write the labels alike, or name --label-column")
     spelt = first.groupby("key")["label"].agg(lambda labels: labels.mode().iloc[0])
     return {key: spelt[key] for key in sorted(common)}
 
 
-def some(said: Sequence[str], mark: str = ", ") -> str:
+def first_few(said: Sequence[str], mark: str = ", ") -> str:
     """The first five of what is to be said, and how many more there are."""
     return mark.join(said[:5]) + (f" and {len(said) - 5} more" if len(said) > 5 else "")
 

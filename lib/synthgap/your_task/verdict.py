@@ -9,7 +9,7 @@ import pandas as pd
 from synthgap.tables import matching, signed, signed_interval
 from synthgap.your_task.arguments import BY_LLM
 from synthgap.your_task.comparison import Measured
-from synthgap.your_task.files import OwnTexts, some
+from synthgap.your_task.files import OwnTexts, first_few
 
 # Standard deviations in points by which a recording's score differs on all tasks alike, and on one task beyond that:
 # ten tasks, three recordings each ("as measured" in benchmarks/coverage.py; docs/statistics.md)
@@ -170,7 +170,7 @@ def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str,
         told = rows[rows["what"].map(_is_told)]
         if len(told):
             kinds = [f"{one.texts:,} row{'s' * (one.texts != 1)} {one.what}" for one in told.itertuples()]
-            said.append(f"{file}: {some(kinds, '; ')}")
+            said.append(f"{file}: {first_few(kinds, '; ')}")
         twice, number = repeats[file]
         if 2 * twice > number:
             said.append(f"{file}: {twice} of {number} texts repeat, or nearly repeat, others of the file")
@@ -185,7 +185,7 @@ def warnings(texts: OwnTexts, faults: Iterable[str] = (), repeated: Mapping[str,
 def _few(what: str, counts: pd.Series) -> list[str]:
     """A sentence on the labels that have fewer than FEW_TRAIN texts, if there are any."""
     few = [f"{count} of '{label}'" for label, count in counts.items() if count < FEW_TRAIN]
-    return [f"{what}: {some(few)}"] if few else []
+    return [f"{what}: {first_few(few)}"] if few else []
 
 
 def _repeats(notes: pd.DataFrame) -> dict[str, tuple[int, int]]:
@@ -235,7 +235,7 @@ def alone(texts: OwnTexts, diversity: pd.DataFrame, same: pd.DataFrame, named: M
         ]
         rows.append((_sentence("; ".join(parts)), title, "probe"))
     repeats = [f"{twice} of {number} in {file}" for file, (twice, number) in _repeats(texts.notes).items()]
-    left_out = f"left out, as they repeat, or nearly repeat, other texts of their file: {some(repeats)}"
+    left_out = f"left out, as they repeat, or nearly repeat, other texts of their file: {first_few(repeats)}"
     rows += [(_sentence(one), "all", "none") for one in (left_out, WITHOUT_REAL)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
