@@ -27,7 +27,7 @@ BY_HAND = re.compile(r"^## [^\n]+ \(written by hand\)\n.*?(?=^## |\Z)", re.DOTAL
 SCRIPTS = (
     *("import_time", "smoke_cost", "busy_neighbour", "map_speed", "packed_batches", "gram", "interval_speed"),
     *("embedding_speed", "fan_out_speed", "distance_speed", "distance_memory", "filter_speed"),
-    *("llm_throughput", "local_throughput"),
+    *("llm_throughput", "local_throughput", "forecast_blind", "rule_signs"),
 )
 TABLES = {
     f"One task by every way in one run (`side_by_side.py`: {side_by_side.TASK}, {side_by_side.TEXTS_PER_LABEL} texts a "
