@@ -55,7 +55,7 @@ def main() -> None:
     print(to_markdown(pd.concat(parts, axis=1).round(2).reset_index(), "Points lost by what the rule sees", []))
     means = pd.concat(parts, axis=1).mean()
     said = ", ".join(f"{name} {lost:.2f}" for name, lost in means.items())
-    print(f"points lost by 10's rule on tasks left out, by what it sees, mean over classifiers and 3 to 25 labels: {said}")
+    print(f"points that 10's rule loses on tasks left out, mean over classifiers and sizes, by what it sees: {said}")
 
 
 if __name__ == "__main__":
