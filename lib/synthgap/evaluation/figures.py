@@ -83,7 +83,7 @@ def gap_by_subjectivity(read: ReadTable, look: Look, _: str) -> Drawn:
 
     label = _gap_label(gaps, look)
     figure = panels_by("classifier", gaps, look, plot, 3.3, y=label, columns=3, sharex=True, sharey=True)
-    note = "Across: tasks, the least subjective first, by the paper (unverified). Lines: intervals for these recordings."
+    note = "Across: tasks, the least subjective first (the paper, unverified). Lines: intervals for these recordings."
     return figure, f"{note} rho: Spearman's, with its 95 % interval; p: Holm's, over all of them."
 
 
