@@ -106,13 +106,13 @@ BAD_INPUT = {
         ["--test", "test.csv"],
         "20 of 40 test texts",
     ),
-    "a binary file": ({"real.csv": bytes(range(256)) * 9}, [], "'real.csv'", "which is no text; remove it"),
+    "a binary file": ({"real.csv": bytes(range(256)) * 9}, [], "'real.csv'", "is no text file", 'call "CSV UTF-8"'),
     "a spreadsheet": ({"real.csv": b"PK\3\4" + REAL}, [], "a spreadsheet (.xlsx)", 'call "CSV UTF-8"'),
     "cp1252": (
         {"real.csv": "text,label\ncafé crème,good\n".encode("cp1252")},
         [],
-        "cp1252 perhaps (line 2)",
-        "iconv -f CP1252",
+        "line 2 reads 'café crème,good' in cp1252, 'café crčme,good' in cp1250; with the one that reads right",
+        "iconv -f ENCODING",
     ),
     "UTF-16 without its mark": (
         {"real.csv": REAL.decode().encode("utf-16-le")},

@@ -171,6 +171,7 @@ LINE = '{"id": 7, "text": "ä text", "label": "ham", "split": "test"}\n'
         ("a.csv", ROWS.format(",").encode("utf-16"), "007"),
         ("a.csv", ROWS.format(";").encode(), "007"),
         ("a.csv", ROWS.format("\t").encode("utf-8-sig"), "007"),
+        ("a.csv", ROWS.format("|").encode(), "007"),
         ("a.csv", ROWS.format(",").replace("\n", "\r\n").encode(), "007"),
         ("a.csv", ROWS.format(",").replace("\n", "\r").encode(), "007"),
         ("a.csv", ROWS.format(",").encode("utf-32"), "007"),
@@ -213,14 +214,18 @@ def test_cells_of_a_csv_are_read_as_they_are(tmp_path, content, texts):
 
 @pytest.mark.fault(
     "Data of your own",
-    "cp1252, UTF-16 without its mark, damaged bytes, archives, stray quotes, rows of other lengths, torn lines",
+    "other encodings, files that are no text, damaged bytes, archives, stray quotes, rows of other lengths, torn lines",
     "refused with that word and the way out",
 )
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", ROWS.format(",").encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
-        ("a.jsonl", LINE.encode("cp1252"), r"no UTF-8 text but cp1252 perhaps.*save it as UTF-8"),
+        (
+            "a.csv",
+            ROWS.format(",").encode("cp1252"),
+            r"no UTF-8 text: line 2 reads '007,ä text.*' in cp1252, .*save it",
+        ),
+        ("a.jsonl", LINE.encode("cp1252"), r"no UTF-8 text: line 1 reads '.*ä text.*' in cp1252, .*save it as UTF-8"),
         ("a.csv", ROWS.format(",").encode("utf-16-le"), r"UTF-16 without its mark.*save it as UTF-8"),
         ("a.csv", ROWS.format(",").encode("utf-16-be"), r"UTF-16 without its mark.*iconv -f UTF-16BE -t UTF-8"),
         ("a.csv", ROWS.format(",").encode("utf-32-le"), r"UTF-32 without its mark.*iconv -f UTF-32LE -t UTF-8"),
@@ -250,6 +255,12 @@ def test_cells_of_a_csv_are_read_as_they_are(tmp_path, content, texts):
         ("a.csv", b"\n \n", "it is empty"),
         ("a.csv", gzip.compress(ROWS.encode(), mtime=0), "no text but compressed with gzip; unpack it"),
         ("a.jsonl", b"PK\3\4xl", r"no text but a spreadsheet \(\.xlsx\)"),
+        ("a.csv", b"%PDF-1.7\n", "no text but a PDF; export its table as UTF-8"),
+        ("a.csv", b"\x89PNG\r\n", "no text but an image; export"),
+        ("a.csv", b"SQLite format 3\0\x10\0", "no text but a SQLite database; export"),
+        ("a.csv", bytes(range(256)) * 9, "no text file .*; export its table as UTF-8"),
+        ("a.csv", b"\x93NUMPY\1\0v\0{'descr': '<f4'}\n" + bytes(400), "no text file .*; export its table as UTF-8"),
+        ("a.csv", bytes(range(1, 256)) * 9, "no text file .*; export its table as UTF-8"),
         ("a.csv", b"PAR1", r"Parquet; let its name end in \.parquet"),
         ("a.jsonl", f"[{LINE}]".encode(), "an array is written as one object a line"),
         ("a.jsonl", f"[\n{LINE}]".encode(), "an array is written as one object a line"),

@@ -12,7 +12,8 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import HALF_CHARACTER, SUFFIXES, RealData, read_file, refuse_faults, text_faults
+from synthgap.data.real import SUFFIXES, RealData, read_file, refuse_faults, text_faults
+from synthgap.data.text_files import HALF_CHARACTER
 from synthgap.tasks import Task
 from synthgap.tasks.schema import AnnotatedTexts, JudgedTexts
 

@@ -9,7 +9,8 @@ from synthgap.core.config import ImportedCorpus
 from synthgap.core.errors import SynthgapError
 from synthgap.core.paths import data_folder, root
 from synthgap.data.duplicates import normalised
-from synthgap.data.real import HALF_CHARACTER, SUFFIXES, as_word, column_names, read_file
+from synthgap.data.real import SUFFIXES, as_word, column_names, read_file
+from synthgap.data.text_files import HALF_CHARACTER
 from synthgap.tasks import Task
 
 TASK_COLUMN = "task"  # where a file has it, rows of other tasks belong to these

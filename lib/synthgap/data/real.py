@@ -1,6 +1,5 @@
 """Real texts of a task from the package, a folder or the hub: checked, fingerprinted, drawn at equal size."""
 
-import codecs
 import csv
 import functools
 import io
@@ -23,27 +22,14 @@ from synthgap.core.errors import SynthgapError, refuse
 from synthgap.core.paths import bundled, data_folder
 from synthgap.data.draws import at_most, draw, fingerprint
 from synthgap.data.duplicates import one_row_an_id, without_repeats
+from synthgap.data.text_files import HALF_CHARACTER, read_text
 from synthgap.tasks import SPLITS, FileSource, Task, paper_tasks
 
 COLUMNS = ("id", "text", "label", "split")
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 WORDS = ("id", "item_id", "annotator", "label", "split")  # columns that are words whatever they look like
-ENCODINGS = {  # by their mark; that of UTF-32 begins as that of UTF-16
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-OTHER_FORMATS = {  # by their first bytes
-    b"PK\3\4": 'a spreadsheet (.xlsx) or a zip archive; save it as UTF-8, which spreadsheets call "CSV UTF-8"',
-    b"\xd0\xcf\x11\xe0": 'an old spreadsheet (.xls); save it as UTF-8, which spreadsheets call "CSV UTF-8"',
-    b"\x1f\x8b": "compressed with gzip; unpack it (gunzip)",
-    b"PAR1": "Parquet; let its name end in .parquet",
-}
 LONGEST_CELL = 2**31 - 1  # signs; the csv module's own limit is below the longest texts
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-HALF_CHARACTER = "holds half a character (a lone surrogate)"
 ONE_ROW = "a line holds one row, {...}, and an array is written as one object a line"
 
 
@@ -196,44 +182,11 @@ def as_word(value: Any) -> str:
     return str(value) if isinstance(value, Number) and value == value else ""
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with its mark.
-
-    Raises:
-        SynthgapError: it is in another encoding, or no text.
-    """
-    raw = path.read_bytes()
-    if other := next((name for start, name in OTHER_FORMATS.items() if raw.startswith(start)), None):
-        raise SynthgapError(f"'{path.name}' is no text but {other}")
-    encoding = next((name for mark, name in ENCODINGS.items() if raw.startswith(mark)), "utf-8")
-    way_out = 'save it as UTF-8, which spreadsheets call "CSV UTF-8" (or: iconv -f {} -t UTF-8)'
-    zeros = raw.count(b"\0") if encoding in {"utf-8", "utf-8-sig"} else 0
-    if 0 < zeros < len(raw) / 4:
-        line = raw[: raw.index(b"\0")].count(b"\n") + 1
-        raise SynthgapError(f"'{path.name}' holds a zero byte in line {line}, which is no text; remove it")
-    if zeros:
-        name = "UTF-32" if b"\0\0\0" in raw else "UTF-16"
-        order = "BE" if raw.startswith(b"\0") else "LE"
-        raise SynthgapError(f"'{path.name}' is {name} without its mark, or no text; {way_out.format(name + order)}")
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode(encoding, "ignore")
-        half = re.match(rb"\xed[\xa0-\xbf]", error.object[error.start :]) or "surrogate" in error.reason
-        name, line = encoding.upper().removesuffix("-SIG"), before.count("\n") + 1
-        if encoding == "utf-8" and before.isascii() and not half:
-            fault, source = f"but cp1252 perhaps (line {line})", "CP1252"
-        else:
-            what = HALF_CHARACTER if half else f"is damaged ({error.reason})"
-            fault, source = f"throughout: line {line} {what}", f"{name} -c"
-        raise SynthgapError(f"'{path.name}' is no {name} text {fault}; {way_out.format(source)}") from error
-
-
 def csv_rows(text: str) -> tuple[list[str], dict[int, list[str]]]:
     """The names of a CSV text's columns, and the cells of its rows by the line in which each starts; no empty rows.
 
-    The sign between cells is what a first line `sep=;` says, as Excel writes it, else the one of comma, semicolon and
-    tab that makes most cells of the header.
+    The sign between cells is what a first line `sep=;` says, as Excel writes it, else the one of comma, semicolon, tab
+    and | that makes most cells of the header.
 
     Raises:
         ValueError: a quote is out of place, or two columns have one name.
@@ -242,7 +195,7 @@ def csv_rows(text: str) -> tuple[list[str], dict[int, list[str]]]:
     declared = re.match(r'\s*"?sep=(.)"?(?=[\r\n])', text)
     text = text[declared.end() :] if declared else text
     header = text.lstrip().partition("\n")[0].partition("\r")[0]
-    sign = declared[1] if declared else max(",;\t", key=re.sub('"[^"]*"', "", header).count)
+    sign = declared[1] if declared else max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
     rows: dict[int, list[str]] = {}
     line = 1

@@ -22,7 +22,7 @@ from synthgap.core.files import digest, file_digest, write_text
 from synthgap.core.paths import bundled, root
 from synthgap.core.settings import ProtocolName, Setting
 from synthgap.core.yaml_files import read_yaml
-from synthgap.data.real import read_text
+from synthgap.data.text_files import read_text
 from synthgap.llm.base import LLM, RECORDING, Answer, Conversation, Usage
 from synthgap.llm.response_log import LABELLING, ResponseLog
 from synthgap.tasks import known_tasks, load_task

@@ -17,7 +17,8 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import write_json, write_text
 from synthgap.data.draws import draw
-from synthgap.data.real import HALF_CHARACTER, LONE_SURROGATE, csv_rows, load_real, read_file, read_text
+from synthgap.data.real import LONE_SURROGATE, csv_rows, load_real, read_file
+from synthgap.data.text_files import HALF_CHARACTER, read_text
 from synthgap.subjectivity.agreement_sources import COLLECTED, collected_source
 from synthgap.subjectivity.label_studio import FIRST, SECOND, Row, labelling_configuration, read_export
 from synthgap.subjectivity.ranking import PAIR_COLUMNS, pair_fault, read_pairs
