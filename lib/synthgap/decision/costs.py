@@ -130,7 +130,8 @@ def as_logged(tokens: pd.DataFrame, logged: pd.DataFrame, profile: Profile) -> p
     """`tokens_per_text` with what `from_log` counted in place of the estimates, of corpora whose LLM is in the log."""
     written = {name: one for name, one in profile.corpora.items() if isinstance(one, GeneratedCorpus)}
     models = {name: getattr(profile.llms[one.llm], "model", None) for name, one in written.items()}
-    rows = tokens.assign(model=tokens["corpus"].map(models))[["model", "part"]].merge(logged, "left", ["model", "part"])
+    asked = tokens.assign(model=tokens["corpus"].map(models).astype(object))  # also where there is no corpus
+    rows = asked[["model", "part"]].merge(logged, "left", ["model", "part"])
     counted = {name: rows[name].set_axis(tokens.index).astype(float) for name in TOKENS[-2:]}
     return tokens.assign(**{name: known.fillna(tokens[name]) for name, known in counted.items()})
 
