@@ -19,9 +19,9 @@ from synthgap.your_task.checks import (
     FAULT_COLUMNS,
     Sides,
     differing_traits,
+    faults_of_task,
     find_faults,
     languages,
-    profile_faults,
     repeats,
     split_faults,
 )
@@ -220,9 +220,17 @@ def test_tweet_ironys_test_leaks_as_it_is_published(monkeypatch: pytest.MonkeyPa
     assert not found[task.remove]
 
 
-def test_a_profile_without_corpora_has_rows_of_its_real_sets(tmp_path: Path) -> None:
+def test_a_task_without_corpora_has_the_faults_of_its_real_set(tmp_path: Path) -> None:
     profile = load_profile("demo")
-    real = {name: load_real(load_task(name), profile) for name in ("relation", "sms_spam")}
-    found = profile_faults(profile, real, tmp_path)
-    assert list(found.columns) == ["task", "corpus", *FAULT_COLUMNS]
-    assert set(found["task"]) <= {"relation", "sms_spam"}
+    found = dict(faults_of_task(profile, load_real(load_task("sms_spam"), profile), tmp_path))
+    assert list(found) == ["real, train", "real, validation", "real, test"]
+    assert all(list(faults.columns) == FAULT_COLUMNS for faults in found.values())
+
+
+def test_changed_labels_of_one_of_many_files_are_found_by_its_first_texts(sound: Files) -> None:
+    sides = {name: frame.copy() for name, frame in sound.items()}
+    assert find_faults(sides["texts"], real=sides["real"], one_of_many=True).empty
+    flipped(sides)
+    alone, among_many = (find_faults(sides["texts"], real=sides["real"], one_of_many=many) for many in (False, True))
+    assert "flipped labels" in set(among_many["fault"])
+    pd.testing.assert_frame_equal(alone, among_many)

@@ -291,9 +291,11 @@ def test_another_folder_of_tasks_is_named_once_and_repeated_in_hints(project, co
     assert (missed.returncode, "task 'mine' is unknown" in missed.stderr) == (2, True)
     done = command("check", "own", "--tasks", "some tasks")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith("own: all is there (mine: 36 real texts; no corpora but real)")
-    assert done.stdout.endswith("next: synthgap run own --tasks 'some tasks'\n")
-    assert all(line.startswith("warning: ") for line in done.stdout.splitlines()[:-1])
+    first, at, *warnings, last = done.stdout.splitlines()
+    assert first == "own: all is there (mine: 36 real texts; no corpora but real)"
+    assert at == "looking for faults in texts of task 'mine' (1 of 1)"
+    assert last == "next: synthgap run own --tasks 'some tasks'"
+    assert all(line.startswith("warning: ") for line in warnings)
     nowhere = command("check", "own", "--tasks", "nowhere")
     assert (nowhere.returncode, "nowhere' does not exist" in nowhere.stderr) == (2, True)
 
@@ -410,7 +412,7 @@ def test_corpora_whose_folder_is_lacking_are_left_out_with_a_notice(project):
     assert (found.left_out, list(found.corpora)) == (("one", "two", "pool"), ["there"])
     assert {name: one.corpora for name, one in found.comparisons.items()} == {"main": ("there",), "mixed": ("there",)}
     stage = open_stage("01", "own")
-    for said in (check(found), plan(found), stage.notice().data):
+    for said in ("\n".join(check(found)), plan(found), stage.notice().data):
         assert "3 corpora (one, two, pool)" in said
     assert stage.profile == found
     for kept in (named.changed({"comparisons.main.corpora": ["one"]}), named.changed({"tasks": ["sms_spam"]})):

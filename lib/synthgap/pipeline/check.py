@@ -1,8 +1,9 @@
 """Whether a profile has what it needs: everything that is missing or wrong, named at once, before anything runs."""
 
 import os
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from itertools import product
+from itertools import chain, product
 
 from synthgap.core.config import GeneratedCorpus, ImportedCorpus, LabelledCorpus, PooledCorpus, Profile
 from synthgap.core.errors import noting, refuse
@@ -21,11 +22,13 @@ from synthgap.tables import left_out
 from synthgap.tasks import load_prompt, load_task
 from synthgap.tasks.registry import named_tasks, prompt_faults, task_faults
 from synthgap.training.embeddings import encoder_source
-from synthgap.your_task.checks import profile_faults
+from synthgap.your_task.checks import faults_of_task
 
 
-def check(profile: Profile) -> str:
-    """One line on what is there, and one for each fault in its texts; a profile may name tasks that are not known.
+def check(profile: Profile) -> Iterator[str]:
+    """A line on what is there, and then one for each task and each fault in its texts, as they are found.
+
+    A profile may name tasks that are not known.
 
     Raises:
         SynthgapError: all that is missing or wrong, a line each.
@@ -38,10 +41,16 @@ def check(profile: Profile) -> str:
     texts = sum(len(data.frame) for data in real.values())
     where = "on the hub, not looked at" if profile.data.source == "hub" else f"{texts:,} real texts"
     corpora = f"corpora {', '.join(profile.corpora)}" if profile.corpora else "no corpora but real"
-    found = profile_faults(profile, real, finished_in("01_generation", profile) / "synthetic")
-    lines = [f"warning: task '{row.task}', {row.corpus}: {row.sentence}" for row in found.itertuples()]
-    said = f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora}); "
-    return "\n".join([*left_out(profile), *lines, f"{said}next: {command('run', profile)}"])
+    said = f"{profile.folder_name}: all is there ({', '.join(profile.tasks)}: {where}; {corpora})"
+    return chain([*left_out(profile), said], _said_of_texts(profile, real), [f"next: {command('run', profile)}"])
+
+
+def _said_of_texts(profile: Profile, real: Mapping[str, RealData]) -> Iterator[str]:
+    folder = finished_in("01_generation", profile) / "synthetic"
+    for number, (name, data) in enumerate(real.items(), start=1):
+        yield f"looking for faults in texts of task '{name}' ({number} of {len(real)})"
+        for corpus, faults in faults_of_task(profile, data, folder):
+            yield from (f"warning: task '{name}', {corpus}: {sentence}" for sentence in faults["sentence"])
 
 
 def read_texts(profile: Profile, faults: list[str]) -> dict[str, RealData]:

@@ -41,7 +41,7 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
     """Do what the command line says, with the profile that it names."""
     commands = {
         "run": _run,
-        "check": lambda given, profile: print(check(profile)),
+        "check": _check,
         "plan": lambda given, profile: print(plan(profile)),
         "status": _status,
         "report": lambda given, profile: print(shown_path(write_report(profile))),
@@ -54,6 +54,11 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
         "responses": _responses,
     }
     commands[given.command](given, with_what_is_there(profile))
+
+
+def _check(_: argparse.Namespace, profile: Profile) -> None:
+    for line in check(profile):
+        print(line, flush=True)
 
 
 def _run(given: argparse.Namespace, profile: Profile) -> None:

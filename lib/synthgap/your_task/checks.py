@@ -5,10 +5,11 @@ texts have: the real texts where there are some, else a fixed limit. The limits 
 benchmarks/planted_faults.py makes of seeds 0 to 4; the checks are judged on those of later seeds.
 """
 
+import functools
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -21,10 +22,9 @@ from scipy.stats import chi2, chisquare, norm
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from statsmodels.stats.proportion import proportion_confint
 
-from synthgap.core.config import Profile
+from synthgap.core.config import PooledCorpus, Profile
 from synthgap.core.files import parquet_about
-from synthgap.core.terminal import Progress
-from synthgap.data.draws import at_most, draw_equal
+from synthgap.data.draws import at_most, draw
 from synthgap.data.duplicates import closest, normalised, word_runs
 from synthgap.data.real import RealData
 from synthgap.generation.corpora import corpora_of_task, corpus_file, load_corpus
@@ -36,6 +36,8 @@ from synthgap.your_task.files import OwnTexts
 FAULT_COLUMNS = ["fault", "label", "texts", "share", "sentence"]
 TOKEN = re.compile(r"[#@]?\w[\w'’-]*|([^\w\s])\1*")  # a word, or one mark again and again
 FEWEST = 10  # texts of a label, from which on signs of it and wrong labels are looked for
+FIRST = 60  # texts of a label that are embedded at first where many files are looked at
+DOUBT = -0.1  # `_gain` among these from which on all are; of sound texts it is lower mostly
 MOST, MOST_IN_ALL = 250, 2500  # texts of a label, and of a side, that are looked at, drawn by their words alone
 SUFFIXES = {"es", "ed", "ing", "er", "ers", "or", "ly", "al", "'s", "’s", "able", "ment", "ness", "ion", "ions"}
 RIDGE = 0.3  # of kernel ridge regression
@@ -68,6 +70,7 @@ MORE_ENGLISH = (
     "i you it is was are be this that to for on in at not so we he she they have just"  # frequent, at any place
 )
 FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in LANGUAGES.items()}
+ENGLISH_ANYWHERE = frozenset({*MORE_ENGLISH.split(), "a"})
 
 
 class Fault(NamedTuple):
@@ -92,7 +95,12 @@ class Sides(NamedTuple):
 
 
 def find_faults(
-    texts: pd.DataFrame, *, real: Given = None, test: Given = None, between_splits: bool = False
+    texts: pd.DataFrame,
+    *,
+    real: Given = None,
+    test: Given = None,
+    between_splits: bool = False,
+    one_of_many: bool = False,
 ) -> pd.DataFrame:
     """What is wrong with labelled texts: columns FAULT_COLUMNS, a row for each fault; share in percent.
 
@@ -105,6 +113,7 @@ def find_faults(
         real: real texts of the same task with the same columns, none of which is in `texts`.
         test: the texts that classifiers are tested on.
         between_splits: `real` is another split of the same data, beside which small differences count, too.
+        one_of_many: of many files, of which each is embedded whole only where FIRST texts of each label raise doubts.
     """
     if texts.empty:
         return pd.DataFrame(columns=FAULT_COLUMNS)
@@ -112,7 +121,11 @@ def find_faults(
     most = max(FEWEST, min(MOST, MOST_IN_ALL // texts["label"].nunique()))
     some = Sides(*(None if one is None else at_most(one, most) for one in whole))
     traits = differing_traits if between_splits else giveaways
-    found = [*traits(some), *(fault for check in CHECKS for fault in check(some))]
+    if one_of_many and not _doubtful(Sides(*(None if one is None else at_most(one, FIRST) for one in some))):
+        checks = [check for check in CHECKS if check is not flipped]
+    else:
+        checks = list(CHECKS)
+    found = [*traits(some), *(fault for check in checks for fault in check(some))]
     found += [fault for check in CHECKS_OF_ALL for fault in check(whole)]
     return pd.DataFrame(found, columns=FAULT_COLUMNS)
 
@@ -128,22 +141,18 @@ def _surely(count: float, number: int) -> float:
     return float(proportion_confint(count, number, alpha=0.1, method="wilson")[0]) if number else 0.0
 
 
-def _above(found: np.ndarray, usual: np.ndarray | None, limit: float) -> bool:
-    """Whether the share of texts where something was found is surely above a limit, and above the usual share.
+def _above(found: np.ndarray, limit: float, real: Given, found_in: Callable[[pd.DataFrame], np.ndarray]) -> bool:
+    """Whether the share of texts where something was found is surely above a limit, and above that of real texts.
 
     Args:
         found: a mask of the texts.
-        usual: a mask of the real texts, where there are some.
+        found_in: gives the mask of the real texts, which is asked for only where it matters.
     """
-    other = 0.0
-    if usual is not None and len(usual):
-        share = float(usual.mean())
-        other = 1.2 * share + (share * (1 - share) / len(usual)) ** 0.5
-    return _surely(found.sum(), len(found)) > max(limit, other)
-
-
-def _mask(real: Given, found_in: Callable[[pd.DataFrame], np.ndarray]) -> np.ndarray | None:
-    return None if real is None else found_in(real)
+    sure = _surely(found.sum(), len(found))
+    if sure <= limit or real is None:
+        return sure > limit
+    share = float(found_in(real).mean())
+    return sure > 1.2 * share + (share * (1 - share) / len(real)) ** 0.5
 
 
 # ---------------------------------------------------------------------------------------- what gives the label away
@@ -256,23 +265,37 @@ def flipped(files: Sides) -> Iterator[Fault]:
     beyond NATURAL, at the level LEVEL; how sure the classifier is is learned from both sides, the real labels being
     taken as right.
     """
-    texts, real, _ = files
-    counts = texts["label"].value_counts()
-    if len(counts) < 2 or counts.min() < FEWEST:
-        return
-    beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
-    places, scores = left_out_scores(pd.concat([texts, beside], ignore_index=True))
-    n = len(texts)
-    by_share = changed_likelihood(places[:n], scores[:n])
-    known = changed_likelihood(places[n:], scores[n:])[:, :1] + USUAL.logpdf(np.log(SHARPNESS))[:, None]
-    profile = (by_share + known).max(axis=0)
-    if profile.max() - profile[CHANGED <= NATURAL].max() > chi2.isf(2 * LEVEL, 1) / 2:  # one-sided
-        share, wrong = CHANGED[profile.argmax()], int((scores[:n].argmax(axis=1) != places[:n]).sum())
+    profile, wrong = _changed_profile(files)
+    if _gain(profile) > chi2.isf(2 * LEVEL, 1) / 2:  # one-sided
+        share, n = CHANGED[profile.argmax()], len(files.texts)
         sentence = (
             f"about {share:.0%} of the labels seem wrong: a classifier that did not see a text contradicts {wrong} of "
             f"{n} labels, also where it is sure; read such texts (cleanlab finds them) and mend or drop their labels."
         )
         yield Fault("flipped labels", "", round(share * n), 100 * float(share), sentence)
+
+
+def _doubtful(files: Sides) -> bool:
+    return _gain(_changed_profile(files)[0]) > DOUBT
+
+
+def _gain(profile: np.ndarray) -> float:
+    """How much likelier a share of changed labels is that sound texts do not have than one that they have."""
+    return float(profile[CHANGED > NATURAL].max() - profile[CHANGED <= NATURAL].max())
+
+
+def _changed_profile(files: Sides) -> tuple[np.ndarray, int]:
+    """The log-likelihood of each share of CHANGED, and how many labels the classifier contradicts."""
+    texts, real, _ = files
+    counts = texts["label"].value_counts()
+    if len(counts) < 2 or counts.min() < FEWEST:
+        return np.where(CHANGED > NATURAL, -np.inf, 0), 0
+    beside = texts.iloc[:0] if real is None else real[real["label"].isin(counts.index)]
+    places, scores = left_out_scores(pd.concat([texts, beside], ignore_index=True))
+    n = len(texts)
+    by_share = changed_likelihood(places[:n], scores[:n])
+    known = changed_likelihood(places[n:], scores[n:])[:, :1] + USUAL.logpdf(np.log(SHARPNESS))[:, None]
+    return (by_share + known).max(axis=0), int((scores[:n].argmax(axis=1) != places[:n]).sum())
 
 
 def changed_likelihood(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -301,10 +324,9 @@ def left_out_scores(texts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=_tokens, token_pattern=None)
     weights = words.fit_transform(texts["text"])
     alike = (vectors @ vectors.T + (weights @ weights.T).toarray()) / 2
-    hat = alike @ np.linalg.inv(alike + RIDGE * np.eye(len(alike)))
+    inverse = np.linalg.inv(alike + RIDGE * np.eye(len(alike)))
     labels = np.eye(places.max() + 1)[places] - np.bincount(places) / len(places)
-    own = np.diag(hat)[:, None]
-    return places, (hat @ labels - own * labels) / (1 - own)
+    return places, labels - inverse @ labels / np.diag(inverse)[:, None]
 
 
 # -------------------------------------------------------------------------------------------------- copies, shares
@@ -316,7 +338,7 @@ def copies_of_test(files: Sides) -> Iterator[Fault]:
     if test is None:
         return
     found = repeats(texts["text"], test["text"])
-    if found.sum() >= 2 and _above(found, _mask(real, lambda one: repeats(one["text"], test["text"])), 0.005):
+    if found.sum() >= 2 and _above(found, 0.005, real, lambda one: repeats(one["text"], test["text"])):
         sentence = (
             f"{found.sum()} of {len(found)} texts repeat a test text, or nearly (85 % of its letters); leave them out, "
             "or what is scored is memory."
@@ -329,17 +351,29 @@ def repeats(texts: Sequence[str], others: Sequence[str], percent: float = 85) ->
 
     Texts of six words and more are compared where they share a run of six, shorter ones where they are the same.
     """
-    plain, known = [normalised(text) for text in texts], {normalised(text) for text in others}
-    found = np.array([text in known for text in plain], dtype=bool)
-    runs = {place: word_runs(plain[place]) for place in np.flatnonzero(~found)}
-    wanted, holders = set().union(*runs.values()), defaultdict(list)
-    for text in sorted(known):
-        for run in word_runs(text) & wanted:
-            holders[run].append(text)
-    for place, own in runs.items():
-        near = {text: text for run in own for text in holders.get(run, ())}
-        found[place] = bool(near) and closest(plain[place], near, percent) is not None
-    return found
+    known, runs, holders = _known_runs(tuple(others))
+    same, found = set(known), []
+    for plain in map(normalised, texts):
+        own = _run_numbers(plain)
+        spans = zip(np.searchsorted(runs, own), np.searchsorted(runs, own, side="right"), strict=True)
+        near = {known[place]: known[place] for start, stop in spans for place in holders[start:stop]}
+        found.append(plain in same or (bool(near) and closest(plain, near, percent) is not None))
+    return np.array(found, dtype=bool)
+
+
+@functools.lru_cache(2)
+def _known_runs(texts: tuple[str, ...]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The texts as they are compared, the numbers of all their runs in order, and the place of each run's text."""
+    known = sorted({normalised(text) for text in texts})
+    numbers = [_run_numbers(text) for text in known]
+    runs = np.concatenate([*numbers, np.empty(0, np.int64)])
+    order = runs.argsort(kind="stable")
+    return known, runs[order], np.repeat(np.arange(len(known)), [len(own) for own in numbers])[order]
+
+
+def _run_numbers(plain: str) -> np.ndarray:
+    """A number for each run of six words; that other runs may have the same number costs a comparison, and no more."""
+    return np.array([hash(run) for run in word_runs(plain)], np.int64)
 
 
 def class_shares(files: Sides) -> Iterator[Fault]:
@@ -374,17 +408,25 @@ def languages(texts: Sequence[str], of: str = "") -> list[str]:
 
 
 def _language(text: str, of: str) -> str:
-    letters = Counter(unicodedata.name(sign, "LATIN").split()[0] for sign in text if sign.isalpha())
-    script = letters.most_common(1)[0][0] if letters else "LATIN"
+    script, hits = _seen_in(text)
     if script != "LATIN":
         return script.capitalize()
+    if of in hits and hits[of] and hits[of] * 3 > max(hits.values()):
+        return of
+    best = max(hits, key=lambda name: hits[name])
+    return best if hits[best] >= 2 else ""
+
+
+@functools.lru_cache(20_000)
+def _seen_in(text: str) -> tuple[str, dict[str, int]]:
+    """A text's script, and how many function words of each language it has."""
+    scripts: Counter[str] = Counter()
+    for sign, n in Counter(filter(str.isalpha, text)).items():
+        scripts[unicodedata.name(sign, "LATIN").split()[0]] += n
     words = {word for word in re.findall(r"[^\W\d_]+", text.lower()) if len(word) > 1 or word in {"a", "i"}}
     hits = {name: len(words & own - {"a", "i"}) for name, own in FUNCTION_WORDS.items()}
-    hits["English"] += len(words & {*MORE_ENGLISH.split(), "a"})
-    best = max(hits, key=lambda name: hits[name])
-    if of in hits and hits[of] and hits[of] * 3 > hits[best]:
-        return of
-    return best if hits[best] >= 2 else ""
+    hits["English"] += len(words & ENGLISH_ANYWHERE)
+    return scripts.most_common(1)[0][0] if scripts else "LATIN", hits
 
 
 def other_language(files: Sides) -> Iterator[Fault]:
@@ -399,7 +441,7 @@ def other_language(files: Sides) -> Iterator[Fault]:
         return np.array([name not in {"", of} for name in languages(frame["text"], of)], dtype=bool)
 
     found = strange(texts)
-    if found.sum() >= 3 and _above(found, _mask(real, strange), 0.02):
+    if found.sum() >= 3 and _above(found, 0.02, real, strange):
         seen = Counter(languages(texts["text"][found], of)).most_common(1)[0][0]
         sentence = (
             f"{found.sum()} of {len(found)} texts are not in {of} as most {'others' if real is None else 'real ones'} "
@@ -415,7 +457,7 @@ def template(files: Sides) -> Iterator[Fault]:
     """Texts that share more than half of their words, in the same order, with three others or more."""
     texts, real, _ = files
     found = _templated(texts)
-    if _above(found, _mask(real, _templated), 0.06):
+    if _above(found, 0.06, real, _templated):
         starts = Counter(" ".join(text.split()[:3]) for text in texts["text"][found]).most_common(1)[0][0]
         sentence = (
             f"{found.sum()} of {len(found)} texts share more than half of their words with three others, as if they "
@@ -434,7 +476,7 @@ def truncated(files: Sides) -> Iterator[Fault]:
     """Texts that end in a word after which something must follow, or in half a word, or all at one length."""
     texts, real, _ = files
     found = _cut(texts)
-    if _above(found, _mask(real, _cut), 0.03):
+    if _above(found, 0.03, real, _cut):
         last = Counter(text.split()[-1] for text in texts["text"][found]).most_common(1)[0][0]
         sentence = (
             f"{found.sum()} of {len(found)} texts break off (in a word such as '{last[-30:]}'), and more will that end "
@@ -483,7 +525,7 @@ def named_labels(files: Sides) -> Iterator[Fault]:
         return frame["text"].map(lambda text: bool(pattern.search(text))).to_numpy(bool)
 
     found = named(texts)
-    if found.sum() >= 2 and _above(found, _mask(real, named), 0.02 if real is None else 0.01):
+    if found.sum() >= 2 and _above(found, 0.02 if real is None else 0.01, real, named):
         match = next(hit[0] for text in texts["text"] if (hit := pattern.search(text)))
         sentence = (
             f"{found.sum()} of {len(found)} texts name a label, such as '{match.strip()[:40]}'; take these words out, "
@@ -516,27 +558,23 @@ CHECKS_OF_ALL = (copies_of_test, class_shares)
 # ------------------------------------------------------------------------------------------------ a profile's texts
 
 
-def profile_faults(profile: Profile, real: Mapping[str, RealData], folder: Path) -> pd.DataFrame:
-    """The faults of every real set's splits and of every corpus that is there: columns task, corpus, FAULT_COLUMNS.
+def faults_of_task(profile: Profile, data: RealData, folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Faults of the real set's splits, and of every corpus of the task that is there, one after another.
 
-    corpus: a corpus's name, or a split of the real texts, as "real, test". A corpus is set beside real texts in its
-    own class shares, since runs draw as many of each label.
+    A split of the real texts is called as "real, test". A corpus is set beside real texts in its own class shares,
+    since runs draw as many of each label. A pool's corpora are looked at by themselves.
 
     Args:
-        real: {task: its real texts}.
         folder: where the corpora are.
     """
-    parts = [pd.DataFrame(columns=["task", "corpus", *FAULT_COLUMNS])]
-    for name, data in Progress(real.items(), desc="faults", disable=None):
-        found = split_faults(data)
-        for corpus in corpora_of_task(profile, name):
-            path = corpus_file(folder, corpus)
-            if path.is_file() and name in parquet_about(path)["tasks"]:
-                texts = load_corpus(folder, profile, corpus, name)
-                beside = in_shares_of(texts, data.split("train"))
-                found[corpus] = find_faults(texts, real=beside, test=data.split("test"))
-        parts += [faults.assign(task=name, corpus=corpus) for corpus, faults in found.items()]
-    return pd.concat([one for one in parts if len(one)] or parts, ignore_index=True)[list(parts[0])]
+    task, train, test = data.task.name, data.split("train"), data.split("test")
+    yield from split_faults(data, one_of_many=True).items()
+    for corpus in corpora_of_task(profile, task):
+        path = corpus_file(folder, corpus)
+        pool = isinstance(profile.corpora[corpus], PooledCorpus)
+        if not pool and path.is_file() and task in parquet_about(path)["tasks"]:
+            texts = load_corpus(folder, profile, corpus, task)
+            yield corpus, find_faults(texts, real=in_shares_of(texts, train), test=test, one_of_many=True)
 
 
 def own_faults(own: OwnTexts) -> list[str]:
@@ -551,18 +589,20 @@ def own_faults(own: OwnTexts) -> list[str]:
     return [f"{title}: {sentence}" for title, faults in found.items() for sentence in faults["sentence"]]
 
 
-def split_faults(data: RealData) -> dict[str, pd.DataFrame]:
+def split_faults(data: RealData, one_of_many: bool = False) -> dict[str, pd.DataFrame]:
     """{"real, <split>": faults of this split beside the others}; copies of test texts are looked for in train."""
     found = {}
     for split in SPLITS:
         own, others = data.split(split), data.frame[data.frame["split"] != split]
         test = data.split("test") if split == "train" else None
-        found[f"real, {split}"] = find_faults(own, real=others, test=test, between_splits=True)
+        found[f"real, {split}"] = find_faults(own, real=others, test=test, between_splits=True, one_of_many=one_of_many)
     return found
 
 
 def in_shares_of(texts: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
-    """As many real texts as there are in the class shares of `texts`."""
+    """As many real texts as there are in the class shares of `texts`; those of which `at_most` keeps the first, too."""
     own, usual = texts["label"].value_counts(), real["label"].value_counts()
     scale = min(1.0, (usual.reindex(own.index, fill_value=0) / own).min())
-    return draw_equal(real, {label: int(scale * n) for label, n in own.items()}, 0)
+    ordered = _in_order(real)
+    parts = [draw(ordered[ordered["label"] == str(label)], int(scale * n), 0, "test cap") for label, n in own.items()]
+    return pd.concat(parts, ignore_index=True)
