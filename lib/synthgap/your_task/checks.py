@@ -149,7 +149,7 @@ def _above(found: np.ndarray, limit: float, real: Given, found_in: Callable[[pd.
         found_in: gives the mask of the real texts, which is asked for only where it matters.
     """
     sure = _surely(found.sum(), len(found))
-    if sure <= limit or real is None:
+    if sure <= limit or real is None or real.empty:
         return sure > limit
     share = float(found_in(real).mean())
     return sure > 1.2 * share + (share * (1 - share) / len(real)) ** 0.5
