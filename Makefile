@@ -74,8 +74,8 @@ format: setup ## put code and notebooks into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lab: setup ## open this folder in JupyterLab
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: setup ## open this folder in JupyterLab, whose terminals find synthgap
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 book: $(BOOK) ## make a site of README, docs and executed notebooks: book/html/index.html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs --doctree-dir book/doctrees . book/html

@@ -15,7 +15,7 @@ from PIL import Image
 
 from synthgap import tables
 from synthgap.core.errors import SynthgapError
-from synthgap.figures import DOUBLE, Drawing, Look, as_bytes, plot_intervals, save_figure
+from synthgap.figures import DOUBLE, Drawing, Look, as_bytes, interval_panels, plot_intervals, save_figure
 from synthgap.pipeline.drawings import drawing_of
 from synthgap.pipeline.stages import open_stage
 from synthgap.tasks import load_profile
@@ -93,11 +93,13 @@ def test_a_table_without_rows_says_so(made):
 
 
 def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_short_cell():
-    frame = pd.DataFrame({"source": ["a few words"], "new_low": [np.nan], "text": ["many words " * 9], "gap": [-0.5]})
+    text = "a long cell breaks where it must, never in [−1.2, +0.4] and two-sided"
+    frame = pd.DataFrame({"source": ["a few words"], "new_low": [np.nan], "text": [text], "gap": [-0.5]})
     shown = tables.to_look_at(tables.rounded(frame), "Gaps", ["A note."]).data
     assert "new_low" not in shown
     assert "a\u00a0few\u00a0words" in shown
-    assert "many words many" in shown
+    parts = ["a long cell breaks", "where it must, never", "in [−1.2,\u00a0+0.4] and", "two-sided"]
+    assert " ".join(part.replace(" ", "\u00a0").replace("\u00a0[", " [") for part in parts) in shown
     assert shown.startswith("**Gaps**\n\n<div")
     assert shown.endswith("</div>\n\nA note.\n")
 
@@ -221,6 +223,16 @@ def intervals(look, **options):
     drawn = plot_intervals(table, ax, series, rows=["imdb", "humor"], titles=titles, value="gap", **options)
     assert drawn is ax
     return figure, ax
+
+
+def test_a_single_row_has_room_for_its_marks():
+    look, label = look_of(*"abcd"), "points of macro-F1 over real texts alone"
+    table = pd.DataFrame({"task": "humor", "corpus": list("abcd"), "gap": range(4), "low": 0, "high": 4})
+    figure = interval_panels(
+        table.assign(panel="logistic regression on embeddings"), look, value="gap", panel="panel", label=label
+    )
+    as_bytes(figure, "png")
+    assert figure.axes[0].get_window_extent().height / figure.dpi > 0.3
 
 
 def test_intervals_are_drawn_on_the_given_axes_row_by_row():

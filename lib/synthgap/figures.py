@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 from synthgap.core.config import REAL, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import atomic
-from synthgap.tables import ReadTable, escape_markdown, matching
+from synthgap.tables import WHOLE_WORDS, ReadTable, escape_markdown, matching
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 INK, QUIET, WINE = "#262626", "#767676", "#882255"
@@ -42,7 +42,6 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
 REFERENCE = ("#4d4d4d", "s")  # the colour and marker of real texts
 SINGLE, DOUBLE = 3.3, 6.9  # inches: figures of one and of two columns of a paper
 SMALLEST = 6.5  # points, of any text
-WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 LEAST = 1.25  # inches below which a panel cannot be read
 ROW_TITLES = 1.3  # inches that the titles of rows take
 SCREEN = 1.4  # times as large on a screen
@@ -386,9 +385,12 @@ def interval_panels(
 
 
 def rows_height(titles: Sequence[str], series: int) -> float:
-    """Inches of a panel with a row for each title, in which so many series stand beside each other."""
+    """Inches of a panel with a row for each title, in which so many series stand beside each other.
+
+    A panel's own title and the label of its axis are in them, so that a single row needs more.
+    """
     lines = max((title.count("\n") + 1 for title in titles), default=1)
-    return 0.5 + len(titles) * max(0.21, 0.08 * series + 0.05, 0.15 * lines)
+    return max(1.6, 0.5 + len(titles) * max(0.21, 0.08 * series + 0.05, 0.15 * lines))
 
 
 def row_titles(titles: Sequence[str]) -> list[str]:

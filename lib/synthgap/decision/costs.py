@@ -249,8 +249,8 @@ def break_even(worth: pd.DataFrame, tokens: pd.DataFrame, prices: Prices) -> pd.
     return found.assign(**ends).reindex(columns=BREAK_EVEN)
 
 
-def break_even_in_words(table: pd.DataFrame, digits: int = 4) -> pd.DataFrame:
-    """`break_even` for people: "0.0012 [0.0008, 0.0031]", "> 0.0012" where the worth is only known to be small."""
+def break_even_in_words(table: pd.DataFrame, digits: int = 5) -> pd.DataFrame:
+    """`break_even` for people: "0.00120 [0.00080, 0.00310]", "> 0.00120" where the worth is only known to be small."""
     cells = []
     for row in table.itertuples():
         ends = ["no end" if np.isinf(end) else f"{end:.{digits}f}" for end in (row.low, row.high)]

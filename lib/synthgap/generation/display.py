@@ -94,7 +94,8 @@ def samples(
         part = pd.DataFrame(columns)
         parts.append(part.set_axis([label] * len(part)))
     with pd.option_context("display.max_colwidth", None):
-        table = pd.concat(parts).to_html(escape=True, na_rep="", border=0, justify="left")
+        table = pd.concat(parts).to_html(escape=True, na_rep="", border=0)
+    table = table.replace("<th>", "<th style='text-align:left'>")  # as JupyterLab sets all of them to the right
     table = table.replace("<td>", "<td style='text-align:left;vertical-align:top;white-space:normal'>")
     return HTML(f"<div style='margin-top:12px'><b>{html.escape(task.title)}</b></div>{table}")
 
@@ -102,7 +103,8 @@ def samples(
 def text_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str], name: str) -> str:
     """A table of texts as HTML, in which they are escaped and wrapped; `name` is its id on the page."""
     table = pd.DataFrame(rows, columns=list(columns)).style.hide(axis="index").format(escape="html")
-    return table.set_properties(**{"text-align": "left", "white-space": "normal"}).to_html(table_uuid=name)
+    table = table.set_table_styles([{"selector": "th, td", "props": "text-align: left; white-space: normal"}])
+    return table.to_html(table_uuid=name)
 
 
 def hidden_corpora(profile: Profile) -> list[str]:

@@ -116,7 +116,8 @@ def sizes_in_words(table: pd.DataFrame, profile: Profile) -> str:
     sizes = table["n_train"] / table["task"].map(lambda task: len(load_task(task).labels))
     asked = profile.training.texts_per_label or np.inf
     smaller = [
-        f"{name}: {own.min():.0f} to {own.max():.0f} texts of each label, the most that all its corpora have."
+        f"{name}: {' to '.join(dict.fromkeys(f'{n:.0f}' for n in (own.min(), own.max())))} texts of each label, "
+        "the most that all its corpora have."
         for name, own in sizes.groupby(table["comparison"], sort=False)
         if own.min() < asked
     ]

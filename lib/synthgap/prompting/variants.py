@@ -57,7 +57,7 @@ def first(profile: Profile, question: str) -> Asked | None:
 
 def nothing(question: str) -> str:
     """That a profile asks nothing of this one of QUESTIONS."""
-    return f"Nothing on {question}: no comparison of this profile with `question: prompts` holds such a variant."
+    return f"Nothing on {question}: no comparison of this profile with 'question: prompts' holds such a variant."
 
 
 def generated(profile: Profile, comparison: Comparison) -> dict[str, tuple[GeneratedCorpus, PromptVariant | None]]:
