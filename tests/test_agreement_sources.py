@@ -190,6 +190,9 @@ def test_table_2_explains_whatever_is_empty_and_keeps_people_apart(tmp_path, mon
     shown = save_by_kind(stage, "only_simulated", table, "Table 2").data
     assert "no people" in shown
     assert (stage.folder / "tables" / "only_simulated.csv").is_file()
+    alike = save_by_kind(stage, "alike", pd.concat([table, table]).assign(note="one for all"), "Table 2").data
+    assert "Note of all rows: one for all." in alike
+    assert "| note |" not in alike
     names = [name for name in read_shown(stage.folder / "tables", stage.name) if name.startswith("only_simulated")]
     assert names == ["only_simulated_simulated"]
     assert "not ranked" in with_levels(table_2(simulated), NO_LEVELS)["note"].iloc[0]

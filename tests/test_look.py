@@ -98,8 +98,7 @@ def test_a_notebook_shows_only_columns_with_something_in_them_and_breaks_no_shor
     shown = tables.to_look_at(tables.rounded(frame), "Gaps", ["A note."]).data
     assert "new_low" not in shown
     assert "a\u00a0few\u00a0words" in shown
-    parts = ["a long cell breaks", "where it must, never", "in [−1.2,\u00a0+0.4] and", "two-sided"]
-    assert " ".join(part.replace(" ", "\u00a0").replace("\u00a0[", " [") for part in parts) in shown
+    assert "where it must, never in [−1.2,\u00a0+0.4] and" in shown
     assert shown.startswith("**Gaps**\n\n<div")
     assert shown.endswith("</div>\n\nA note.\n")
 

@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 from synthgap.core.config import REAL, Profile
 from synthgap.core.errors import SynthgapError
 from synthgap.core.files import atomic
-from synthgap.tables import WHOLE_WORDS, ReadTable, escape_markdown, matching
+from synthgap.tables import ReadTable, escape_markdown, matching
 from synthgap.tasks import load_task, tasks_in_paper_order
 
 INK, QUIET, WINE = "#262626", "#767676", "#882255"
@@ -43,6 +43,7 @@ REFERENCE = ("#4d4d4d", "s")  # the colour and marker of real texts
 SINGLE, DOUBLE = 3.3, 6.9  # inches: figures of one and of two columns of a paper
 SMALLEST = 6.5  # points, of any text
 LEAST = 1.25  # inches below which a panel cannot be read
+WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 ROW_TITLES = 1.3  # inches that the titles of rows take
 SCREEN = 1.4  # times as large on a screen
 DPI = {"png": 180}  # else 150, of what is dots within a drawing

@@ -3,7 +3,6 @@
 import html
 import math
 import re
-import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ BREAK = re.compile(r" (?!\[)")
 INTERVAL = re.compile(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])")  # of two ends without spaces of their own
 NUMBER = re.compile(r"[<>]? ?[-−+]?\d")  # with what a cell of a column of numbers begins
 SCROLLS = "max-height:40em;overflow:auto;margin-bottom:0.8em"
-WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}  # for textwrap
 SHOWN = re.compile(r"^## (\w+)\n\n", re.MULTILINE)
 BOX = "border:1px solid var(--jp-border-color1, #bbb);border-radius:6px;padding:8px 12px;margin:6px 0;max-width:60em"
 
@@ -202,21 +200,16 @@ def _with_caption(rows: str, caption: str, notes: Sequence[str]) -> str:
 def _markdown_rows(frame: pd.DataFrame, whole: int = 0) -> str:
     """A table's rows in Markdown; cells of fewer letters than `whole` stay in one line, their intervals aside.
 
-    Longer cells break into parts of half as many letters, or their column would get the width of a word.
+    No longer cell breaks within an interval.
     """
     cells = frame.map(lambda value: escape_markdown(str(value)))
     numbers = frame.map(lambda value: _is_number(str(value))).any()
     if whole:
-        cells = cells.map(lambda text: " ".join(BREAK.sub("\u00a0", part) for part in _parts(text, whole)))
+        cells = cells.map(lambda text: BREAK.sub("\u00a0", text) if len(text) < whole else unbroken(text))
     cells.columns = [escape_markdown(str(column)) for column in frame.columns]
     align = ["right" if place > 0 and of_numbers else "left" for place, of_numbers in enumerate(numbers)]
     rows = cells.to_markdown(index=False, colalign=align, disable_numparse=True)
     return re.sub(r" {2,}", " ", rows)  # columns are as wide as their longest cell otherwise
-
-
-def _parts(cell: str, whole: int) -> list[str]:
-    """What of a cell stays in one line: all of a short one, some words of a longer one."""
-    return [cell] if len(cell) < whole else textwrap.wrap(unbroken(cell), whole // 2, **WHOLE_WORDS)
 
 
 def _is_number(cell: str) -> bool:

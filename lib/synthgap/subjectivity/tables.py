@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from synthgap.tables import rounded
+from synthgap.tables import UNDEFINED, rounded
 
 KIND_TITLES = {"human": "what people said", "simulated": "simulated, no people"}
 
@@ -28,9 +28,17 @@ def save_by_kind(
     """
     saved = [stage.save_table(name, tidy)]
     for kind, rows in by_kind(tidy).items():
-        titled = f"{caption} ({KIND_TITLES[kind]})"
-        saved.append(stage.save_shown(f"{name}_{kind}", rounded(rows[columns or [*rows]], digits), titled, notes))
+        titled, shown = f"{caption} ({KIND_TITLES[kind]})", rounded(rows[columns or [*rows]], digits)
+        if said := _said_of_all(shown):
+            shown = shown.drop(columns="note")
+        saved.append(stage.save_shown(f"{name}_{kind}", shown, titled, [*said, *notes]))
     return Markdown("\n\n".join(part.data for part in saved[1:] or saved))
+
+
+def _said_of_all(shown: pd.DataFrame) -> list[str]:
+    """The note that all of several rows have, which is said once below their table; [] where they have none."""
+    said = set(shown["note"]) if "note" in shown and len(shown) > 1 else set()
+    return [f"Note of all rows: {note}." for note in said - {"", UNDEFINED} if len(said) == 1]
 
 
 def by_kind(tidy: pd.DataFrame) -> dict[str, pd.DataFrame]:
