@@ -1,3 +1,5 @@
+"""Which encodings are named where a file is in none that is read, and what a line reads in them."""
+
 import pytest
 
 from synthgap.core.errors import SynthgapError

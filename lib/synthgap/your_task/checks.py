@@ -265,7 +265,7 @@ def flipped(files: Sides) -> Iterator[Fault]:
     beyond NATURAL, at the level LEVEL; how sure the classifier is is learned from both sides, the real labels being
     taken as right.
     """
-    profile, wrong = _changed_profile(files)
+    profile, wrong = _profile_likelihood(files)
     if _gain(profile) > chi2.isf(2 * LEVEL, 1) / 2:  # one-sided
         share, n = CHANGED[profile.argmax()], len(files.texts)
         sentence = (
@@ -276,7 +276,7 @@ def flipped(files: Sides) -> Iterator[Fault]:
 
 
 def _doubtful(files: Sides) -> bool:
-    return _gain(_changed_profile(files)[0]) > DOUBT
+    return _gain(_profile_likelihood(files)[0]) > DOUBT
 
 
 def _gain(profile: np.ndarray) -> float:
@@ -284,8 +284,8 @@ def _gain(profile: np.ndarray) -> float:
     return float(profile[CHANGED > NATURAL].max() - profile[CHANGED <= NATURAL].max())
 
 
-def _changed_profile(files: Sides) -> tuple[np.ndarray, int]:
-    """The log-likelihood of each share of CHANGED, and how many labels the classifier contradicts."""
+def _profile_likelihood(files: Sides) -> tuple[np.ndarray, int]:
+    """The profile log-likelihood of each share of CHANGED, and how many labels the classifier contradicts."""
     texts, real, _ = files
     counts = texts["label"].value_counts()
     if len(counts) < 2 or counts.min() < FEWEST:
