@@ -58,6 +58,8 @@ status: setup ## what of a profile is done and what is missing
 test: setup ## what lint does, and beside it the tests
 	@$(MAKE) --jobs 2 --no-print-directory lint pytest
 
+pytest test-slow: export PYTHONDONTWRITEBYTECODE = # each of the processes that tests start would compile the package anew
+
 pytest: setup ## the tests alone
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 

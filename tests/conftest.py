@@ -30,6 +30,7 @@ settings.register_profile(  # a busy machine is no failure
 settings.load_profile("synthgap")
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported; else it tries for a minute
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
+sys.modules.setdefault("rfc3987_syntax", None)  # as in pipeline/runner.py; jsonschema reads its grammar for a second
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests' models are tiny: threads would only wait for each other
 
 

@@ -89,8 +89,6 @@ def run(endpoint, folder: Path, real, wanted=WANTED, **changes):
 
 def run_elsewhere(url: str, folder: Path, wanted=WANTED, **changes) -> multiprocessing.process.BaseProcess:
     """`run` in a process of its own, which leaves what it was short of in `folder`, in a file called as its number."""
-    with ResponseLog(folder / "responses.sqlite"):  # one that is being made may look empty, and be refused
-        pass
     process = PROCESSES.Process(target=_run_at, args=(url, folder, wanted, changes))
     process.start()
     return process

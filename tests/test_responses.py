@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -153,6 +154,26 @@ def test_an_empty_file_is_no_new_log(tmp_path):
     with pytest.raises(SynthgapError, match=r"'r\.sqlite' cannot be opened .it is empty.*move it away"):
         ResponseLog(tmp_path / "r.sqlite")
     assert (tmp_path / "r.sqlite").stat().st_size == 0
+
+
+def test_a_log_that_is_being_made_is_waited_for(tmp_path, monkeypatch):
+    path, there = tmp_path / "r.sqlite", threading.Event()
+
+    def slowly(*place, **options):
+        connection = sqlite3_connect(*place, **options)
+        there.set()
+        time.sleep(0.3)
+        return connection
+
+    sqlite3_connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    maker = threading.Thread(target=lambda: ResponseLog(path).__exit__())
+    maker.start()
+    assert there.wait(10)
+    assert path.stat().st_size == 0
+    with ResponseLog(path) as log:
+        assert len(log) == 0
+    maker.join(10)
 
 
 # ----------------------------------------------------------------------------------------------- kills and two writers

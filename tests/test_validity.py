@@ -395,6 +395,17 @@ def test_a_stage_ends_with_all_of_its_products(finished):
         stage.finish()
 
 
+def test_a_notebook_whose_inputs_change_while_it_runs_is_not_finished(made):
+    execute("01_generation")
+    stage = open_stage("02_training", "made")
+    path = made / "configs" / "made.yaml"
+    path.write_text(path.read_text().replace("texts_per_label: 20", "texts_per_label: 30"))
+    execute("01_generation")
+    with pytest.raises(SynthgapError, match=r"02_training: earlier stages changed since this notebook began; run it"):
+        stage.finish()
+    assert validity.read_marker("02_training", stage.profile) is None
+
+
 def test_a_stage_that_runs_again_leaves_no_table_of_before(finished):
     stage = open_stage("03", "made")
     stage.save_table("of_before", pd.DataFrame({"a": [1]}))

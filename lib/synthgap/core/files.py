@@ -168,11 +168,11 @@ def open_sqlite(path: Path, statements: Sequence[str], private: bool = False, **
         OSError, sqlite3.DatabaseError: it cannot be opened, or is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if private:
-        path.touch(PRIVATE)
-    connection = sqlite3.connect(path, timeout=120, isolation_level=None, **options)
-    # the change to write-ahead logging does not wait for other processes by itself
+    # a new file is empty at first, and the change to write-ahead logging does not wait for other processes by itself
     with FileLock(path.with_suffix(".lock"), timeout=120):
+        if private:
+            path.touch(PRIVATE)
+        connection = sqlite3.connect(path, timeout=120, isolation_level=None, **options)
         for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *statements):
             connection.execute(statement)
     return connection

@@ -48,13 +48,13 @@ def near_test_pairs(made: EmbeddedTexts, test: EmbeddedTexts, settings: Diversit
     compares letters where words are shared, and finds others. Columns task, corpus, synthetic_id, test_id, letters
     (rapidfuzz's normalised Indel similarity, percent), cosine, repeats.
     """
-    ours, theirs = (one.texts[["id", "text"]].to_numpy() for one in (made, test))
+    ours, theirs = ([*zip(one.texts["id"], map(normalised, one.texts["text"]), strict=True)] for one in (made, test))
     rows = []
     for part, block in similarities(made.embeddings, test.embeddings):
         limit = min(CANDIDATE, settings.near_duplicate_cosine, block.max())  # the nearest pair is always looked at
         for row, column in np.argwhere(block >= limit):
             (made_id, text), (test_id, other) = ours[part.start + row], theirs[column]
-            letters = fuzz.ratio(text, other, processor=normalised)
+            letters = fuzz.ratio(text, other)
             rows.append((made.task, made.corpus, made_id, test_id, letters, float(block[row, column])))
     pairs = pd.DataFrame(rows, columns=PAIR).sort_values(KEY).reset_index(drop=True)
     repeats = (pairs["letters"] >= settings.near_duplicate) | (pairs["cosine"] >= settings.near_duplicate_cosine)

@@ -202,6 +202,8 @@ def training_curves(read: ReadTable, look: Look, classifier: str) -> Drawn:
     number = f"{runs.min()}" if runs.min() == runs.max() else f"{runs.min()} to {runs.max()}"
     note = f"Classifier: {look.classifier(classifier)}. Across: epochs, as far as all runs of a corpus were trained."
     note += f" Mean of {number} runs; bands: ± 1 SD of runs."
+    if len(runs) < epochs["task"].nunique() * epochs["corpus"].nunique():
+        note += " A corpus that a panel lacks was trained before runs noted their epochs."
     return figure, f"{note} Scores: a fixed sample of at most 500 test texts, which chose nothing."
 
 

@@ -22,7 +22,6 @@ from synthgap.tables import left_out
 from synthgap.tasks import load_prompt, load_task
 from synthgap.tasks.registry import named_tasks, prompt_faults, task_faults
 from synthgap.training.embeddings import encoder_source
-from synthgap.your_task.checks import faults_of_task
 
 
 def check(profile: Profile) -> Iterator[str]:
@@ -46,6 +45,8 @@ def check(profile: Profile) -> Iterator[str]:
 
 
 def _said_of_texts(profile: Profile, real: Mapping[str, RealData]) -> Iterator[str]:
+    from synthgap.your_task.checks import faults_of_task  # imported late, as scikit-learn takes a second
+
     folder = finished_in("01_generation", profile) / "synthetic"
     for number, (name, data) in enumerate(real.items(), start=1):
         yield f"looking for faults in texts of task '{name}' ({number} of {len(real)})"

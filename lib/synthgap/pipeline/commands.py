@@ -1,4 +1,7 @@
-"""What each command of the command line does; `__main__` reads the command line itself."""
+"""What each command of the command line does; `__main__` reads the command line itself.
+
+What draws, or computes much, is imported late, so that the others need not wait for it.
+"""
 
 import argparse
 import contextlib
@@ -14,22 +17,17 @@ from synthgap.core.config import Profile
 from synthgap.core.errors import SynthgapError, unknown
 from synthgap.core.files import write_text
 from synthgap.core.paths import base_folder, command, outputs_folder
-from synthgap.figures import FORMS
 from synthgap.generation.labelling import label_profile
 from synthgap.llm.backends import connect
 from synthgap.llm.recorded import export_recording, import_recording
 from synthgap.llm.response_log import ResponseLog, log_file
 from synthgap.pipeline import runner
 from synthgap.pipeline.check import check
-from synthgap.pipeline.drawings import write_figure
-from synthgap.pipeline.plan import plan
 from synthgap.pipeline.publish import publish, push
-from synthgap.pipeline.report import write_report
 from synthgap.pipeline.runner import shown_path
 from synthgap.pipeline.stages import saved_table
 from synthgap.pipeline.validity import finished_in, stage_state, stages_of, texts_in_reach, with_what_is_there
 from synthgap.pipeline.verify import verify
-from synthgap.subjectivity import collect
 from synthgap.training.store import finished_runs, lock
 from synthgap.your_task.arguments import labelled_file
 from synthgap.your_task.unlabelled import label_file
@@ -42,9 +40,9 @@ def carry_out(given: argparse.Namespace, profile: Profile) -> None:
     commands = {
         "run": _run,
         "check": _check,
-        "plan": lambda given, profile: print(plan(profile)),
+        "plan": _plan,
         "status": _status,
-        "report": lambda given, profile: print(shown_path(write_report(profile))),
+        "report": _report,
         "compare": _compare,
         "figure": _figure,
         "verify": lambda given, profile: verify(profile, given.profile, given.stages, given.force),
@@ -111,7 +109,22 @@ def _planned_runs(profile: Profile) -> int:
     return runs
 
 
+def _plan(_: argparse.Namespace, profile: Profile) -> None:
+    from synthgap.pipeline.plan import plan
+
+    print(plan(profile))
+
+
+def _report(_: argparse.Namespace, profile: Profile) -> None:
+    from synthgap.pipeline.report import write_report
+
+    print(shown_path(write_report(profile)))
+
+
 def _figure(given: argparse.Namespace, profile: Profile) -> None:
+    from synthgap.figures import FORMS
+    from synthgap.pipeline.drawings import write_figure
+
     ending = Path(given.to or "").suffix[1:].lower()
     form = given.format or ending or "pdf"
     if form not in FORMS:
@@ -132,6 +145,8 @@ def _size(text: str) -> tuple[float, float]:
 
 
 def _annotate(given: argparse.Namespace, profile: Profile) -> None:
+    from synthgap.subjectivity import collect
+
     folder = base_folder(profile)
     if given.step == "import":
         print(collect.import_file(Path(given.file), profile, folder, given.skip_malformed))

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,6 @@ from synthgap.pipeline import validity
 from synthgap.pipeline.check import check_llms, read_texts
 from synthgap.pipeline.code_digest import read_cells
 from synthgap.pipeline.manifest import read_manifest, record
-from synthgap.pipeline.plan import plan_generation
-from synthgap.pipeline.report import write_report
 from synthgap.tables import OWN_FILES
 from synthgap.training.workers import Workers
 from synthgap.your_task.files import read_own
@@ -37,6 +36,8 @@ def run(profile: Profile, parameters: Mapping[str, Any], stages: Sequence[str] =
     run_stages(profile, parameters, chosen_stages(stages) if stages else validity.stages_of(profile), force)
     report = outputs_folder(profile) / "report.html"
     if not report.is_file():
+        from synthgap.pipeline.report import write_report  # imported late: it draws
+
         write_report(profile)
     print(f"results: {shown_path(report)}")
 
@@ -60,6 +61,8 @@ def run_stages(profile: Profile, parameters: Mapping[str, Any], stages: Sequence
         else:
             print(f"{title}: running ({'forced' if state == 'done' else state})", flush=True)
             if stage == "01_generation" and is_live(profile):
+                from synthgap.pipeline.plan import plan_generation
+
                 print(plan_generation(profile), flush=True)
             seconds = run_stage(stage, profile, parameters, fingerprints)
             print(f"{title}: finished in {seconds:.0f} s", flush=True)
@@ -164,6 +167,7 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
     Raises:
         StageFailed: it did not run to its end, or not on what was there when it began.
     """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no notebook is checked for such addresses
     from synthgap.pipeline.notebooks import StageFailed, execute, keep_copy
 
     expected = validity.determined_by(stage, profile)

@@ -42,6 +42,7 @@ class Stage:
     name: str
     profile: Profile
     has_texts: bool
+    _began_with: Mapping[str, str] = field(default_factory=dict, repr=False)  # as `validity.determined_by` gives it
     _products: set[Path] = field(default_factory=set, repr=False)
     _shown: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
@@ -172,8 +173,15 @@ class Stage:
         Tables and figures that the stage wrote before, and not this time, are removed: they are of other settings.
 
         Raises:
-            SynthgapError: a product is not there.
+            SynthgapError: a product is not there, or an input is not what it was when the notebook began.
         """
+        determined_by = validity.determined_by(self.name, self.profile)
+        changed = [name for name, value in self._began_with.items() if determined_by.get(name) != value]
+        if changed := [name for name in changed if name != "notebook"]:  # which JupyterLab saves while its cells run
+            raise SynthgapError(
+                f"stage {self.name}: {', '.join(changed)} changed since this notebook began; run it again from its "
+                "first cell, in a new kernel"
+            )
         listed = {}
         for path in sorted(self._products):
             if not path.is_file():
@@ -181,7 +189,6 @@ class Stage:
             listed[path.relative_to(self.folder).as_posix()] = file_digest(path)
         for name in self._written_before() - listed.keys():
             (self.folder / name).unlink(missing_ok=True)
-        determined_by = validity.determined_by(self.name, self.profile)
         about = {"stage": self.name, "determined_by": determined_by, "products": listed}
         write_json(validity.marker_file(self.profile, self.name), about)
         return f"{self.name}: finished, {len(listed)} files"
@@ -237,5 +244,6 @@ def open_stage(
     resolved = validity.with_what_is_there(load_profile(profile, overrides))
     if show_real_texts is not None:
         resolved = resolved.changed({"show_real_texts": show_real_texts})
-    check_earlier_stages(validity.stage_name(name), resolved)
-    return Stage(validity.stage_name(name), resolved, validity.texts_in_reach(resolved))
+    stage = validity.stage_name(name)
+    check_earlier_stages(stage, resolved)
+    return Stage(stage, resolved, validity.texts_in_reach(resolved), validity.determined_by(stage, resolved))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from scipy.stats import linregress, sem, spearmanr
+from statsmodels.genmod.families import Binomial, Gaussian
+from statsmodels.genmod.generalized_linear_model import GLM
 
 from synthgap.evaluation.gaps import holm_corrected
 from synthgap.evaluation.inference import Part, interval, p_value, training_spreads
@@ -230,8 +231,8 @@ class _Scale:
 
 
 SCALES = (
-    _Scale("odds_ratio", "", sm.families.Binomial(), np.exp),
-    _Scale("effect", "effect_", sm.families.Gaussian(), lambda slope: 100 * slope),  # points of accuracy
+    _Scale("odds_ratio", "", Binomial(), np.exp),
+    _Scale("effect", "effect_", Gaussian(), lambda slope: 100 * slope),  # points of accuracy
 )
 
 
@@ -327,7 +328,7 @@ def _slope(one: PredictedItems, corpus: str, family: Any) -> _Slope:
     design = np.column_stack([step, pd.get_dummies(one.gold, dtype=float)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # separation is told by the size of the coefficients
-        fitted = sm.GLM(right.mean(axis=0), design, family).fit()
+        fitted = GLM(right.mean(axis=0), design, family).fit()
     slope, (n_items, n_levels) = float(fitted.params[0]), design.shape
     added = (right - fitted.fittedvalues) * (design @ fitted.normalized_cov_params[0])
     few = (n_items / (n_items - n_levels)) ** 0.5
