@@ -114,9 +114,15 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def in_process(laid_out: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notebooks are executed in this process, which saves their kernels' starts and imports; see in_process.py."""
+    """Notebooks are executed in this process, which saves their kernels' starts and imports; see in_process.py.
+
+    The report has its figures' places, and none is drawn again for it.
+    """
     from in_process import execute
 
+    from synthgap.figures import CaptionedFigure
+
+    monkeypatch.setattr("synthgap.pipeline.report.draw", lambda *given, **options: CaptionedFigure())
     monkeypatch.setattr("synthgap.pipeline.notebooks.execute", execute)
 
 

@@ -156,6 +156,7 @@ def test_an_empty_file_is_no_new_log(tmp_path):
     assert (tmp_path / "r.sqlite").stat().st_size == 0
 
 
+@pytest.mark.fault("Answers of live LLMs", "a log that another process is making", "it is waited for, and shared")
 def test_a_log_that_is_being_made_is_waited_for(tmp_path, monkeypatch):
     path, there = tmp_path / "r.sqlite", threading.Event()
 
