@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import shutil
@@ -28,6 +29,7 @@ settings.register_profile(  # a busy machine is no failure
     "synthgap", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("synthgap")
+gc.disable()  # until all tests are collected
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported; else it tries for a minute
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
 sys.modules.setdefault("rfc3987_syntax", None)  # as in pipeline/runner.py; jsonschema reads its grammar for a second
@@ -41,6 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before slow tests are left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     config.stash[FAULTS] = list(dict.fromkeys(fault(mark) for item in items for mark in item.iter_markers("fault")))
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+
+
+def pytest_runtest_setup() -> None:
+    """What is imported is no garbage: to walk it again and again took a quarter of the tests' time."""
+    if not gc.get_freeze_count():  # the first test, or the first after a live run, which thaws all
+        gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

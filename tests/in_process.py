@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import io
 import sys
 import warnings
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from synthgap.__main__ import main
 from synthgap.core.files import write_text
 from synthgap.core.paths import root
+from synthgap.figures import STYLE
 from synthgap.pipeline import notebooks
 from synthgap.pipeline.notebooks import COPIES
 
@@ -96,5 +98,6 @@ def execute_most(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    with mock.patch.object(notebooks, "execute", execute_most):
+    gc.freeze()  # as in conftest.py
+    with mock.patch.object(notebooks, "execute", execute_most), mock.patch.dict(STYLE, {"pdf.fonttype": 3}):  # quicker
         sys.exit(main(sys.argv[1:]))

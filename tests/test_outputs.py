@@ -138,8 +138,8 @@ def test_the_grid_is_whole():
     grid = pd.read_csv(RECORDED / "runs" / "grid.csv", keep_default_na=False)
     labels, index = (grid[grid["comparison"] == name] for name in ("labels", "paper"))
     assert set(index["task"]) == set(labels["task"]) == set(PROFILE.tasks)
-    assert len(labels) == len(PROFILE.tasks) * 2 * len(PROFILE.training.seeds_of("probe"))
     settings = PROFILE.training
+    assert len(labels) == len(PROFILE.tasks) * 2 * sum(len(settings.seeds_of(name)) for name in ("probe", "finetune"))
     for name, classifier in settings.classifiers.items():
         rows = index[index["classifier"] == name]
         tasks = classifier.tasks or PROFILE.tasks

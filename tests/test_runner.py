@@ -142,6 +142,7 @@ def test_a_reader_that_has_enough_ends_it_quietly():
 )
 def test_nothing_from_outside_steers_the_terminal_or_repeats_the_key(command, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "gsk_0123456789abcdef")
+    monkeypatch.setenv("SYNTHGAP_OUTPUTS", str(tmp_path))
     path = tmp_path / "mine.yaml"
     sets = ("--set", "llms.mine={backend: openai, model: m, base_url: 'https://gateway.test/s3cr3t/v1'}")
     profile = yaml.safe_load((ROOT / "configs" / "smoke.yaml").read_text())
