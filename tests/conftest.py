@@ -46,13 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    gc.enable()
-
-
-def pytest_runtest_setup() -> None:
     """What is imported is no garbage: to walk it again and again took a quarter of the tests' time."""
-    if not gc.get_freeze_count():  # the first test, or the first after a live run, which thaws all
-        gc.freeze()
+    gc.freeze()
+    gc.unfreeze = gc.freeze  # else a live run would thaw all of it
+    gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
