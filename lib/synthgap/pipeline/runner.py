@@ -167,7 +167,8 @@ def run_stage(stage: str, profile: Profile, parameters: Mapping[str, Any], finge
     Raises:
         StageFailed: it did not run to its end, or not on what was there when it began.
     """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # no notebook is checked for such addresses
+    # jsonschema would read a grammar for a second, to check addresses that no notebook has
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from synthgap.pipeline.notebooks import StageFailed, execute, keep_copy
 
     expected = validity.determined_by(stage, profile)
