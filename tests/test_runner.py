@@ -361,7 +361,8 @@ def test_what_follows_a_changed_stage_is_run_again(command, in_process, smoke, t
 def test_one_task_and_two_corpora_run_to_the_end(command, in_process, tmp_path):
     """Nothing to compare tasks with, no few-shot texts: every notebook still runs."""
     corpus = "corpora={zero_shot: {llm: claude, setting: zero_shot}}"
-    changes = ("tasks=[humor]", corpus, "comparisons={}", "training.augmentation.corpus=zero_shot")
+    parts = ("training.augmentation.corpus=zero_shot", "training.decision.corpora=[zero_shot]")
+    changes = ("tasks=[humor]", corpus, "comparisons={}", *parts)
     sets = [word for change in changes for word in ("--set", change)]
     done = command("run", "smoke", "--output", str(tmp_path), *sets, "--name", "two")
     assert done.returncode == 0, done.stderr[-3000:]
