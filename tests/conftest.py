@@ -53,7 +53,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if session.config.getoption("--write-faults") and exitstatus == pytest.ExitCode.OK:
+    ran = exitstatus == pytest.ExitCode.OK and not session.config.getoption("collectonly")
+    if session.config.getoption("--write-faults") and ran:
         write_faults(session.config.stash[FAULTS])
 
 

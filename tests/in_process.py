@@ -99,5 +99,6 @@ def execute_most(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     gc.freeze()  # as in conftest.py
-    with mock.patch.object(notebooks, "execute", execute_most), mock.patch.dict(STYLE, {"pdf.fonttype": 3}):  # quicker
+    outlines = {"pdf.fonttype": 3}  # no font is parsed for them, which takes long
+    with mock.patch.object(notebooks, "execute", execute_most), mock.patch.dict(STYLE, outlines):
         sys.exit(main(sys.argv[1:]))
